@@ -1,0 +1,132 @@
+package v1alpha1
+
+// Labels with a meaning.
+const (
+	LabelSecretType         = "argocd.argoproj.io/secret-type"
+	LabelApplicationSetName = "applicationset-name"
+	LabelInstance           = "app.kubernetes.io/instance"
+	LabelKubernetesVersion  = "argocd.argoproj.io/kubernetes-version"
+)
+
+// Annotations with a meaning.
+const (
+	AnnotationRefresh         = "argocd.argoproj.io/refresh"
+	AnnotationHydrate         = "argocd.argoproj.io/hydrate"
+	AnnotationNotified        = "notified.notifications.argoproj.io"
+	AnnotationSkipReconcile   = "argocd.argoproj.io/skip-reconcile"
+	AnnotationTrackingID      = "argocd.argoproj.io/tracking-id"
+	AnnotationInstallationID  = "argocd.argoproj.io/installation-id"
+	AnnotationSyncOptions     = "argocd.argoproj.io/sync-options"
+	AnnotationCompareOptions  = "argocd.argoproj.io/compare-options"
+	AnnotationIgnoreHealth    = "argocd.argoproj.io/ignore-healthcheck"
+	AnnotationAppSetRefresh   = "argocd.argoproj.io/application-set-refresh"
+	AnnotationConfirmDeletion = "argocd.argoproj.io/confirm-deletion"
+	AnnotationPauseRollout    = "argocd.argoproj.io/pause-rollout"
+	AnnotationPauseReason     = "argocd.argoproj.io/pause-rollout-reason"
+	AnnotationPromoteRollout  = "argocd.argoproj.io/promote-rollout"
+	AnnotationRetryRollout    = "argocd.argoproj.io/retry-rollout"
+	AnnotationAbortRollout    = "argocd.argoproj.io/abort-rollout"
+	AnnotationRollbackRollout = "argocd.argoproj.io/rollback-rollout"
+	AnnotationRolloutSkip     = "argocd.argoproj.io/rollout-skip"
+	AnnotationRolloutHeldBy   = "argocd.argoproj.io/rollout-held-by"
+)
+
+// RefreshType is the value of the refresh annotation.
+type RefreshType string
+
+// The refresh types: normal asks Git again, hard also ignores caches.
+const (
+	RefreshNormal RefreshType = "normal"
+	RefreshHard   RefreshType = "hard"
+)
+
+// Finalizers of Applications, ApplicationSets and AppProjects.
+const (
+	FinalizerResources           = "resources-finalizer.argocd.argoproj.io"
+	FinalizerResourcesForeground = "resources-finalizer.argocd.argoproj.io/foreground"
+	FinalizerResourcesBackground = "resources-finalizer.argocd.argoproj.io/background"
+	FinalizerPreDelete           = "pre-delete-finalizer.argocd.argoproj.io"
+	FinalizerPostDelete          = "post-delete-finalizer.argocd.argoproj.io"
+)
+
+// SyncStatusCode says whether live state matches Git.
+type SyncStatusCode string
+
+// The sync states.
+const (
+	SyncStatusUnknown   SyncStatusCode = "Unknown"
+	SyncStatusSynced    SyncStatusCode = "Synced"
+	SyncStatusOutOfSync SyncStatusCode = "OutOfSync"
+)
+
+// HealthStatusCode says how well an object or an Application is.
+type HealthStatusCode string
+
+// The health states, best to worst.
+const (
+	HealthHealthy     HealthStatusCode = "Healthy"
+	HealthSuspended   HealthStatusCode = "Suspended"
+	HealthProgressing HealthStatusCode = "Progressing"
+	HealthMissing     HealthStatusCode = "Missing"
+	HealthDegraded    HealthStatusCode = "Degraded"
+	HealthUnknown     HealthStatusCode = "Unknown"
+)
+
+// OperationPhase is where an operation or one of its tasks stands.
+type OperationPhase string
+
+// The operation phases; the last three are final.
+const (
+	OperationRunning     OperationPhase = "Running"
+	OperationTerminating OperationPhase = "Terminating"
+	OperationSucceeded   OperationPhase = "Succeeded"
+	OperationFailed      OperationPhase = "Failed"
+	OperationError       OperationPhase = "Error"
+)
+
+// Completed says that the phase is final.
+func (p OperationPhase) Completed() bool {
+	return p == OperationSucceeded || p == OperationFailed || p == OperationError
+}
+
+// ResultCode is what became of one object in a sync.
+type ResultCode string
+
+// The result codes.
+const (
+	ResultSynced       ResultCode = "Synced"
+	ResultSyncFailed   ResultCode = "SyncFailed"
+	ResultPruned       ResultCode = "Pruned"
+	ResultPruneSkipped ResultCode = "PruneSkipped"
+)
+
+// Condition types of an Application; those that end in Error are errors.
+const (
+	ConditionDeletionError           = "DeletionError"
+	ConditionInvalidSpecError        = "InvalidSpecError"
+	ConditionComparisonError         = "ComparisonError"
+	ConditionSyncError               = "SyncError"
+	ConditionUnknownError            = "UnknownError"
+	ConditionSharedResourceWarning   = "SharedResourceWarning"
+	ConditionRepeatedResourceWarning = "RepeatedResourceWarning"
+	ConditionExcludedResourceWarning = "ExcludedResourceWarning"
+	ConditionOrphanedResourceWarning = "OrphanedResourceWarning"
+	ConditionRolloutHolderGone       = "RolloutHolderGone"
+)
+
+// Condition types of an ApplicationSet.
+const (
+	AppSetErrorOccurred         = "ErrorOccurred"
+	AppSetParametersGenerated   = "ParametersGenerated"
+	AppSetResourcesUpToDate     = "ResourcesUpToDate"
+	AppSetRolloutProgressing    = "RolloutProgressing"
+	AppSetRolloutPaused         = "RolloutPaused"
+	AppSetRolloutHalted         = "RolloutHalted"
+	AppSetRolloutAwaiting       = "RolloutAwaitingApproval"
+	AppSetStrategyIgnored       = "RolloutStrategyIgnored"
+	AppSetStepSelectorOverlap   = "StepSelectorOverlap"
+	AppSetUnmatchedApplications = "UnmatchedApplications"
+	AppSetManualSync            = "ManualSyncApplications"
+	AppSetDeletionGuarded       = "DeletionGuarded"
+	AppSetTemplatedProject      = "TemplatedProject"
+)

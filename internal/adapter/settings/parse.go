@@ -1,0 +1,263 @@
+package settings
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/repo"
+)
+
+// Names of the objects that carry settings; they are read by name.
+const (
+	ConfigMapName     = "argocd-cm"
+	ParamsName        = "argocd-cmd-params-cm"
+	TLSCertsName      = "argocd-tls-certs-cm"
+	SSHKnownHostsName = "argocd-ssh-known-hosts-cm"
+)
+
+// Values of the label argocd.argoproj.io/secret-type that are read here.
+const (
+	typeCluster    = "cluster"
+	typeRepository = "repository"
+	typeRepoCreds  = "repo-creds"
+)
+
+// Problem is a declaration that could not be used, in words for its owner.
+type Problem struct {
+	// Object is kind/name, for example Secret/prod-eu.
+	Object string
+	// Message names the key and the remedy and never holds a value.
+	Message string
+}
+
+// Snapshot is everything declared at one moment.
+type Snapshot struct {
+	// Clusters holds the registered clusters by name, the hub included unless
+	// argocd-cm sets cluster.inClusterEnabled to "false".
+	Clusters destination.Clusters
+	// Config is argocd-cm, Params argocd-cmd-params-cm.
+	Config, Params map[string]string
+	// Problems lists what could not be used.
+	Problems []Problem
+
+	repositories []repo.Repository
+	templates    []repo.Repository
+	certificates map[string]string
+	knownHosts   string
+}
+
+// Parse builds a Snapshot. It is pure; the order of its arguments does not
+// matter.
+func Parse(secrets []*corev1.Secret, maps []*corev1.ConfigMap) *Snapshot {
+	s := &Snapshot{Config: map[string]string{}, Params: map[string]string{}, certificates: map[string]string{}}
+	for _, m := range maps {
+		switch m.Name {
+		case ConfigMapName:
+			s.Config = m.Data
+		case ParamsName:
+			s.Params = m.Data
+		case TLSCertsName:
+			s.certificates = m.Data
+		case SSHKnownHostsName:
+			s.knownHosts = m.Data["ssh_known_hosts"]
+		}
+	}
+	sorted := slices.Clone(secrets)
+	slices.SortFunc(sorted, func(a, b *corev1.Secret) int { return strings.Compare(a.Name, b.Name) })
+	for _, secret := range sorted {
+		s.add(secret)
+	}
+	s.addHub()
+	slices.SortFunc(s.Clusters, func(a, b destination.Cluster) int { return strings.Compare(a.Name, b.Name) })
+	return s
+}
+
+func (s *Snapshot) add(secret *corev1.Secret) {
+	switch secret.Labels[v1alpha1.LabelSecretType] {
+	case typeCluster:
+		s.addCluster(secret)
+	case typeRepository:
+		if r, ok := s.repository(secret); ok {
+			s.repositories = append(s.repositories, r)
+		}
+	case typeRepoCreds:
+		if r, ok := s.repository(secret); ok {
+			s.templates = append(s.templates, r)
+		}
+	}
+}
+
+func (s *Snapshot) problem(secret *corev1.Secret, format string, args ...any) {
+	s.Problems = append(s.Problems, Problem{Object: "Secret/" + secret.Name, Message: fmt.Sprintf(format, args...)})
+}
+
+func (s *Snapshot) addCluster(secret *corev1.Secret) {
+	text := func(key string) string { return strings.TrimSpace(string(secret.Data[key])) }
+	server := strings.TrimSuffix(text("server"), "/")
+	if server == "" {
+		s.problem(secret, "key \"server\" is empty: set it to the URL of the cluster's API server")
+		return
+	}
+	if slices.ContainsFunc(s.Clusters, func(c destination.Cluster) bool { return c.Server == server }) {
+		s.problem(secret, "key \"server\": another cluster Secret registers the same server; delete one of both")
+		return
+	}
+	c := destination.Cluster{
+		Name: text("name"), Server: server, Project: text("project"), SecretName: secret.Name,
+		ClusterResources: text("clusterResources") == "true",
+		Config:           secret.Data["config"],
+		Labels:           userKeys(secret.Labels), Annotations: userKeys(secret.Annotations),
+	}
+	if c.Name == "" {
+		c.Name = server
+	}
+	for _, n := range strings.Split(text("namespaces"), ",") {
+		if n = strings.TrimSpace(n); n != "" {
+			c.Namespaces = append(c.Namespaces, n)
+		}
+	}
+	s.Clusters = append(s.Clusters, c)
+}
+
+// userKeys drops the bookkeeping keys of a cluster Secret.
+func userKeys(in map[string]string) map[string]string {
+	out := make(map[string]string, len(in))
+	for k, v := range in {
+		switch k {
+		case v1alpha1.LabelSecretType, corev1.LastAppliedConfigAnnotation, "managed-by":
+		default:
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func (s *Snapshot) addHub() {
+	if s.Config["cluster.inClusterEnabled"] == "false" {
+		return
+	}
+	for _, c := range s.Clusters {
+		if c.Server == destination.InClusterServer {
+			return
+		}
+	}
+	s.Clusters = append(s.Clusters, destination.Cluster{Name: destination.InClusterName, Server: destination.InClusterServer})
+}
+
+func (s *Snapshot) repository(secret *corev1.Secret) (repo.Repository, bool) {
+	text := func(key string) string { return strings.TrimSpace(string(secret.Data[key])) }
+	r := repo.Repository{
+		URL: text("url"), Type: repo.Type(text("type")), Name: text("name"), Project: text("project"),
+		Username: text("username"), Password: text("password"), BearerToken: text("bearerToken"),
+		SSHPrivateKey:     string(secret.Data["sshPrivateKey"]),
+		TLSClientCertData: string(secret.Data["tlsClientCertData"]), TLSClientCertKey: string(secret.Data["tlsClientCertKey"]),
+		Proxy: text("proxy"), NoProxy: text("noProxy"),
+	}
+	if r.URL == "" {
+		s.problem(secret, "key \"url\" is empty: set it to the URL of the repository")
+		return r, false
+	}
+	if r.Type == "" {
+		r.Type = repo.Git
+	}
+	for key, field := range map[string]*bool{"insecure": &r.Insecure, "insecureIgnoreHostKey": &r.Insecure, "enableOCI": &r.EnableOCI} {
+		raw := text(key)
+		if raw == "" {
+			continue
+		}
+		value, err := strconv.ParseBool(raw)
+		if err != nil {
+			s.problem(secret, "key %q is not a boolean: write \"true\" or \"false\"", key)
+			return r, false
+		}
+		*field = *field || value
+	}
+	return r, true
+}
+
+// Repository gives what is known about url for a project: an exact
+// declaration scoped to the project, else an unscoped one, and credentials of
+// the longest matching template when it has none of its own. An undeclared
+// repository is returned with its URL only.
+func (s *Snapshot) Repository(url, project string) repo.Repository {
+	r := s.declared(url, project)
+	if !hasCredentials(r) {
+		s.inherit(&r)
+	}
+	r.KnownHosts = s.knownHosts
+	r.CAData = s.certificates[host(url)]
+	return r
+}
+
+func (s *Snapshot) declared(url, project string) repo.Repository {
+	want := repo.Normalize(url)
+	found := repo.Repository{URL: url, Type: repo.Git}
+	for _, r := range s.repositories {
+		if repo.Normalize(r.URL) != want || (r.Project != "" && r.Project != project) {
+			continue
+		}
+		if found.Project == "" {
+			found = r
+		}
+	}
+	found.URL = url
+	return found
+}
+
+func (s *Snapshot) inherit(r *repo.Repository) {
+	want, best := repo.Normalize(r.URL), -1
+	for _, t := range s.templates {
+		prefix := repo.Normalize(t.URL)
+		if !strings.HasPrefix(want, prefix) || len(prefix) <= best || (t.Project != "" && t.Project != r.Project) {
+			continue
+		}
+		best = len(prefix)
+		r.Username, r.Password, r.BearerToken = t.Username, t.Password, t.BearerToken
+		r.SSHPrivateKey = t.SSHPrivateKey
+		r.TLSClientCertData, r.TLSClientCertKey = t.TLSClientCertData, t.TLSClientCertKey
+		r.Insecure = r.Insecure || t.Insecure
+		r.EnableOCI = r.EnableOCI || t.EnableOCI
+		if r.Proxy == "" {
+			r.Proxy, r.NoProxy = t.Proxy, t.NoProxy
+		}
+	}
+}
+
+func hasCredentials(r repo.Repository) bool {
+	return r.Username != "" || r.Password != "" || r.BearerToken != "" || r.SSHPrivateKey != "" || r.TLSClientCertData != ""
+}
+
+// host is the host name of a repository URL, without user and port.
+func host(url string) string {
+	rest := url
+	if i := strings.Index(rest, "://"); i >= 0 {
+		rest = rest[i+3:]
+	}
+	rest, _, _ = strings.Cut(rest, "/")
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		rest = rest[at+1:]
+	}
+	name, _, _ := strings.Cut(rest, ":")
+	return name
+}
+
+// Duration reads a Go duration from argocd-cm; fallback when absent, and a
+// Problem-worthy error when it cannot be parsed.
+func (s *Snapshot) Duration(key string, fallback time.Duration) (time.Duration, error) {
+	raw, ok := s.Config[key]
+	if !ok || raw == "" {
+		return fallback, nil
+	}
+	d, err := time.ParseDuration(raw)
+	if err != nil {
+		return fallback, fmt.Errorf("ConfigMap/%s: key %q is not a duration like \"120s\": using %s", ConfigMapName, key, fallback)
+	}
+	return d, nil
+}
