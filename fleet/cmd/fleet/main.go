@@ -1,13 +1,29 @@
+// Command fleet runs real Kubernetes control planes on this machine.
 package main
 
 import (
-	_ "go.etcd.io/etcd/server/v3/embed"
-	_ "github.com/spf13/cobra"
-	_ "k8s.io/kubectl/pkg/cmd"
-	_ "k8s.io/kubernetes/cmd/kube-apiserver/app"
-	_ "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	_ "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	_ "sigs.k8s.io/kwok/pkg/kwok/controllers"
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/sluice-cd/sluice/fleet/internal/cli"
+	"github.com/sluice-cd/sluice/fleet/internal/component"
 )
 
-func main() {}
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) > 3 && os.Args[1] == "component" {
+		if err := component.Run(ctx, os.Args[2], os.Args[4:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := cli.New().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "fleet:", err)
+		os.Exit(1)
+	}
+}
