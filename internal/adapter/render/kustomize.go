@@ -149,7 +149,6 @@ func editKustomization(fs *treeFS, r Request) error {
 	if err := k.Unmarshal(content); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	k.FixKustomizationPostUnmarshal()
 	if err := applyEdits(&k, r); err != nil {
 		return err
 	}
@@ -297,4 +296,3 @@ func setAnnotations(k *ktypes.Kustomization, r Request) error {
 	}
 	return nil
 }
-

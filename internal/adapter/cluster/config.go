@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sluice-cd/sluice/internal/domain/destination"
+)
+
+// credentials is the JSON under the key "config" of a cluster Secret.
+type credentials struct {
+	Username           string     `json:"username"`
+	Password           string     `json:"password"`
+	BearerToken        string     `json:"bearerToken"`
+	TLSClientConfig    tlsConfig  `json:"tlsClientConfig"`
+	AWSAuthConfig      *awsAuth   `json:"awsAuthConfig"`
+	ExecProviderConfig *execLogin `json:"execProviderConfig"`
+	ProxyURL           string     `json:"proxyUrl"`
+	DisableCompression bool       `json:"disableCompression"`
+}
+
+type tlsConfig struct {
+	Insecure   bool   `json:"insecure"`
+	ServerName string `json:"serverName"`
+	CAData     []byte `json:"caData"`
+	CertData   []byte `json:"certData"`
+	KeyData    []byte `json:"keyData"`
+}
+
+type awsAuth struct {
+	ClusterName string `json:"clusterName"`
+	RoleARN     string `json:"roleARN"`
+	Profile     string `json:"profile"`
+}
+
+type execLogin struct {
+	Command     string            `json:"command"`
+	Args        []string          `json:"args"`
+	Env         map[string]string `json:"env"`
+	APIVersion  string            `json:"apiVersion"`
+	InstallHint string            `json:"installHint"`
+}
+
+// restConfig builds the connection settings of a cluster; hub is used for the
+// in-cluster address.
+func restConfig(c destination.Cluster, hub *rest.Config) (*rest.Config, error) {
+	var in credentials
+	if len(c.Config) > 0 {
+		if err := json.Unmarshal(c.Config, &in); err != nil {
+			return nil, fmt.Errorf("Secret/%s: key \"config\" is not valid JSON: correct it", c.SecretName) //nolint:staticcheck // names an object
+		}
+	}
+	var out *rest.Config
+	if c.Server == destination.InClusterServer && hub != nil {
+		out = rest.CopyConfig(hub)
+	} else {
+		out = &rest.Config{Host: c.Server, TLSClientConfig: rest.TLSClientConfig{
+			Insecure: in.TLSClientConfig.Insecure, ServerName: in.TLSClientConfig.ServerName,
+			CAData: in.TLSClientConfig.CAData, CertData: in.TLSClientConfig.CertData, KeyData: in.TLSClientConfig.KeyData,
+		}}
+	}
+	if in.Username != "" || in.BearerToken != "" {
+		out.Username, out.Password, out.BearerToken = in.Username, in.Password, in.BearerToken
+	}
+	login(out, in)
+	if in.ProxyURL != "" {
+		proxy, err := url.Parse(in.ProxyURL)
+		if err != nil {
+			return nil, fmt.Errorf("Secret/%s: key \"config\", field proxyUrl is not a URL", c.SecretName) //nolint:staticcheck // names an object
+		}
+		out.Proxy = http.ProxyURL(proxy)
+	}
+	out.DisableCompression = in.DisableCompression
+	out.QPS, out.Burst, out.UserAgent = -1, 0, "argocd-application-controller"
+	return out, nil
+}
+
+func login(out *rest.Config, in credentials) {
+	e := in.ExecProviderConfig
+	if a := in.AWSAuthConfig; a != nil {
+		e = &execLogin{Command: "argocd-k8s-auth", Args: []string{"aws", "--cluster-name", a.ClusterName}, APIVersion: "client.authentication.k8s.io/v1beta1"}
+		if a.RoleARN != "" {
+			e.Args = append(e.Args, "--role-arn", a.RoleARN)
+		}
+		if a.Profile != "" {
+			e.Args = append(e.Args, "--profile", a.Profile)
+		}
+	}
+	if e == nil {
+		return
+	}
+	out.ExecProvider = &clientcmdapi.ExecConfig{
+		Command: e.Command, Args: e.Args, APIVersion: e.APIVersion, InstallHint: e.InstallHint,
+		InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+	}
+	for k, v := range e.Env {
+		out.ExecProvider.Env = append(out.ExecProvider.Env, clientcmdapi.ExecEnvVar{Name: k, Value: v})
+	}
+}
+
+// Times of a connection.
+const (
+	requestTimeout   = 5 * time.Second
+	listTimeout      = 30 * time.Second
+	heartbeatPause   = 2 * time.Second
+	heartbeatTimeout = 4 * time.Second
+)

@@ -1,0 +1,345 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/restmapper"
+
+	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/object"
+)
+
+// Status words of a connection.
+const (
+	StatusUnknown    = "Unknown"
+	StatusSuccessful = "Successful"
+	StatusFailed     = "Failed"
+)
+
+// State is how a connection is.
+type State struct {
+	Status  string
+	Message string
+	Since   time.Time
+	Version string
+}
+
+// Connection is one target cluster.
+type Connection struct {
+	fleet     *Fleet
+	cluster   destination.Cluster
+	ctx       context.Context
+	cancel    context.CancelFunc
+	discovery discovery.DiscoveryInterface
+	dynamic   dynamic.Interface
+	store     *store
+
+	mu        sync.Mutex
+	state     State
+	mapper    meta.RESTMapper
+	versions  []string
+	learnt    time.Time
+	watches   map[schema.GroupKind]*kindWatch
+	predicted map[string]prediction
+}
+
+func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
+	cfg, err := restConfig(c, f.options.Hub)
+	if err != nil {
+		return nil, err
+	}
+	disco, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+	}
+	dyn, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+	}
+	ctx, cancel := context.WithCancel(f.ctx)
+	conn := &Connection{
+		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, store: newStore(),
+		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
+		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[string]prediction{},
+	}
+	go conn.heartbeat()
+	return conn, nil
+}
+
+func (c *Connection) close() { c.cancel() }
+
+func (c *Connection) changed(instance string) {
+	c.fleet.tell(Change{Server: c.cluster.Server, Instance: instance})
+}
+
+// State is the newest finding of the heartbeat.
+func (c *Connection) State() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// KubeVersion is the version the cluster reported, "" before it answered.
+func (c *Connection) KubeVersion() string { return c.State().Version }
+
+// APIVersions lists every group/version and group/version/Kind, sorted.
+func (c *Connection) APIVersions() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.versions
+}
+
+// heartbeat asks the API server every few seconds whether it is alive; a
+// frozen one accepts connections but never answers.
+func (c *Connection) heartbeat() {
+	for {
+		c.beat()
+		timer := c.fleet.options.Clock.NewTimer(heartbeatPause)
+		select {
+		case <-c.ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C():
+		}
+	}
+}
+
+func (c *Connection) beat() {
+	ctx, cancel := context.WithTimeout(c.ctx, heartbeatTimeout)
+	defer cancel()
+	answer := make(chan error, 1)
+	version := ""
+	go func() {
+		v, err := c.discovery.ServerVersion()
+		if err == nil {
+			version = v.GitVersion
+		}
+		answer <- err
+	}()
+	var err error
+	select {
+	case err = <-answer:
+	case <-ctx.Done():
+		err = fmt.Errorf("no answer for %s", heartbeatTimeout)
+	}
+	if c.ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		err = c.learnOnce(ctx)
+	}
+	c.enter(version, err)
+}
+
+// enter records a finding and tells when it is news.
+func (c *Connection) enter(version string, err error) {
+	next := State{Status: StatusSuccessful, Version: version}
+	if err != nil {
+		next = State{Status: StatusFailed, Message: err.Error()}
+	}
+	c.mu.Lock()
+	if next.Version == "" {
+		next.Version = c.state.Version
+	}
+	news := next.Status != c.state.Status
+	next.Since = c.state.Since
+	if news {
+		next.Since = c.fleet.options.Clock.Now()
+	}
+	c.state = next
+	c.mu.Unlock()
+	value := 0.0
+	if err == nil {
+		value = 1
+	}
+	c.fleet.metrics.status.WithLabelValues(c.cluster.Server, next.Version).Set(value)
+	if news {
+		c.fleet.options.Log.Info("cluster connection", "cluster", c.cluster.Name, "status", next.Status, "message", next.Message)
+		c.fleet.tell(Change{Server: c.cluster.Server})
+	}
+}
+
+// Unreachable says that an error speaks of the connection, not of the request.
+func Unreachable(err error) bool {
+	return err != nil && (errors.Is(err, context.DeadlineExceeded) || utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) ||
+		utilnet.IsTimeout(err) || utilnet.IsHTTP2ConnectionLost(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsTimeout(err) || utilnet.IsProbableEOF(err))
+}
+
+func (c *Connection) learnOnce(ctx context.Context) error {
+	c.mu.Lock()
+	known := c.mapper != nil
+	c.mu.Unlock()
+	if known {
+		return nil
+	}
+	return c.learn(ctx)
+}
+
+// learn reads which kinds the cluster has.
+func (c *Connection) learn(context.Context) error {
+	groups, lists, err := c.discovery.ServerGroupsAndResources()
+	if err != nil && (groups == nil || len(lists) == 0) {
+		return fmt.Errorf("discovery: %w", err)
+	}
+	resources, err := restmapper.GetAPIGroupResources(c.discovery)
+	if err != nil {
+		return fmt.Errorf("discovery: %w", err)
+	}
+	var versions []string
+	for _, l := range lists {
+		versions = append(versions, l.GroupVersion)
+		for _, r := range l.APIResources {
+			versions = append(versions, l.GroupVersion+"/"+r.Kind)
+		}
+	}
+	slices.Sort(versions)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mapper = restmapper.NewDiscoveryRESTMapper(resources)
+	c.versions = slices.Compact(versions)
+	c.learnt = c.fleet.options.Clock.Now()
+	return nil
+}
+
+// relearnPause bounds how often an unknown kind makes us ask again.
+const relearnPause = time.Second
+
+// mapping finds the resource of a kind; an unknown kind is looked for again.
+func (c *Connection) mapping(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	find := func() (*meta.RESTMapping, error) {
+		c.mu.Lock()
+		m := c.mapper
+		c.mu.Unlock()
+		if m == nil {
+			return nil, fmt.Errorf("cluster %s: not connected yet", c.cluster.Name)
+		}
+		return m.RESTMapping(gvk.GroupKind(), gvk.Version)
+	}
+	found, err := find()
+	if err == nil || !meta.IsNoMatchError(err) {
+		return found, err
+	}
+	c.mu.Lock()
+	fresh := c.fleet.options.Clock.Since(c.learnt) < relearnPause
+	c.mu.Unlock()
+	if fresh {
+		return nil, err
+	}
+	if err := c.learn(c.ctx); err != nil {
+		return nil, err
+	}
+	return find()
+}
+
+// Scope says whether a kind is namespaced; known is false when the cluster
+// does not have it.
+func (c *Connection) Scope(gvk schema.GroupVersionKind) (namespaced, known bool) {
+	m, err := c.mapping(gvk)
+	if err != nil {
+		return true, false
+	}
+	return m.Scope.Name() == meta.RESTScopeNameNamespace, true
+}
+
+// Want is what an Application needs to see.
+type Want struct {
+	Instance string
+	Targets  []*unstructured.Unstructured
+	// Kinds are further kinds to watch: those it managed before.
+	Kinds []schema.GroupVersionKind
+}
+
+// Observation is the live state for one Application. Objects are shared:
+// callers must not change them.
+type Observation struct {
+	Live map[object.Key]*unstructured.Unstructured
+	pods map[object.Key][]object.Pod
+}
+
+// Pods lists the pods of the current revision below an object.
+func (o *Observation) Pods(k object.Key) []object.Pod { return o.pods[k] }
+
+// childKinds are followed beside what Applications manage.
+var childKinds = []schema.GroupVersionKind{
+	{Group: "apps", Version: "v1", Kind: "ReplicaSet"}, {Version: "v1", Kind: "Pod"},
+}
+
+// Observe gives the live roots of an instance and the objects that have the
+// key of a target. It waits for watches of kinds that are new, until ctx ends.
+func (c *Connection) Observe(ctx context.Context, w Want) (*Observation, error) {
+	kinds := slices.Concat(childKinds, w.Kinds)
+	for _, t := range w.Targets {
+		kinds = append(kinds, t.GroupVersionKind())
+	}
+	if err := c.follow(ctx, kinds); err != nil {
+		return nil, err
+	}
+	s := c.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := &Observation{Live: map[object.Key]*unstructured.Unstructured{}, pods: map[object.Key][]object.Pod{}}
+	add := func(n *node) {
+		out.Live[n.key] = n.full
+		out.pods[n.key] = s.pods(n.uid, s.newestReplicaSet(n.uid))
+	}
+	for _, n := range s.byInstance[w.Instance] {
+		add(n)
+	}
+	for _, t := range w.Targets {
+		key := object.KeyOf(t)
+		s.wanted[key] = w.Instance
+		if n := s.byKey[key]; n != nil {
+			add(n)
+		}
+	}
+	return out, nil
+}
+
+// follow starts missing watches and waits until all have listed.
+func (c *Connection) follow(ctx context.Context, kinds []schema.GroupVersionKind) error {
+	var waits []*kindWatch
+	for _, gvk := range kinds {
+		c.mu.Lock()
+		w := c.watches[gvk.GroupKind()]
+		c.mu.Unlock()
+		if w == nil {
+			m, err := c.mapping(gvk)
+			if meta.IsNoMatchError(err) {
+				continue // the kind does not exist: nothing can be live
+			}
+			if err != nil {
+				return err
+			}
+			c.mu.Lock()
+			if w = c.watches[gvk.GroupKind()]; w == nil {
+				w = c.watchKind(gvk, m.Resource)
+				c.watches[gvk.GroupKind()] = w
+			}
+			c.mu.Unlock()
+		}
+		waits = append(waits, w)
+	}
+	for _, w := range waits {
+		select {
+		case <-w.synced:
+		case <-ctx.Done():
+			return fmt.Errorf("cluster %s: live objects of kind %s not listed yet: %w", c.cluster.Name, w.gvk.Kind, ctx.Err())
+		case <-c.ctx.Done():
+			return fmt.Errorf("cluster %s: connection closed", c.cluster.Name)
+		}
+	}
+	return nil
+}

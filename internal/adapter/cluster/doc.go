@@ -1,0 +1,12 @@
+// Package cluster talks to target clusters. A cluster is a failure domain:
+// each has its own connection, watches and state, and one that is dead, slow
+// or frozen delays nothing elsewhere.
+//
+//	Fleet ── Connection ── discovery     which kinds there are
+//	                    ├─ watches       one per kind in use ──► store of live objects
+//	                    ├─ writes        apply, create, delete: at most 5 s each
+//	                    └─ heartbeat     a frozen API server is noticed in seconds
+//
+// The store keeps managed objects in full, pods as small records and of
+// everything else nothing but the name and the owner.
+package cluster

@@ -1,0 +1,135 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/sluice-cd/sluice/internal/domain/destination"
+)
+
+// Options of a Fleet.
+type Options struct {
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+	Clock      clock.WithTicker
+	// Hub is how to reach the cluster this process manages from.
+	Hub *rest.Config
+}
+
+// Change says what moved: the objects of one instance, or with an empty
+// instance the connection itself.
+type Change struct{ Server, Instance string }
+
+// Fleet holds the connections to all registered clusters.
+type Fleet struct {
+	ctx     context.Context
+	options Options
+	metrics *metrics
+
+	mu       sync.RWMutex
+	byServer map[string]*Connection
+	broken   map[string]error
+	onChange []func(Change)
+}
+
+// NewFleet makes an empty fleet whose connections end with ctx.
+func NewFleet(ctx context.Context, o Options) *Fleet {
+	return &Fleet{ctx: ctx, options: o, metrics: newMetrics(o.Registerer), byServer: map[string]*Connection{}, broken: map[string]error{}}
+}
+
+// OnChange calls f from watches; f must not block.
+func (f *Fleet) OnChange(do func(Change)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.onChange = append(f.onChange, do)
+}
+
+func (f *Fleet) tell(c Change) {
+	f.mu.RLock()
+	listeners := f.onChange
+	f.mu.RUnlock()
+	for _, do := range listeners {
+		do(c)
+	}
+}
+
+// Replace makes the fleet match the registered clusters: connections whose
+// credentials changed are made anew, others are left alone.
+func (f *Fleet) Replace(clusters destination.Clusters) {
+	f.mu.Lock()
+	var moved []string
+	seen := map[string]bool{}
+	for _, c := range clusters {
+		seen[c.Server] = true
+		old := f.byServer[c.Server]
+		if old != nil && bytes.Equal(old.cluster.Config, c.Config) && slices.Equal(old.cluster.Namespaces, c.Namespaces) {
+			continue
+		}
+		moved = append(moved, c.Server)
+		if old != nil {
+			old.close()
+			delete(f.byServer, c.Server)
+		}
+		delete(f.broken, c.Server)
+		conn, err := newConnection(f, c)
+		if err != nil {
+			f.broken[c.Server] = err
+			continue
+		}
+		f.byServer[c.Server] = conn
+	}
+	for server, conn := range f.byServer {
+		if !seen[server] {
+			conn.close()
+			delete(f.byServer, server)
+			moved = append(moved, server)
+		}
+	}
+	f.mu.Unlock()
+	for _, server := range moved {
+		f.tell(Change{Server: server})
+	}
+}
+
+// Connection finds the connection of a server.
+func (f *Fleet) Connection(server string) (*Connection, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if c, ok := f.byServer[server]; ok {
+		return c, nil
+	}
+	if err, ok := f.broken[server]; ok {
+		return nil, err
+	}
+	return nil, fmt.Errorf("cluster %s is not registered", server)
+}
+
+type metrics struct {
+	status   *prometheus.GaugeVec
+	events   *prometheus.CounterVec
+	requests *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		status: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "argocd_cluster_connection_status", Help: "1 while the cluster answers, else 0.",
+		}, []string{"server", "k8s_version"}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "argocd_cluster_events_total", Help: "Watch events processed.",
+		}, []string{"server", "group", "kind"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "argocd_cluster_requests_total", Help: "Writes and dry runs sent to target clusters.",
+		}, []string{"server", "verb", "result"}),
+	}
+	r.MustRegister(m.status, m.events, m.requests)
+	return m
+}

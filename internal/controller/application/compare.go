@@ -1,0 +1,328 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/render"
+	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/diff"
+	"github.com/sluice-cd/sluice/internal/domain/health"
+	"github.com/sluice-cd/sluice/internal/domain/object"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
+	"github.com/sluice-cd/sluice/internal/domain/syncplan"
+)
+
+// view is desired and live state side by side.
+type view struct {
+	sources    []v1alpha1.ApplicationSource
+	manifests  *manifest.Manifests
+	pairs      []syncplan.Pair
+	hooks      []syncplan.Pair
+	live       *cluster.Observation
+	forbidden  map[object.Key]error
+	conditions []v1alpha1.ApplicationCondition
+}
+
+// observeTimeout bounds the wait for first lists of new kinds.
+const observeTimeout = 20 * time.Second
+
+// look renders the sources at the revisions and pairs them with live state.
+func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, revisions []string, named func(*unstructured.Unstructured) *unstructured.Unstructured) (*view, error) {
+	m, err := p.Manifests.Generate(ctx, manifest.Query{
+		App:     render.App{Name: p.app.Name, Instance: p.instance, Namespace: p.app.Spec.Destination.Namespace, Project: p.project.Name},
+		Sources: sources, KubeVersion: p.conn.KubeVersion(), APIVersions: p.conn.APIVersions(),
+		Hard: p.refresh == v1alpha1.RefreshHard,
+	}, revisions)
+	if err != nil {
+		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
+	}
+	v := &view{sources: sources, manifests: m, forbidden: map[object.Key]error{}}
+	targets, hooks := p.targets(v, named)
+	if err := p.observe(ctx, v, slices.Concat(targets, hooks)); err != nil {
+		return nil, fmt.Errorf("Failed to load live state: %w", err) //nolint:staticcheck // tools match on this text
+	}
+	p.pair(v, targets, hooks)
+	if err := p.judge(ctx, v); err != nil {
+		return nil, fmt.Errorf("Failed to compare desired state to live state: %w", err) //nolint:staticcheck // tools match on this text
+	}
+	return v, nil
+}
+
+// targets prepares the rendered objects: namespace, tracking, last one wins.
+func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstructured.Unstructured) (plain, hooks []*unstructured.Unstructured) {
+	index := map[object.Key]int{}
+	count := map[object.Key]int{}
+	for _, rendered := range v.manifests.Objects {
+		t := rendered.DeepCopy()
+		namespaced, known := p.conn.Scope(t.GroupVersionKind())
+		switch {
+		case known && !namespaced:
+			t.SetNamespace("")
+		case t.GetNamespace() == "":
+			t.SetNamespace(p.app.Spec.Destination.Namespace)
+		}
+		phases, hook := syncplan.HookPhases(t)
+		if hook {
+			t = named(t)
+		}
+		object.Track(t, p.instance, p.app.Spec.Destination.Namespace)
+		key := object.KeyOf(t)
+		if err := policy.Manage(p.project, p.cluster, policy.Object{Group: key.Group, Kind: key.Kind, Namespace: key.Namespace, Name: key.Name, Namespaced: namespaced}); err != nil {
+			v.forbidden[key] = err
+		}
+		if hook {
+			if len(phases) > 0 {
+				hooks = append(hooks, t)
+			}
+			continue
+		}
+		count[key]++
+		if at, twice := index[key]; twice {
+			plain[at] = t
+			continue
+		}
+		index[key] = len(plain)
+		plain = append(plain, t)
+	}
+	for key, n := range count {
+		if n > 1 {
+			v.conditions = append(v.conditions, condition(v1alpha1.ConditionRepeatedResourceWarning,
+				fmt.Sprintf("Resource %s appeared %d times among application resources.", key, n)))
+		}
+	}
+	return plain, hooks
+}
+
+func (p *pass) observe(ctx context.Context, v *view, targets []*unstructured.Unstructured) error {
+	bounded, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	want := cluster.Want{Instance: p.instance, Targets: targets}
+	for _, r := range p.app.Status.Resources {
+		want.Kinds = append(want.Kinds, schema.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind})
+	}
+	if s := p.app.Status.OperationState; s != nil && s.SyncResult != nil {
+		for _, r := range s.SyncResult.Resources {
+			want.Kinds = append(want.Kinds, schema.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind})
+		}
+	}
+	var err error
+	v.live, err = p.conn.Observe(bounded, want)
+	return err
+}
+
+// pair matches targets with live objects; what is live only needs pruning.
+func (p *pass) pair(v *view, targets, hooks []*unstructured.Unstructured) {
+	seen := map[object.Key]bool{}
+	for _, t := range targets {
+		key := object.KeyOf(t)
+		seen[key] = true
+		live := v.live.Live[key]
+		if live != nil {
+			if owner, self := object.Owner(live); self && owner != "" && owner != p.instance {
+				v.conditions = append(v.conditions, condition(v1alpha1.ConditionSharedResourceWarning,
+					fmt.Sprintf("%s/%s is part of applications %s and %s", key.Kind, key.Name, p.key, owner)))
+			}
+		}
+		v.pairs = append(v.pairs, syncplan.Pair{Key: key, Target: t, Live: live})
+	}
+	for _, h := range hooks {
+		key := object.KeyOf(h)
+		seen[key] = true
+		v.hooks = append(v.hooks, syncplan.Pair{Key: key, Target: h, Live: v.live.Live[key]})
+	}
+	for key, live := range v.live.Live {
+		_, hook := syncplan.HookPhases(live)
+		if seen[key] || hook || key.Kind == "CustomResourceDefinition" || len(live.GetOwnerReferences()) > 0 {
+			continue
+		}
+		if owner, self := object.Owner(live); !self || owner != p.instance {
+			continue
+		}
+		v.pairs = append(v.pairs, syncplan.Pair{Key: key, Live: live})
+	}
+	slices.SortFunc(v.pairs, func(a, b syncplan.Pair) int { return strings.Compare(a.Key.String(), b.Key.String()) })
+}
+
+// comparisons bounds the dry runs of one Application at a time.
+const comparisons = 8
+
+// judge decides for each pair whether it is in sync.
+func (p *pass) judge(ctx context.Context, v *view) error {
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(comparisons)
+	for i := range v.pairs {
+		pair := &v.pairs[i]
+		if pair.Target == nil || pair.Live == nil {
+			continue
+		}
+		if diff.InSync(pair.Target, pair.Live) {
+			pair.InSync = true
+			continue
+		}
+		group.Go(func() error {
+			predicted, err := p.conn.Predict(gctx, pair.Target)
+			if cluster.Unreachable(err) {
+				return err
+			}
+			// A refusal, for example of an immutable field, is a difference:
+			// the sync will say why it cannot be applied.
+			pair.InSync = err == nil && diff.Same(predicted, pair.Live, p.ignored(pair.Key))
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// ignored lists the JSON pointers that do not count for an object.
+func (p *pass) ignored(key object.Key) []string {
+	var out []string
+	for _, rule := range p.app.Spec.IgnoreDifferences {
+		if (rule.Group == "*" || rule.Group == key.Group) && (rule.Kind == "*" || rule.Kind == key.Kind) &&
+			(rule.Name == "" || rule.Name == key.Name) && (rule.Namespace == "" || rule.Namespace == key.Namespace) {
+			out = append(out, rule.JSONPointers...)
+		}
+	}
+	return out
+}
+
+// resolve gives the commit of each source.
+func (p *pass) resolve(ctx context.Context, sources []v1alpha1.ApplicationSource, fresh bool) ([]string, error) {
+	out := make([]string, len(sources))
+	for i, src := range sources {
+		id, err := p.Manifests.Resolve(ctx, p.project.Name, src, fresh)
+		if err != nil {
+			return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
+		}
+		out[i] = id
+	}
+	return out, nil
+}
+
+func asIs(u *unstructured.Unstructured) *unstructured.Unstructured { return u }
+
+// compare fills sync status, resources and health.
+func (p *pass) compare(ctx context.Context) {
+	sources := p.app.Spec.GetSources()
+	ids, err := p.resolve(ctx, sources, p.refresh != "")
+	var v *view
+	if err == nil {
+		v, err = p.look(ctx, sources, ids, asIs)
+	}
+	status := &p.app.Status
+	compared := v1alpha1.ComparedTo{Destination: p.app.Spec.Destination, IgnoreDifferences: p.app.Spec.IgnoreDifferences}
+	if len(p.app.Spec.Sources) > 0 {
+		compared.Sources = p.app.Spec.Sources
+		status.Sync.Revisions, status.Sync.Revision = ids, ""
+	} else {
+		compared.Source = *p.app.Spec.Source
+		status.Sync.Revision, status.Sync.Revisions = "", nil
+		if len(ids) > 0 {
+			status.Sync.Revision = ids[0]
+		}
+	}
+	status.Sync.ComparedTo = compared
+	if s := status.OperationState; s != nil && s.Phase.Completed() {
+		status.Sync.AfterOperation = s.ID
+	}
+	if err != nil {
+		p.conditions(compareConditions, condition(v1alpha1.ConditionComparisonError, err.Error()))
+		status.Sync.Status, status.Sync.Digest = v1alpha1.SyncStatusUnknown, ""
+		for i := range status.Resources {
+			status.Resources[i].Status = v1alpha1.SyncStatusUnknown
+		}
+		p.health(v1alpha1.HealthUnknown)
+		p.soon(5 * time.Second)
+		return
+	}
+	p.conditions(compareConditions, v.conditions...)
+	status.Sync.Digest = v.manifests.Digest
+	if status.SourceTypes = nil; len(p.app.Spec.Sources) > 0 {
+		status.SourceTypes = v.manifests.SourceTypes
+	} else if len(v.manifests.SourceTypes) > 0 {
+		status.SourceType = v.manifests.SourceTypes[0]
+	}
+	p.summarize(v)
+}
+
+// summarize turns pairs into resource statuses and the overall verdict.
+func (p *pass) summarize(v *view) {
+	status := &p.app.Status
+	overall, worst := v1alpha1.SyncStatusSynced, v1alpha1.HealthHealthy
+	var resources []v1alpha1.ResourceStatus
+	live, counted := 0, 0
+	images := []string{}
+	for _, pair := range v.pairs {
+		r, code := p.resource(v, pair)
+		if r == nil {
+			continue
+		}
+		resources = append(resources, *r)
+		extraneous := pair.Target == nil && strings.Contains(pair.Live.GetAnnotations()[v1alpha1.AnnotationCompareOptions], "IgnoreExtraneous")
+		if r.Status == v1alpha1.SyncStatusOutOfSync && !extraneous {
+			overall = v1alpha1.SyncStatusOutOfSync
+		}
+		counted++
+		if pair.Live == nil {
+			continue
+		}
+		live++
+		images = append(images, syncplan.Images(pair.Live)...)
+		if code != "" && health.Worse(code, worst) && pair.Live.GetAnnotations()[v1alpha1.AnnotationIgnoreHealth] != "true" {
+			worst = code
+		}
+	}
+	if counted > 0 && live == 0 {
+		worst = v1alpha1.HealthMissing
+	}
+	slices.Sort(images)
+	status.Summary.Images = slices.Compact(images)
+	if len(status.Summary.Images) == 0 {
+		status.Summary.Images = nil
+	}
+	status.Resources = resources
+	status.Sync.Status = overall
+	p.health(worst)
+}
+
+// resource describes one pair; code is empty when its health does not count.
+func (p *pass) resource(v *view, pair syncplan.Pair) (*v1alpha1.ResourceStatus, v1alpha1.HealthStatusCode) {
+	any := pair.Target
+	if any == nil {
+		any = pair.Live
+	}
+	gvk := any.GroupVersionKind()
+	r := &v1alpha1.ResourceStatus{
+		Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Namespace: pair.Key.Namespace, Name: pair.Key.Name,
+		Status: v1alpha1.SyncStatusOutOfSync, SyncWave: int64(syncplan.Wave(any)),
+	}
+	switch {
+	case pair.Target != nil && syncplan.Skipped(pair.Target):
+		return nil, ""
+	case v.forbidden[pair.Key] != nil:
+		r.Status = v1alpha1.SyncStatusUnknown
+	case pair.Target == nil:
+		r.RequiresPruning = true
+	case pair.InSync:
+		r.Status = v1alpha1.SyncStatusSynced
+	}
+	if pair.Live == nil {
+		r.Health = &v1alpha1.HealthStatus{Status: v1alpha1.HealthMissing}
+		return r, ""
+	}
+	judged, known := health.Assess(pair.Live, v.live.Pods(pair.Key))
+	if !known {
+		return r, ""
+	}
+	r.Health = &v1alpha1.HealthStatus{Status: judged.Code, Message: judged.Message}
+	return r, judged.Code
+}

@@ -1,0 +1,278 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/settings"
+	"github.com/sluice-cd/sluice/internal/controller/manifest"
+)
+
+// Options of a Controller.
+type Options struct {
+	// Client writes to the hub, Cache reads from it.
+	Client client.Client
+	Cache  cache.Cache
+	// Namespace is that of the control plane.
+	Namespace  string
+	Settings   *settings.Store
+	Clusters   *cluster.Fleet
+	Manifests  *manifest.Service
+	Recorder   record.EventRecorder
+	Log        *slog.Logger
+	Clock      clock.Clock
+	Registerer prometheus.Registerer
+	// NewID names operations that do not come with an id.
+	NewID func() string
+}
+
+// Controller reconciles Applications.
+type Controller struct {
+	Options
+	lanes   *lanes
+	metrics *metrics
+
+	mu sync.Mutex
+	// written is what this process wrote last, for as long as the cache has
+	// not caught up with it.
+	written map[types.NamespacedName]*v1alpha1.Application
+	// byInstance finds the Application of a tracked object.
+	byInstance map[string]types.NamespacedName
+	following  map[types.NamespacedName]following
+}
+
+// New makes a controller.
+func New(o Options) *Controller {
+	c := &Controller{
+		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
+		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{},
+	}
+	c.metrics = newMetrics(o.Registerer)
+	c.lanes = newLanes(c.reconcile)
+	return c
+}
+
+// Start runs until ctx ends. The caches of the hub are running already.
+func (c *Controller) Start(ctx context.Context) error {
+	c.lanes.start(ctx)
+	defer c.lanes.stop()
+	c.Clusters.OnChange(c.clusterChanged)
+	c.Settings.OnChange(func(*settings.Snapshot) { c.enqueueAll(ctx) })
+	apps, err := c.Cache.GetInformer(ctx, &v1alpha1.Application{})
+	if err != nil {
+		return fmt.Errorf("watch Applications: %w", err)
+	}
+	if _, err := apps.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: func(o any) { c.enqueue(o) }, DeleteFunc: func(o any) { c.enqueue(o) },
+		UpdateFunc: func(before, after any) {
+			if interesting(before, after) {
+				c.enqueue(after)
+			}
+		},
+	}); err != nil {
+		return fmt.Errorf("watch Applications: %w", err)
+	}
+	projects, err := c.Cache.GetInformer(ctx, &v1alpha1.AppProject{})
+	if err != nil {
+		return fmt.Errorf("watch AppProjects: %w", err)
+	}
+	all := func(any) { c.enqueueAll(ctx) }
+	if _, err := projects.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: all, DeleteFunc: all,
+		UpdateFunc: func(before, after any) {
+			a, okA := before.(*v1alpha1.AppProject)
+			b, okB := after.(*v1alpha1.AppProject)
+			if okA && okB && !reflect.DeepEqual(a.Spec, b.Spec) {
+				all(after)
+			}
+		},
+	}); err != nil {
+		return fmt.Errorf("watch AppProjects: %w", err)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func keyOf(o any) (types.NamespacedName, bool) {
+	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+		o = gone.Obj
+	}
+	obj, ok := o.(client.Object)
+	if !ok {
+		return types.NamespacedName{}, false
+	}
+	return client.ObjectKeyFromObject(obj), true
+}
+
+func (c *Controller) enqueue(o any) {
+	if key, ok := keyOf(o); ok {
+		c.lanes.add(key)
+	}
+}
+
+func (c *Controller) enqueueAll(ctx context.Context) {
+	var list v1alpha1.ApplicationList
+	if err := c.Cache.List(ctx, &list); err != nil {
+		return
+	}
+	for i := range list.Items {
+		c.lanes.add(client.ObjectKeyFromObject(&list.Items[i]))
+	}
+}
+
+func (c *Controller) clusterChanged(ch cluster.Change) {
+	if ch.Instance == "" {
+		for _, key := range c.lanes.on(ch.Server) {
+			c.lanes.add(key)
+		}
+		return
+	}
+	c.mu.Lock()
+	key, ok := c.byInstance[ch.Instance]
+	c.mu.Unlock()
+	if ok {
+		c.lanes.add(key)
+	}
+}
+
+// interesting leaves out what only this controller itself writes.
+func interesting(before, after any) bool {
+	a, okA := before.(*v1alpha1.Application)
+	b, okB := after.(*v1alpha1.Application)
+	if !okA || !okB {
+		return true
+	}
+	return !reflect.DeepEqual(a.Spec, b.Spec) || !reflect.DeepEqual(a.Operation, b.Operation) ||
+		!reflect.DeepEqual(a.Annotations, b.Annotations) || !reflect.DeepEqual(a.Finalizers, b.Finalizers) ||
+		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil) || terminating(a) != terminating(b)
+}
+
+func terminating(a *v1alpha1.Application) bool {
+	return a.Status.OperationState != nil && a.Status.OperationState.Phase == v1alpha1.OperationTerminating
+}
+
+// reconcile handles one Application; no panic leaves it.
+func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (again time.Duration, err error) {
+	log := c.Log.With("application", key.String())
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("reconcile failed unexpectedly", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("reconcile of Application %s failed unexpectedly: %v", key, p)
+		}
+	}()
+	begin := c.Clock.Now()
+	app, err := c.load(ctx, key)
+	if apierrors.IsNotFound(err) {
+		c.forget(key)
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if skip, _ := strconv.ParseBool(app.Annotations[v1alpha1.AnnotationSkipReconcile]); skip {
+		return 0, nil
+	}
+	p := newPass(c, app, log)
+	again, err = p.run(ctx)
+	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
+	if apierrors.IsConflict(err) {
+		return 10 * time.Millisecond, nil // somebody else wrote: look again
+	}
+	if err != nil {
+		log.Warn("reconcile incomplete", "error", err.Error())
+	}
+	return again, err
+}
+
+// load reads the Application, newer than the cache when we wrote it last.
+func (c *Controller) load(ctx context.Context, key types.NamespacedName) (*v1alpha1.Application, error) {
+	var app v1alpha1.Application
+	err := c.Cache.Get(ctx, key, &app)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	own := c.written[key]
+	if err != nil {
+		delete(c.written, key)
+		return nil, err
+	}
+	if own == nil {
+		return &app, nil
+	}
+	if own.UID == app.UID && version(own) > version(&app) {
+		return own.DeepCopy(), nil
+	}
+	delete(c.written, key)
+	return &app, nil
+}
+
+func version(a *v1alpha1.Application) uint64 {
+	n, err := strconv.ParseUint(a.ResourceVersion, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (c *Controller) forget(key types.NamespacedName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for instance, k := range c.byInstance {
+		if k == key {
+			delete(c.byInstance, instance)
+		}
+	}
+	for _, cancel := range c.following[key].cancels {
+		cancel()
+	}
+	delete(c.following, key)
+	delete(c.written, key)
+}
+
+// following is the subscription of an Application to its sources.
+type following struct {
+	project string
+	sources []v1alpha1.ApplicationSource
+	cancels []func()
+}
+
+// follow makes the Application hear of new revisions of its sources.
+func (c *Controller) follow(key types.NamespacedName, project string, sources []v1alpha1.ApplicationSource) error {
+	c.mu.Lock()
+	old := c.following[key]
+	c.mu.Unlock()
+	if old.project == project && reflect.DeepEqual(old.sources, sources) {
+		return nil
+	}
+	next := following{project: project, sources: sources}
+	for _, src := range sources {
+		cancel, err := c.Manifests.Subscribe(project, src, func() { c.lanes.add(key) })
+		if err != nil {
+			return err
+		}
+		next.cancels = append(next.cancels, cancel)
+	}
+	c.mu.Lock()
+	c.following[key] = next
+	c.mu.Unlock()
+	for _, cancel := range old.cancels {
+		cancel()
+	}
+	return nil
+}

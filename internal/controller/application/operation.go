@@ -1,0 +1,338 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/domain/health"
+	"github.com/sluice-cd/sluice/internal/domain/object"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
+	"github.com/sluice-cd/sluice/internal/domain/syncplan"
+)
+
+// operate carries the requested operation on by as much as is possible now.
+// When it returns without error, the state in p.app is what happened.
+func (p *pass) operate(ctx context.Context) error {
+	if p.app.Operation == nil {
+		return nil
+	}
+	state := p.app.Status.OperationState
+	if state == nil || state.Phase.Completed() {
+		p.begin()
+		if err := p.patch(ctx); err != nil { // written before the first act
+			return err
+		}
+		state = p.app.Status.OperationState
+	}
+	if state.Phase == v1alpha1.OperationRunning && state.FinishedAt != nil && !p.retryDue(state) {
+		return nil
+	}
+	if p.app.Operation.Sync == nil {
+		p.finish(v1alpha1.OperationError, "Invalid operation request: no operation specified")
+		return nil
+	}
+	phase, message, err := p.step(ctx)
+	if cluster.Unreachable(err) {
+		state.Message = fmt.Sprintf("waiting for cluster %s: %s", p.cluster.Name, err.Error())
+		p.soon(2 * time.Second)
+		return nil
+	}
+	if err != nil {
+		phase, message = v1alpha1.OperationError, err.Error()
+	}
+	state = p.app.Status.OperationState
+	if !phase.Completed() {
+		state.Message = message
+		return nil
+	}
+	if phase != v1alpha1.OperationSucceeded && p.retry(message) {
+		return nil
+	}
+	p.finish(phase, message)
+	return nil
+}
+
+// begin records a new operation under its id.
+func (p *pass) begin() {
+	id := ""
+	for _, info := range p.app.Operation.Info {
+		if info != nil && info.Name == "RolloutOperation" {
+			id = info.Value
+		}
+	}
+	if id == "" {
+		id = p.NewID()
+	}
+	p.app.Status.OperationState = &v1alpha1.OperationState{
+		Operation: *p.app.Operation, Phase: v1alpha1.OperationRunning, ID: id,
+		StartedAt: metav1.NewTime(p.Clock.Now()).Rfc3339Copy(),
+	}
+}
+
+// finish ends the operation; the same write that stores this removes the
+// request.
+func (p *pass) finish(phase v1alpha1.OperationPhase, message string) {
+	state := p.app.Status.OperationState
+	now := metav1.NewTime(p.Clock.Now()).Rfc3339Copy()
+	state.Phase, state.Message, state.FinishedAt = phase, message, &now
+	if state.RetryCount > 0 && phase != v1alpha1.OperationSucceeded {
+		state.Message += fmt.Sprintf(" (retried %d times).", state.RetryCount)
+	}
+	sync := p.app.Operation.Sync
+	p.app.Operation = nil
+	if phase == v1alpha1.OperationSucceeded && sync != nil && !sync.DryRun && len(sync.Resources) == 0 {
+		p.remember(state)
+	}
+	p.metrics.syncs.WithLabelValues(p.app.Namespace, p.app.Name, policy.ProjectName(p.app), p.cluster.Server, string(phase), strconv.FormatBool(sync != nil && sync.DryRun)).Inc()
+	p.metrics.seconds.WithLabelValues(p.app.Namespace, p.app.Name, policy.ProjectName(p.app), p.cluster.Server).Add(now.Sub(state.StartedAt.Time).Seconds())
+	revision := ""
+	if state.SyncResult != nil {
+		revision = state.SyncResult.Revision
+	}
+	if phase == v1alpha1.OperationSucceeded {
+		p.tell(corev1.EventTypeNormal, "OperationCompleted", fmt.Sprintf("Sync operation to %s succeeded", revision))
+		return
+	}
+	p.tell(corev1.EventTypeWarning, "OperationCompleted", fmt.Sprintf("Sync operation to %s failed: %s", revision, state.Message))
+}
+
+// remember writes the deployment into the history.
+func (p *pass) remember(state *v1alpha1.OperationState) {
+	limit := int64(10)
+	if p.app.Spec.RevisionHistoryLimit != nil {
+		limit = max(0, *p.app.Spec.RevisionHistoryLimit)
+	}
+	next := int64(0)
+	if n := len(p.app.Status.History); n > 0 {
+		next = p.app.Status.History[n-1].ID + 1
+	}
+	r := state.SyncResult
+	started := state.StartedAt
+	history := append(slices.Clone(p.app.Status.History), v1alpha1.RevisionHistory{
+		ID: next, Revision: r.Revision, Revisions: r.Revisions, Source: r.Source, Sources: r.Sources,
+		DeployStartedAt: &started, DeployedAt: *state.FinishedAt, InitiatedBy: state.Operation.InitiatedBy,
+	})
+	if excess := int64(len(history)) - limit; excess > 0 {
+		history = history[excess:]
+	}
+	p.app.Status.History = history
+}
+
+// retry keeps a failed operation running for another attempt, if its policy
+// allows one.
+func (p *pass) retry(message string) bool {
+	state, strategy := p.app.Status.OperationState, p.app.Operation.Retry
+	if state.Phase == v1alpha1.OperationTerminating || (strategy.Limit >= 0 && state.RetryCount >= strategy.Limit) {
+		return false
+	}
+	wait, err := backoff(strategy.Backoff, state.RetryCount)
+	if err != nil {
+		return false
+	}
+	now := metav1.NewTime(p.Clock.Now()).Rfc3339Copy()
+	state.FinishedAt = &now
+	state.RetryCount++
+	state.Message = fmt.Sprintf("%s. Retrying attempt #%d at %s.", message, state.RetryCount, now.Add(wait).Format(time.Kitchen))
+	p.soon(wait)
+	return true
+}
+
+// retryDue says that the pause before a repetition is over, and prepares it.
+func (p *pass) retryDue(state *v1alpha1.OperationState) bool {
+	wait, err := backoff(p.app.Operation.Retry.Backoff, state.RetryCount-1)
+	if err == nil {
+		if rest := wait - p.Clock.Since(state.FinishedAt.Time); rest > 0 {
+			p.soon(rest)
+			return false
+		}
+	}
+	state.FinishedAt = nil
+	state.Message = fmt.Sprintf("Retrying operation. Attempt #%d", state.RetryCount)
+	if state.SyncResult != nil {
+		state.SyncResult.Resources = nil
+		if p.app.Operation.Retry.Refresh {
+			state.SyncResult = nil
+		}
+	}
+	return true
+}
+
+// backoff is duration * factor^n, capped.
+func backoff(b *v1alpha1.Backoff, n int64) (time.Duration, error) {
+	base, factor, limit := 5*time.Second, int64(2), 3*time.Minute
+	if b != nil {
+		var err error
+		if base, err = duration(b.Duration, base); err != nil {
+			return 0, err
+		}
+		if limit, err = duration(b.MaxDuration, limit); err != nil {
+			return 0, err
+		}
+		if b.Factor != nil {
+			factor = *b.Factor
+		}
+	}
+	wait := base
+	for range n {
+		wait *= time.Duration(factor)
+		if limit > 0 && wait > limit {
+			return limit, nil
+		}
+	}
+	return wait, nil
+}
+
+func duration(text string, fallback time.Duration) (time.Duration, error) {
+	if text == "" {
+		return fallback, nil
+	}
+	if seconds, err := strconv.Atoi(text); err == nil {
+		return time.Duration(seconds) * time.Second, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("retry.backoff: %q is not a duration", text)
+	}
+	return d, nil
+}
+
+// pin fixes sources and revisions of the operation at its first step.
+func (p *pass) pin(ctx context.Context) ([]v1alpha1.ApplicationSource, []string, error) {
+	state, op := p.app.Status.OperationState, p.app.Operation.Sync
+	sources := op.Sources
+	switch {
+	case len(sources) > 0:
+	case op.Source != nil:
+		sources = []v1alpha1.ApplicationSource{*op.Source}
+	default:
+		sources = p.app.Spec.GetSources()
+	}
+	if r := state.SyncResult; r != nil && (r.Revision != "" || len(r.Revisions) > 0) {
+		if len(r.Revisions) > 0 {
+			return r.Sources, r.Revisions, nil
+		}
+		return []v1alpha1.ApplicationSource{r.Source}, []string{r.Revision}, nil
+	}
+	wanted := slices.Clone(sources)
+	for i := range wanted {
+		if len(op.Revisions) == len(wanted) && op.Revisions[i] != "" {
+			wanted[i].TargetRevision = op.Revisions[i]
+		} else if len(wanted) == 1 && op.Revision != "" {
+			wanted[i].TargetRevision = op.Revision
+		}
+	}
+	ids, err := p.resolve(ctx, wanted, false)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ComparisonError: %w", err)
+	}
+	result := &v1alpha1.SyncOperationResult{}
+	if len(p.app.Spec.Sources) > 0 || len(op.Sources) > 0 {
+		result.Sources, result.Revisions = sources, ids
+	} else {
+		result.Source, result.Revision = sources[0], ids[0]
+	}
+	state.SyncResult = result
+	return sources, ids, nil
+}
+
+// step advances a sync until it ends or has to wait.
+func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error) {
+	sources, ids, err := p.pin(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	state := p.app.Status.OperationState
+	named := func(u *unstructured.Unstructured) *unstructured.Unstructured {
+		return syncplan.NameHook(u, ids[0], state.StartedAt.Time)
+	}
+	x := &execution{pass: p, results: stored(state), marker: fmt.Sprintf("%s/%d", state.ID, state.RetryCount)}
+	for range maxMoves {
+		v, err := p.look(ctx, sources, ids, named)
+		if err != nil {
+			if cluster.Unreachable(err) {
+				return "", "", err
+			}
+			return v1alpha1.OperationError, "ComparisonError: " + err.Error(), nil
+		}
+		phase, message, waiting, err := x.move(ctx, v)
+		x.store(state)
+		if err != nil || phase.Completed() || waiting {
+			return phase, message, err
+		}
+		state.Message = message
+		if err := p.patch(ctx); err != nil {
+			return "", "", err
+		}
+		state = p.app.Status.OperationState
+	}
+	p.soon(time.Second)
+	return v1alpha1.OperationRunning, "continuing", nil
+}
+
+// maxMoves bounds the moves of one pass.
+const maxMoves = 50
+
+// stored reads results from the status.
+func stored(state *v1alpha1.OperationState) map[syncplan.TaskID]syncplan.Result {
+	out := map[syncplan.TaskID]syncplan.Result{}
+	if state.SyncResult == nil {
+		return out
+	}
+	for _, r := range state.SyncResult.Resources {
+		id := syncplan.TaskID{Key: object.Key{Group: r.Group, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}, Phase: syncplan.Phase(r.SyncPhase)}
+		out[id] = syncplan.Result{Status: r.Status, Phase: r.HookPhase, Message: r.Message, Images: r.Images, Version: r.Version}
+	}
+	return out
+}
+
+// assess is the health of live objects for the planner.
+func assess(v *view) func(object.Key) (health.Status, bool) {
+	return func(k object.Key) (health.Status, bool) {
+		live := v.live.Live[k]
+		if live == nil {
+			return health.Status{Code: health.Missing}, true
+		}
+		return health.Assess(live, v.live.Pods(k))
+	}
+}
+
+// invalidTasks lists why tasks must not be carried out at all.
+func (p *pass) invalidTasks(v *view, tasks []syncplan.Task) []string {
+	var targets []*unstructured.Unstructured
+	for _, t := range tasks {
+		if t.Target != nil {
+			targets = append(targets, t.Target)
+		}
+	}
+	provided := syncplan.ProvidedKinds(targets)
+	var out []string
+	for _, t := range tasks {
+		if err := v.forbidden[t.Key]; err != nil && !slices.Contains(out, err.Error()) {
+			out = append(out, err.Error())
+		}
+		if t.Target == nil || provided[[2]string{t.Key.Group, t.Key.Kind}] || syncplan.Option(t.Target, "SkipDryRunOnMissingResource=true") {
+			continue
+		}
+		if _, known := p.conn.Scope(t.Target.GroupVersionKind()); !known {
+			text := fmt.Sprintf("The Kubernetes API could not find %s/%s for requested resource %s/%s. Make sure the %q CRD is installed on the destination cluster.",
+				t.Key.Group, t.Key.Kind, t.Key.Namespace, t.Key.Name, t.Key.Kind)
+			out = append(out, text)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func notValid(reasons []string) string {
+	return "one or more synchronization tasks are not valid: " + strings.Join(reasons, "; ")
+}

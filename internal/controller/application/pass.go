@@ -1,0 +1,296 @@
+package application
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/domain/autosync"
+	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/object"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
+)
+
+// pass is one handling of one Application.
+type pass struct {
+	*Controller
+	log *slog.Logger
+	key types.NamespacedName
+	// before is what is stored, app what will be.
+	before, app *v1alpha1.Application
+	instance    string
+	project     *v1alpha1.AppProject
+	cluster     destination.Cluster
+	conn        *cluster.Connection
+	refresh     v1alpha1.RefreshType
+	again       time.Duration
+	events      []event
+}
+
+type event struct{ kind, reason, message string }
+
+func newPass(c *Controller, app *v1alpha1.Application, log *slog.Logger) *pass {
+	p := &pass{Controller: c, log: log, key: client.ObjectKeyFromObject(app), before: app, app: app.DeepCopy()}
+	p.instance = object.Instance(app, c.Namespace)
+	if v, ok := app.Annotations[v1alpha1.AnnotationRefresh]; ok {
+		p.refresh = v1alpha1.RefreshNormal
+		if v == string(v1alpha1.RefreshHard) {
+			p.refresh = v1alpha1.RefreshHard
+		}
+	}
+	return p
+}
+
+// soon asks to be called again after d, or earlier if someone else asked so.
+func (p *pass) soon(d time.Duration) {
+	if d > 0 && (p.again == 0 || d < p.again) {
+		p.again = d
+	}
+}
+
+// run is the table of contents of a pass.
+func (p *pass) run(ctx context.Context) (time.Duration, error) {
+	if err := p.locate(ctx); err != nil {
+		return p.invalid(ctx, err)
+	}
+	p.mu.Lock()
+	p.byInstance[p.instance] = p.key
+	p.mu.Unlock()
+	if p.app.DeletionTimestamp != nil {
+		return p.finalize(ctx)
+	}
+	if err := p.follow(p.key, p.project.Name, p.app.Spec.GetSources()); err != nil {
+		return p.invalid(ctx, err)
+	}
+	if state := p.conn.State(); state.Status != cluster.StatusSuccessful {
+		return p.unreachable(ctx, state)
+	}
+	if err := p.operate(ctx); err != nil {
+		return p.again, err
+	}
+	p.compare(ctx)
+	p.automate()
+	delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
+	return p.again, p.save(ctx)
+}
+
+// locate finds project and cluster, and checks that one may use the other.
+func (p *pass) locate(ctx context.Context) error {
+	name := policy.ProjectName(p.app)
+	snapshot := p.Settings.Snapshot()
+	var err error
+	p.cluster, err = snapshot.Clusters.Resolve(p.app.Spec.Destination.Server, p.app.Spec.Destination.Name)
+	if err != nil {
+		return fmt.Errorf("spec.destination: %w", err)
+	}
+	p.lanes.settle(p.key, p.cluster.Server)
+	var project v1alpha1.AppProject
+	if err := p.Cache.Get(ctx, types.NamespacedName{Namespace: p.Namespace, Name: name}, &project); err != nil {
+		return fmt.Errorf("spec.project: Application referencing project %s which does not exist: create the AppProject or correct the field", name)
+	}
+	p.project = &project
+	if !policy.Namespace(&project, p.app.Namespace, p.Namespace) {
+		return fmt.Errorf("application '%s' in namespace '%s' is not permitted to use project '%s'", p.app.Name, p.app.Namespace, name)
+	}
+	if len(p.app.Spec.GetSources()) == 0 {
+		return fmt.Errorf("spec.source is empty: set spec.source or spec.sources")
+	}
+	for _, src := range p.app.Spec.GetSources() {
+		if !policy.Source(&project, src.RepoURL) {
+			return fmt.Errorf("spec.source.repoURL: application repo %s is not permitted in project '%s': add it to spec.sourceRepos of the project", src.RepoURL, name)
+		}
+	}
+	if !policy.Destination(&project, p.cluster, p.app.Spec.Destination.Namespace) {
+		return fmt.Errorf("spec.destination: application destination server '%s' and namespace '%s' do not match any of the allowed destinations in project '%s'",
+			p.cluster.Server, p.app.Spec.Destination.Namespace, name)
+	}
+	p.conn, err = p.Clusters.Connection(p.cluster.Server)
+	return err
+}
+
+// invalid ends the pass of an Application whose spec cannot be followed.
+func (p *pass) invalid(ctx context.Context, err error) (time.Duration, error) {
+	if p.app.DeletionTimestamp != nil && p.cluster.Server == "" {
+		p.app.Finalizers = without(p.app.Finalizers, cascadeFinalizers...)
+		return 0, p.save(ctx)
+	}
+	p.conditions(specConditions, condition(v1alpha1.ConditionInvalidSpecError, err.Error()))
+	p.app.Status.Sync.Status = v1alpha1.SyncStatusUnknown
+	p.health(v1alpha1.HealthUnknown)
+	if p.app.Operation != nil {
+		p.begin()
+		p.finish(v1alpha1.OperationError, "InvalidSpecError: "+err.Error())
+	}
+	delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
+	return 0, p.save(ctx)
+}
+
+// unreachable says what is known of an Application on a cluster that does not
+// answer: nothing. A running operation waits.
+func (p *pass) unreachable(ctx context.Context, state cluster.State) (time.Duration, error) {
+	text := fmt.Sprintf("cluster %s does not answer: %s", p.cluster.Name, state.Message)
+	if p.app.Operation != nil {
+		if p.app.Status.OperationState == nil || p.app.Status.OperationState.Phase.Completed() {
+			p.begin()
+		}
+		p.app.Status.OperationState.Message = "waiting for " + text
+	}
+	p.conditions(compareConditions, condition(v1alpha1.ConditionComparisonError, "Failed to load live state: "+text))
+	p.app.Status.Sync.Status = v1alpha1.SyncStatusUnknown
+	p.health(v1alpha1.HealthUnknown)
+	return 0, p.save(ctx)
+}
+
+// automate starts a sync when the policy asks for one.
+func (p *pass) automate() {
+	d := autosync.Decide(p.app, autosync.Seen{
+		Status: p.app.Status.Sync.Status, Revisions: revisions(p.app.Status.Sync), Resources: p.app.Status.Resources,
+	}, p.Clock.Now())
+	p.soon(d.Wait)
+	if d.Refused != "" {
+		p.conditions([]string{v1alpha1.ConditionSyncError}, condition(v1alpha1.ConditionSyncError, d.Refused))
+	} else {
+		p.conditions([]string{v1alpha1.ConditionSyncError})
+	}
+	if d.Operation != nil {
+		p.app.Operation = d.Operation
+		p.tell(corev1.EventTypeNormal, "OperationStarted", fmt.Sprintf("Initiated automated sync to '%s'", strings.Join(revisions(p.app.Status.Sync), ",")))
+		p.soon(time.Millisecond)
+	}
+}
+
+func revisions(s v1alpha1.SyncStatus) []string {
+	if len(s.Revisions) > 0 {
+		return s.Revisions
+	}
+	if s.Revision == "" {
+		return nil
+	}
+	return []string{s.Revision}
+}
+
+func (p *pass) tell(kind, reason, message string) {
+	p.events = append(p.events, event{kind, reason, message})
+}
+
+// Condition types by who evaluates them: an evaluation replaces all of its own.
+var (
+	specConditions    = []string{v1alpha1.ConditionInvalidSpecError, v1alpha1.ConditionUnknownError}
+	compareConditions = []string{
+		v1alpha1.ConditionInvalidSpecError, v1alpha1.ConditionUnknownError, v1alpha1.ConditionComparisonError,
+		v1alpha1.ConditionSharedResourceWarning, v1alpha1.ConditionRepeatedResourceWarning,
+	}
+)
+
+func condition(kind, message string) v1alpha1.ApplicationCondition {
+	return v1alpha1.ApplicationCondition{Type: kind, Message: message}
+}
+
+// conditions replaces the conditions of the owned types; a condition that
+// says the same keeps its time.
+func (p *pass) conditions(owned []string, found ...v1alpha1.ApplicationCondition) {
+	var next []v1alpha1.ApplicationCondition
+	for _, c := range p.app.Status.Conditions {
+		if !slices.Contains(owned, c.Type) {
+			next = append(next, c)
+		}
+	}
+	now := metav1.NewTime(p.Clock.Now()).Rfc3339Copy()
+	for _, c := range found {
+		c.LastTransitionTime = &now
+		for _, old := range p.app.Status.Conditions {
+			if old.Type == c.Type && old.Message == c.Message {
+				c.LastTransitionTime = old.LastTransitionTime
+			}
+		}
+		next = append(next, c)
+	}
+	slices.SortStableFunc(next, func(a, b v1alpha1.ApplicationCondition) int {
+		return strings.Compare(a.Type+a.Message, b.Type+b.Message)
+	})
+	p.app.Status.Conditions = next
+}
+
+// health sets the Application's health and the time of a change.
+func (p *pass) health(code v1alpha1.HealthStatusCode) {
+	if p.app.Status.Health.Status == code {
+		return
+	}
+	now := metav1.NewTime(p.Clock.Now()).Rfc3339Copy()
+	p.app.Status.Health = v1alpha1.AppHealthStatus{Status: code, LastTransitionTime: &now}
+}
+
+// reconciledPause bounds how often an unchanged Application is written.
+const reconciledPause = 10 * time.Minute
+
+// save writes what changed, once, and only onto the version it was computed
+// from.
+func (p *pass) save(ctx context.Context) error {
+	if p.app.Status.ReconciledAt == nil {
+		p.app.Status.ReconciledAt = p.before.Status.ReconciledAt
+	}
+	refreshed := p.before.Annotations[v1alpha1.AnnotationRefresh] != p.app.Annotations[v1alpha1.AnnotationRefresh]
+	same := reflect.DeepEqual(p.before.Status, p.app.Status) && reflect.DeepEqual(p.before.Operation, p.app.Operation) &&
+		maps.Equal(p.before.Annotations, p.app.Annotations) && slices.Equal(p.before.Finalizers, p.app.Finalizers)
+	old := p.before.Status.ReconciledAt
+	if same && !refreshed && old != nil && p.Clock.Since(old.Time) < reconciledPause {
+		return nil
+	}
+	now := metav1.NewTime(p.Clock.Now()).Rfc3339Copy()
+	p.app.Status.ReconciledAt = &now
+	return p.patch(ctx)
+}
+
+func (p *pass) patch(ctx context.Context) error {
+	patch, err := client.MergeFromWithOptions(p.before, client.MergeFromWithOptimisticLock{}).Data(p.app)
+	if err != nil {
+		return fmt.Errorf("Application %s: %w", p.key, err) //nolint:staticcheck // names an object
+	}
+	if !json.Valid(patch) {
+		return fmt.Errorf("Application %s: patch is not valid JSON", p.key) //nolint:staticcheck // names an object
+	}
+	written := p.app.DeepCopy()
+	if err := p.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	p.announce(written)
+	p.mu.Lock()
+	p.written[p.key] = written.DeepCopy()
+	p.mu.Unlock()
+	p.before, p.app = written, written.DeepCopy()
+	return nil
+}
+
+// announce emits the events of a change that has been stored.
+func (p *pass) announce(written *v1alpha1.Application) {
+	a, b := p.before.Status, written.Status
+	if a.Sync.Status != b.Sync.Status {
+		p.tell(corev1.EventTypeNormal, "ResourceUpdated", fmt.Sprintf("Updated sync status: %s -> %s", a.Sync.Status, b.Sync.Status))
+	}
+	if a.Health.Status != b.Health.Status {
+		p.tell(corev1.EventTypeNormal, "ResourceUpdated", fmt.Sprintf("Updated health status: %s -> %s", a.Health.Status, b.Health.Status))
+	}
+	for _, e := range p.events {
+		p.Recorder.Event(written, e.kind, e.reason, e.message)
+		p.log.Info(e.message, "reason", e.reason)
+	}
+	p.events = nil
+	p.metrics.describe(written, p.cluster.Server)
+}
+
+func without(list []string, drop ...string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(drop, s) })
+}

@@ -1,0 +1,83 @@
+// Package object names Kubernetes objects and tells which Application one
+// belongs to.
+package object
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+)
+
+// Key identifies an object on a cluster; the API version does not matter.
+type Key struct{ Group, Kind, Namespace, Name string }
+
+// String is group/kind/namespace/name.
+func (k Key) String() string {
+	return fmt.Sprintf("%s/%s/%s/%s", k.Group, k.Kind, k.Namespace, k.Name)
+}
+
+// KeyOf is the key of an object.
+func KeyOf(u *unstructured.Unstructured) Key {
+	return Key{Group: u.GroupVersionKind().Group, Kind: u.GetKind(), Namespace: u.GetNamespace(), Name: u.GetName()}
+}
+
+// Pod is the record kept of a pod.
+type Pod struct {
+	Namespace, Name string
+	// Owner is the UID of the controlling object.
+	Owner string
+	Ready bool
+	// Container, Waiting and Terminated describe the worst container: its name
+	// and the reasons of its present waiting and last termination.
+	Container, Waiting, Terminated string
+	// Revision is the value of pod-template-hash or controller-revision-hash.
+	Revision string
+}
+
+// Instance is the name of an Application across namespaces: its name in the
+// control-plane namespace, namespace_name elsewhere.
+func Instance(app *v1alpha1.Application, controlPlane string) string {
+	if app.Namespace == "" || app.Namespace == controlPlane {
+		return app.Name
+	}
+	return app.Namespace + "_" + app.Name
+}
+
+// TrackingID is the value of the tracking annotation for an object.
+func TrackingID(instance string, k Key, destination string) string {
+	namespace := k.Namespace
+	if namespace == "" {
+		namespace = destination
+	}
+	return fmt.Sprintf("%s:%s/%s:%s/%s", instance, k.Group, k.Kind, namespace, k.Name)
+}
+
+// Owner reads the tracking annotation: the instance that owns obj, and
+// whether the annotation names obj itself and not what it was copied from.
+func Owner(obj *unstructured.Unstructured) (instance string, self bool) {
+	parts := strings.SplitN(obj.GetAnnotations()[v1alpha1.AnnotationTrackingID], ":", 3)
+	if len(parts) != 3 || strings.Count(parts[1], "/") != 1 || strings.Count(parts[2], "/") != 1 {
+		return "", false
+	}
+	k := KeyOf(obj)
+	namespace, name, _ := strings.Cut(parts[2], "/")
+	self = parts[1] == k.Group+"/"+k.Kind && name == k.Name && (k.Namespace == "" || namespace == k.Namespace)
+	return parts[0], self
+}
+
+// Track marks obj as owned by an instance; custom resource definitions are
+// never marked.
+func Track(obj *unstructured.Unstructured, instance, destination string) {
+	if obj.GetKind() == "CustomResourceDefinition" {
+		return
+	}
+	annotations := obj.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[v1alpha1.AnnotationTrackingID] = TrackingID(instance, KeyOf(obj), destination)
+	obj.SetAnnotations(annotations)
+}
