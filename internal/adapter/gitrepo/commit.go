@@ -1,49 +1,42 @@
 package gitrepo
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
-// Limits of one tree: how deep links may chain and how long a folder may be.
+// Limits of a path: symbolic links on its way and names in all.
 const (
-	maxLinks   = 40
-	maxEntries = 100_000
+	maxLinks = 40
+	maxNames = 512
 )
 
-// commitTree is the tree of one commit.
-type commitTree struct {
-	objects  *objects
-	revision string
-	root     string // id of the root tree
+var (
+	errOutside  = errors.New("path leaves the repository")
+	errAbsolute = errors.New("path is absolute: paths are relative to the root of the repository")
+)
 
-	mu   sync.Mutex
-	dirs map[string][]tree.Entry // by tree id
+// store is where the objects of a commit are.
+type store interface {
+	// object reads any object by id.
+	object(id string) (object, error)
+	// folder lists a tree by id, in name order; the result is shared.
+	folder(id string) ([]tree.Entry, error)
+}
+
+// commitTree is the tree of one commit. It holds nothing but its root.
+type commitTree struct {
+	store    store
+	revision string
+	root     string // id of the root folder
 }
 
 var _ tree.Tree = (*commitTree)(nil)
-
-func newCommitTree(o *objects, revision string) (*commitTree, error) {
-	kind, root, raw, err := o.read(revision + "^{tree}")
-	if err != nil {
-		return nil, err
-	}
-	if kind != "tree" {
-		return nil, fmt.Errorf("%s is a %s, not a commit", revision, kind)
-	}
-	entries, err := parseTree(raw)
-	if err != nil {
-		return nil, fmt.Errorf("commit %s: %w", revision, err)
-	}
-	t := &commitTree{objects: o, revision: revision, root: root, dirs: map[string][]tree.Entry{root: entries}}
-	return t, nil
-}
 
 func (t *commitTree) Revision() string { return t.revision }
 
@@ -55,11 +48,11 @@ func (t *commitTree) ReadFile(name string) ([]byte, error) {
 	if e.Kind != tree.File {
 		return nil, fmt.Errorf("%s: is not a file", name)
 	}
-	_, _, content, err := t.objects.read(e.ID)
+	o, err := t.store.object(e.ID)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return content, nil
+	return o.content, nil
 }
 
 func (t *commitTree) ReadDir(name string) ([]tree.Entry, error) {
@@ -67,97 +60,116 @@ func (t *commitTree) ReadDir(name string) ([]tree.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.Kind != tree.Dir {
+	switch e.Kind {
+	case tree.Dir:
+	case tree.Submodule:
+		return nil, fmt.Errorf("%s: is a submodule: submodules are not read, commit the files themselves", name)
+	default:
 		return nil, fmt.Errorf("%s: is not a directory", name)
 	}
-	entries, err := t.list(e.ID)
+	entries, err := t.store.folder(e.ID)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	sorted := slices.Clone(entries)
-	slices.SortFunc(sorted, func(a, b tree.Entry) int { return cmp.Compare(a.Name, b.Name) })
-	return sorted, nil
+	return slices.Clone(entries), nil
 }
 
-func (t *commitTree) list(id string) ([]tree.Entry, error) {
-	t.mu.Lock()
-	entries, ok := t.dirs[id]
-	t.mu.Unlock()
-	if ok {
-		return entries, nil
-	}
-	_, _, raw, err := t.objects.read(id)
-	if err != nil {
-		return nil, err
-	}
-	entries, err = parseTree(raw)
-	if err != nil {
-		return nil, err
-	}
-	if len(entries) > maxEntries {
-		return nil, fmt.Errorf("has %d entries: at most %d are read", len(entries), maxEntries)
-	}
-	t.mu.Lock()
-	t.dirs[id] = entries
-	t.mu.Unlock()
-	return entries, nil
-}
-
-// Stat walks the path from the root, following links inside the tree.
+// Stat walks the path from the root as a file system would, following links
+// inside the tree.
 func (t *commitTree) Stat(name string) (tree.Entry, error) {
-	return t.walk(name, name, 0)
+	e, err := t.walk(name)
+	if err != nil {
+		return tree.Entry{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return e, nil
 }
 
-func (t *commitTree) walk(name, asked string, links int) (tree.Entry, error) {
-	clean, err := inside(name)
+func (t *commitTree) walk(name string) (tree.Entry, error) {
+	rest, err := split(name)
 	if err != nil {
-		return tree.Entry{}, fmt.Errorf("%s: %w", asked, err)
+		return tree.Entry{}, err
 	}
-	current := tree.Entry{Kind: tree.Dir, ID: t.root}
-	if clean == "." {
-		return current, nil
-	}
-	parts := strings.Split(clean, "/")
-	for i, part := range parts {
-		if current.Kind != tree.Dir {
-			return tree.Entry{}, fmt.Errorf("%s: %w", asked, tree.ErrNotExist)
+	stack := []tree.Entry{{Kind: tree.Dir, ID: t.root}} // folders from the root to here
+	links, names := 0, 0
+	for len(rest) > 0 {
+		part := rest[0]
+		rest = rest[1:]
+		if names++; names > maxNames {
+			return tree.Entry{}, fmt.Errorf("path has more than %d names", maxNames)
 		}
-		entries, err := t.list(current.ID)
-		if err != nil {
-			return tree.Entry{}, fmt.Errorf("%s: %w", asked, err)
+		here := stack[len(stack)-1]
+		if here.Kind != tree.Dir {
+			return tree.Entry{}, tree.ErrNotExist
 		}
-		at := slices.IndexFunc(entries, func(e tree.Entry) bool { return e.Name == part })
-		if at < 0 {
-			return tree.Entry{}, fmt.Errorf("%s: %w", asked, tree.ErrNotExist)
-		}
-		current = entries[at]
-		if current.Kind != tree.Symlink {
+		if part == ".." {
+			if len(stack) == 1 {
+				return tree.Entry{}, errOutside
+			}
+			stack = stack[:len(stack)-1]
 			continue
 		}
-		if links >= maxLinks {
-			return tree.Entry{}, fmt.Errorf("%s: more than %d symbolic links", asked, maxLinks)
-		}
-		_, _, target, err := t.objects.read(current.ID)
+		next, err := t.child(here.ID, part)
 		if err != nil {
-			return tree.Entry{}, fmt.Errorf("%s: %w", asked, err)
+			return tree.Entry{}, err
 		}
-		next := path.Join(path.Join(parts[:i]...), string(target), path.Join(parts[i+1:]...))
-		if strings.HasPrefix(string(target), "/") {
-			return tree.Entry{}, fmt.Errorf("%s: symbolic link %s leaves the repository", asked, path.Join(parts[:i+1]...))
+		if next.Kind != tree.Symlink {
+			stack = append(stack, next)
+			continue
 		}
-		return t.walk(next, asked, links+1)
+		if links++; links > maxLinks {
+			return tree.Entry{}, fmt.Errorf("more than %d symbolic links", maxLinks)
+		}
+		target, err := t.target(next)
+		if err != nil {
+			return tree.Entry{}, fmt.Errorf("symbolic link %s: %w", part, err)
+		}
+		rest = append(target, rest...)
 	}
-	return current, nil
+	return stack[len(stack)-1], nil
 }
 
-// inside cleans a path and refuses one that would leave the tree.
-func inside(name string) (string, error) {
+// child finds a name in a folder.
+func (t *commitTree) child(folder, name string) (tree.Entry, error) {
+	entries, err := t.store.folder(folder)
+	if err != nil {
+		return tree.Entry{}, err
+	}
+	at, ok := slices.BinarySearchFunc(entries, name, func(e tree.Entry, n string) int { return strings.Compare(e.Name, n) })
+	if !ok {
+		return tree.Entry{}, tree.ErrNotExist
+	}
+	return entries[at], nil
+}
+
+// target reads a link; where it leads is walked from the link's own folder.
+func (t *commitTree) target(link tree.Entry) ([]string, error) {
+	o, err := t.store.object(link.ID)
+	if err != nil {
+		return nil, err
+	}
+	if len(o.content) == 0 || len(o.content) > 4096 {
+		return nil, fmt.Errorf("target of %d bytes is not a path", len(o.content))
+	}
+	if o.content[0] == '/' {
+		return nil, errOutside
+	}
+	return names(string(o.content)), nil
+}
+
+// split cleans a path of a caller and takes it apart; one that would leave
+// the tree is refused.
+func split(name string) ([]string, error) {
 	if strings.HasPrefix(name, "/") {
-		name = strings.TrimLeft(name, "/")
+		return nil, errAbsolute
 	}
 	clean := path.Clean(name)
 	if clean == ".." || strings.HasPrefix(clean, "../") {
-		return "", fmt.Errorf("path leaves the repository")
+		return nil, errOutside
 	}
-	return clean, nil
+	return names(clean), nil
+}
+
+// names are the parts of a path that lead somewhere.
+func names(p string) []string {
+	return slices.DeleteFunc(strings.Split(p, "/"), func(n string) bool { return n == "" || n == "." })
 }

@@ -28,8 +28,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) observe(url, kind string, took time.Duration) {
-	name := repo.Normalize(Redact(url))
+func (m *metrics) observe(name, kind string, took time.Duration) {
+	name = repo.Normalize(name)
 	m.requests.WithLabelValues(name, kind).Inc()
 	m.duration.WithLabelValues(name, kind).Observe(took.Seconds())
 }

@@ -2,237 +2,177 @@ package gitrepo
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 
-	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
 // mirror is the local copy of one repository.
 type mirror struct {
-	repo    repo.Repository
-	dir     string
-	env     environment
-	mirrors *Mirrors
-	objects *objects
-	flight  singleflight.Group
+	all      *Mirrors
+	id       string
+	name     string // URL for messages
+	home     string // folder of this mirror
+	dir      string // the bare repository in it
+	endpoint endpoint
+	objects  *objects
+	inquiry  inquiry
+	fetches  singleflight.Group
 
-	fetching sync.Mutex
+	writing sync.Mutex // one fetch or repair at a time
+	rebuilt time.Time  // guarded by writing
+	epoch   int        // guarded by mu; grows when the mirror is made anew
 
-	mu      sync.Mutex
-	refs    Refs
-	asked   time.Time // of the last complete answer
-	failure error     // of the last request, nil after a success
-	trees   map[string]*commitTree
-	subs    map[int]*subscription
-	nextSub int
-	polling bool
+	mu       sync.Mutex
+	last     Refs
+	asked    time.Time // of the last answer or failure
+	failure  error     // of the last question, nil after an answer
+	failedAt time.Time // when it began to fail
+	subs     map[*subscription]*subscription
+	polling  bool
 }
 
-// identity names a repository with its credentials: two credentials never
-// share a mirror, so none reads what it may not.
-func identity(r repo.Repository) string {
-	sum := sha256.New()
-	for _, part := range []string{r.URL, r.Username, r.Password, r.BearerToken, r.SSHPrivateKey, r.TLSClientCertData, r.Proxy, r.CAData, r.KnownHosts, fmt.Sprint(r.Insecure)} {
-		fmt.Fprintf(sum, "%d:%s", len(part), part)
+func newMirror(m *Mirrors, id, name string, e endpoint) *mirror {
+	home := filepath.Join(m.options.Dir, id)
+	dir := filepath.Join(home, "mirror.git")
+	return &mirror{
+		all: m, id: id, name: name, home: home, dir: dir, endpoint: e,
+		objects: &objects{ctx: m.ctx, dir: dir, endpoint: e, limit: m.options.MaxFileBytes},
+		subs:    map[*subscription]*subscription{},
 	}
-	return hex.EncodeToString(sum.Sum(nil))[:32]
 }
 
-func (m *Mirrors) open(r repo.Repository) (*mirror, error) {
-	id := identity(r)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if found, ok := m.byID[id]; ok {
-		return found, nil
+// tree gives the tree of a commit, fetching it when the mirror lacks it. A
+// fetch goes on when the caller gives up, so that a slow one ends some day.
+func (m *mirror) tree(ctx context.Context, id string) (tree.Tree, error) {
+	if t, err := m.read(id); err == nil {
+		return t, nil
 	}
-	dir := filepath.Join(m.options.Dir, id)
-	secrets := filepath.Join(dir, "credentials")
-	if err := os.MkdirAll(secrets, 0o700); err != nil {
-		return nil, fmt.Errorf("mirror of %s: %w", Redact(r.URL), err)
-	}
-	env, err := newEnvironment(r, secrets)
-	if err != nil {
-		return nil, err
-	}
-	opened := &mirror{
-		repo: r, dir: filepath.Join(dir, "mirror.git"), env: env, mirrors: m,
-		trees: map[string]*commitTree{}, subs: map[int]*subscription{},
-	}
-	opened.objects = newObjects(m.ctx, opened.dir, env)
-	m.byID[id] = opened
-	return opened, nil
-}
-
-// lsRemote asks the remote once for all who wait.
-func (m *mirror) lsRemote(ctx context.Context) (Refs, error) {
-	answer := m.flight.DoChan("ls-remote", func() (any, error) {
-		begin := m.mirrors.options.Clock.Now()
-		raw, err := m.env.run(m.mirrors.ctx, m.mirrors.options.RequestTimeout, "", "ls-remote", "--", m.repo.URL)
-		m.mirrors.metrics.observe(m.repo.URL, "ls-remote", m.mirrors.options.Clock.Since(begin))
-		if err != nil {
-			err = fmt.Errorf("repository %s: %w", Redact(m.repo.URL), err)
-			m.note(Refs{}, err)
-			return Refs{}, err
+	fetched := m.fetches.DoChan(id, func() (any, error) {
+		type answer struct {
+			t   *commitTree
+			err error
 		}
-		refs := parseRefs(raw)
-		m.note(refs, nil)
-		return refs, nil
+		done := make(chan answer, 1)
+		if err := m.all.spawn(func() {
+			t, err := m.fetch(m.all.ctx, id)
+			done <- answer{t, err}
+		}); err != nil {
+			return nil, err
+		}
+		a := <-done
+		return a.t, a.err
 	})
 	select {
 	case <-ctx.Done():
-		return Refs{}, fmt.Errorf("repository %s: %w", Redact(m.repo.URL), ctx.Err())
-	case r := <-answer:
-		refs, _ := r.Val.(Refs)
-		return refs, r.Err
-	}
-}
-
-// note stores an answer and tells subscribers whose revision moved.
-func (m *mirror) note(refs Refs, err error) {
-	m.mu.Lock()
-	m.asked, m.failure = m.mirrors.options.Clock.Now(), err
-	var moved []func()
-	if err == nil {
-		m.refs = refs
-	}
-	for _, s := range m.subs {
-		id, problem := "", ""
-		switch {
-		case err != nil:
-			id, problem = s.last, err.Error()
-		default:
-			resolved, rerr := refs.Resolve(s.revision)
-			if id = resolved; rerr != nil {
-				problem = rerr.Error()
-			}
+		return nil, fmt.Errorf("repository %s: commit %s is still being fetched: %w", m.name, id, ctx.Err())
+	case a := <-fetched:
+		if a.Err != nil {
+			return nil, fmt.Errorf("repository %s: commit %s: %w", m.name, id, a.Err)
 		}
-		if id != s.last || problem != s.problem {
-			s.last, s.problem = id, problem
-			moved = append(moved, s.notify)
-		}
-	}
-	m.mu.Unlock()
-	for _, f := range moved {
-		f()
+		return a.Val.(*commitTree), nil
 	}
 }
 
-// known is the last answer of the remote, or the last failure when there has
-// not been an answer yet.
-func (m *mirror) known() (refs Refs, ok bool, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.refs.ids != nil {
-		return m.refs, true, m.failure
-	}
-	if m.failure != nil && m.mirrors.options.Clock.Since(m.asked) < failureMemory {
-		return Refs{}, false, m.failure
-	}
-	return Refs{}, false, nil
-}
-
-// failureMemory is how long a failure answers for the remote.
-const failureMemory = 3 * time.Second
-
-// tree gives the tree of a commit, fetching it when the mirror lacks it.
-func (m *mirror) tree(ctx context.Context, id string) (tree.Tree, error) {
-	if t, ok := m.cached(id); ok {
-		return t, nil
-	}
-	t, err := m.read(id)
-	if err == nil {
-		return t, nil
-	}
-	if err := m.fetch(ctx, id); err != nil {
-		return nil, err
-	}
-	t, err = m.read(id)
-	if err != nil {
-		return nil, fmt.Errorf("repository %s: commit %s is not there: %w", Redact(m.repo.URL), id, err)
-	}
-	return t, nil
-}
-
-func (m *mirror) cached(id string) (*commitTree, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t, ok := m.trees[id]
-	return t, ok
-}
-
-// maxTrees bounds the commits whose folders are remembered.
-const maxTrees = 16
-
+// read gives the tree of a commit that is in the mirror.
 func (m *mirror) read(id string) (*commitTree, error) {
-	if _, err := os.Stat(m.dir); err != nil {
-		return nil, errMissing
-	}
-	t, err := newCommitTree(m.objects, id)
+	o, err := m.objects.read(id + "^{tree}")
 	if err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.trees) >= maxTrees {
-		clear(m.trees)
+	if o.kind != "tree" {
+		return nil, fmt.Errorf("is a %s, not a commit", o.kind)
 	}
-	m.trees[id] = t
-	return t, nil
+	entries, err := parseTree(o.content)
+	if err != nil {
+		return nil, err
+	}
+	m.all.folders.add(folderKey{m.id, o.id}, entries)
+	return &commitTree{store: commitStore{m, id}, revision: id, root: o.id}, nil
 }
 
-// fetch brings the mirror up to date; a damaged mirror is made anew once.
-func (m *mirror) fetch(ctx context.Context, id string) error {
-	m.fetching.Lock()
-	defer m.fetching.Unlock()
-	if _, err := m.read(id); err == nil {
-		return nil // somebody else just fetched it
-	}
-	err := m.fetchOnce(ctx, id)
-	if err == nil || errors.Is(err, errTimeout) || ctx.Err() != nil {
-		return err
-	}
-	if _, statErr := m.env.run(ctx, time.Minute, m.dir, "rev-parse", "--git-dir"); statErr == nil {
-		return err
-	}
-	m.objects.close()
-	if removeErr := os.RemoveAll(m.dir); removeErr != nil {
-		return err
-	}
-	return m.fetchOnce(ctx, id)
-}
-
-func (m *mirror) fetchOnce(ctx context.Context, id string) error {
-	begin := m.mirrors.options.Clock.Now()
-	defer func() {
-		m.mirrors.metrics.observe(m.repo.URL, "fetch", m.mirrors.options.Clock.Since(begin))
-	}()
-	limit := m.mirrors.options.FetchTimeout
-	if _, err := os.Stat(filepath.Join(m.dir, "HEAD")); err != nil {
-		if _, err := m.env.run(ctx, limit, "", "init", "--quiet", "--bare", "--", m.dir); err != nil {
-			return fmt.Errorf("mirror of %s: %w", Redact(m.repo.URL), err)
+// expand completes an abbreviated id with the help of the mirror.
+func (m *mirror) expand(ctx context.Context, id string) (string, error) {
+	_, err := m.tree(ctx, id)
+	if err == nil {
+		var o object
+		if o, err = m.objects.read(id + "^{commit}"); err == nil {
+			return o.id, nil
 		}
 	}
-	base := []string{"fetch", "--quiet", "--force", "--prune", "--no-write-fetch-head", "--", m.repo.URL}
-	_, err := m.env.run(ctx, limit, m.dir, append(base, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")...)
-	if err != nil {
-		return fmt.Errorf("repository %s: %w", Redact(m.repo.URL), err)
+	if ctx.Err() != nil {
+		return "", err
 	}
-	if _, err := m.read(id); err == nil || !fullID.MatchString(id) {
+	return "", fmt.Errorf("repository %s: unable to resolve '%s' to a commit SHA: no commit, or more than one, starts with it", m.name, id)
+}
+
+// fetch brings the mirror up to date until it has id.
+func (m *mirror) fetch(ctx context.Context, id string) (*commitTree, error) {
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	if t, err := m.read(id); err == nil {
+		return t, nil // somebody else just fetched it
+	}
+	err := m.fetchInto(ctx, m.dir, id)
+	if err == nil {
+		var t *commitTree
+		if t, err = m.read(id); err == nil {
+			return t, nil
+		}
+	}
+	if ctx.Err() != nil || errors.Is(err, errTimeout) || errors.Is(err, errNotOffered) {
+		return nil, err
+	}
+	if rebuildErr := m.rebuild(ctx, id); rebuildErr != nil {
+		return nil, err
+	}
+	return m.read(id)
+}
+
+// errNotOffered says that the remote does not have a commit.
+var errNotOffered = errors.New("the repository does not have it")
+
+// fetchInto fetches all branches and tags, and id itself when it is on none.
+func (m *mirror) fetchInto(ctx context.Context, dir, id string) error {
+	begin := m.all.options.Clock.Now()
+	defer func() { m.all.metrics.observe(m.name, "fetch", m.all.options.Clock.Since(begin)) }()
+	limit := m.all.options.FetchTimeout
+	if _, err := os.Stat(filepath.Join(dir, "HEAD")); err != nil {
+		if err := os.MkdirAll(m.home, 0o700); err != nil {
+			return fmt.Errorf("mirror folder: %w", err)
+		}
+		if _, err := m.endpoint.run(ctx, limit, m.home, "init", "--quiet", "--bare", "--template=", "--", dir); err != nil {
+			return err
+		}
+	}
+	options := []string{"fetch", "--quiet", "--force", "--prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"}
+	all := append(options, "--", m.endpoint.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+	if _, err := m.endpoint.run(ctx, limit, dir, all...); err != nil {
+		return err
+	}
+	if !fullID.MatchString(id) {
 		return nil
 	}
-	direct := []string{"fetch", "--quiet", "--no-write-fetch-head", "--", m.repo.URL, id}
-	if _, err := m.env.run(ctx, limit, m.dir, direct...); err != nil {
-		return fmt.Errorf("repository %s: commit %s: %w", Redact(m.repo.URL), id, err)
+	if _, err := m.endpoint.run(ctx, limit, dir, "cat-file", "-e", id+"^{commit}"); err == nil {
+		return nil
 	}
-	return nil
+	_, err := m.endpoint.run(ctx, limit, dir, "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--", m.endpoint.url, id)
+	if err == nil {
+		return nil
+	}
+	m.mu.Lock()
+	offered := m.last.offers(id)
+	m.mu.Unlock()
+	if strings.Contains(err.Error(), "not our ref") && !offered {
+		return errNotOffered
+	}
+	return err
 }

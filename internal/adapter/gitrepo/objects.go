@@ -2,11 +2,16 @@ package gitrepo
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,17 +19,26 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
-// errMissing says that an object is not in the mirror.
-var errMissing = errors.New("object missing")
+var (
+	// errMissing says that an object is not in the mirror.
+	errMissing = errors.New("object missing")
+	// errTooBig says that an object is larger than what is read.
+	errTooBig = errors.New("too large")
+)
 
-// maxObject bounds one object that is read into memory.
-const maxObject = 64 << 20
+// object is one answer of cat-file.
+type object struct {
+	kind, id string
+	content  []byte
+}
 
-// objects reads from one mirror through a long-lived cat-file process.
+// objects reads from one mirror through a long-lived cat-file process, which
+// is started when needed and again when it has died.
 type objects struct {
-	ctx context.Context
-	dir string
-	env environment
+	ctx      context.Context
+	dir      string
+	endpoint endpoint
+	limit    int64 // bytes of one object
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
@@ -32,33 +46,43 @@ type objects struct {
 	out   *bufio.Reader
 }
 
-func newObjects(ctx context.Context, dir string, env environment) *objects {
-	return &objects{ctx: ctx, dir: dir, env: env}
-}
-
-// read returns kind, id and content of an object named by id or expression.
-func (o *objects) read(name string) (kind, id string, content []byte, err error) {
+// read returns the object named by an id or an expression.
+func (o *objects) read(name string) (object, error) {
+	if name == "" || strings.ContainsAny(name, "\n\x00") {
+		return object{}, fmt.Errorf("object name %q is not valid", name)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if strings.ContainsAny(name, "\n\x00") {
-		return "", "", nil, fmt.Errorf("object name %q is not valid", name)
+	running := o.cmd != nil
+	found, err := o.try(name)
+	if running && err != nil && !settled(err) {
+		found, err = o.try(name) // the process had died; a new one decides
 	}
+	return found, err
+}
+
+// settled says that cat-file is fine and this is its answer.
+func settled(err error) bool { return errors.Is(err, errMissing) || errors.Is(err, errTooBig) }
+
+func (o *objects) try(name string) (object, error) {
 	if err := o.ensure(); err != nil {
-		return "", "", nil, err
+		return object{}, err
 	}
-	kind, id, content, err = o.ask(name)
+	found, err := o.ask(name)
 	if err != nil && !errors.Is(err, errMissing) {
 		o.stop()
 	}
-	return kind, id, content, err
+	return found, err
 }
 
 func (o *objects) ensure() error {
 	if o.cmd != nil {
 		return nil
 	}
-	cmd := exec.CommandContext(o.ctx, "git", "cat-file", "--batch")
-	cmd.Dir, cmd.Env = o.dir, o.env.vars
+	if _, err := os.Stat(o.dir); err != nil {
+		return errMissing
+	}
+	cmd := o.endpoint.command(o.ctx, o.dir, "cat-file", "--batch")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("git cat-file: %w", err)
@@ -74,30 +98,30 @@ func (o *objects) ensure() error {
 	return nil
 }
 
-func (o *objects) ask(name string) (kind, id string, content []byte, err error) {
+func (o *objects) ask(name string) (object, error) {
 	if _, err := io.WriteString(o.stdin, name+"\n"); err != nil {
-		return "", "", nil, fmt.Errorf("git cat-file: %w", err)
+		return object{}, fmt.Errorf("git cat-file: %w", err)
 	}
 	header, err := o.out.ReadString('\n')
 	if err != nil {
-		return "", "", nil, fmt.Errorf("git cat-file: %w", err)
+		return object{}, fmt.Errorf("git cat-file: %w", err)
 	}
 	fields := strings.Fields(header)
 	if len(fields) != 3 {
-		return "", "", nil, fmt.Errorf("%s: %w", name, errMissing)
+		return object{}, fmt.Errorf("%s: %w", name, errMissing)
 	}
 	size, err := strconv.ParseInt(fields[2], 10, 64)
 	if err != nil {
-		return "", "", nil, fmt.Errorf("git cat-file: %w", err)
+		return object{}, fmt.Errorf("git cat-file: %w", err)
 	}
-	if size > maxObject {
-		return "", "", nil, fmt.Errorf("object %s has %d bytes: at most %d are read", fields[0], size, maxObject)
+	if size > o.limit {
+		return object{}, fmt.Errorf("%w: %d bytes, at most %d are read", errTooBig, size, o.limit)
 	}
-	content = make([]byte, size+1)
+	content := make([]byte, size+1)
 	if _, err := io.ReadFull(o.out, content); err != nil {
-		return "", "", nil, fmt.Errorf("git cat-file: %w", err)
+		return object{}, fmt.Errorf("git cat-file: %w", err)
 	}
-	return fields[1], fields[0], content[:size], nil
+	return object{kind: fields[1], id: fields[0], content: content[:size:size]}, nil
 }
 
 // stop ends the process; the next read starts a new one.
@@ -117,37 +141,41 @@ func (o *objects) close() {
 	o.stop()
 }
 
-// parseTree decodes a tree object.
+// maxEntries bounds the names in one folder.
+const maxEntries = 100_000
+
+var errDamaged = errors.New("tree object is damaged")
+
+// parseTree decodes a tree object; entries come in name order.
 func parseTree(raw []byte) ([]tree.Entry, error) {
 	var out []tree.Entry
 	for len(raw) > 0 {
-		space := strings.IndexByte(string(raw[:min(len(raw), 16)]), ' ')
-		if space < 0 {
-			return nil, errors.New("tree object is damaged")
+		mode, rest, ok := bytes.Cut(raw, []byte{' '})
+		if !ok || len(mode) > 6 {
+			return nil, errDamaged
 		}
-		mode := string(raw[:space])
-		rest := raw[space+1:]
-		zero := -1
-		for i, b := range rest {
-			if b == 0 {
-				zero = i
-				break
-			}
+		name, rest, ok := bytes.Cut(rest, []byte{0})
+		if !ok || len(rest) < 20 {
+			return nil, errDamaged
 		}
-		if zero < 0 || len(rest) < zero+21 {
-			return nil, errors.New("tree object is damaged")
+		e := tree.Entry{Name: string(name), ID: hex.EncodeToString(rest[:20])}
+		if e.Name == "" || e.Name == "." || e.Name == ".." || strings.Contains(e.Name, "/") {
+			return nil, fmt.Errorf("%w: it has an entry named %q", errDamaged, e.Name)
 		}
-		e := tree.Entry{Name: string(rest[:zero]), ID: fmt.Sprintf("%x", rest[zero+1:zero+21])}
-		switch mode {
-		case "40000":
+		switch string(mode) {
+		case "40000", "040000":
 			e.Kind = tree.Dir
 		case "120000":
 			e.Kind = tree.Symlink
 		case "160000":
 			e.Kind = tree.Submodule
 		}
-		out = append(out, e)
-		raw = rest[zero+21:]
+		if out = append(out, e); len(out) > maxEntries {
+			return nil, fmt.Errorf("folder has more than %d entries", maxEntries)
+		}
+		raw = rest[20:]
 	}
+	// Git sorts a folder as if its name ended in a slash.
+	slices.SortFunc(out, func(a, b tree.Entry) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"slices"
@@ -8,6 +9,14 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 )
+
+// Target is what a source asks of a repository.
+type Target struct {
+	// Revision is a branch, tag, commit, full ref or version range; empty is HEAD.
+	Revision string
+	// TagPrefix limits a version range to the tags that start with it.
+	TagPrefix string
+}
 
 // Refs is what a remote offers: id by full ref name, HEAD included. The id of
 // an annotated tag is that of the commit it points to.
@@ -18,14 +27,14 @@ type Refs struct {
 
 var (
 	fullID  = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	shortID = regexp.MustCompile(`^[0-9a-fA-F]{7,}$`)
+	shortID = regexp.MustCompile(`^[0-9a-fA-F]{7,40}$`)
 )
 
 // parseRefs reads the output of git ls-remote.
 func parseRefs(raw []byte) Refs {
 	r := Refs{ids: map[string]string{}}
-	for _, line := range strings.Split(string(raw), "\n") {
-		id, name, ok := strings.Cut(strings.TrimSpace(line), "\t")
+	for line := range bytes.Lines(raw) {
+		id, name, ok := strings.Cut(strings.TrimSpace(string(line)), "\t")
 		if !ok || !fullID.MatchString(id) {
 			continue
 		}
@@ -41,18 +50,33 @@ func parseRefs(raw []byte) Refs {
 	return r
 }
 
-// Resolve turns a revision into a commit id by the rules of
-// spec/application.md §6: full id, semver range over tags, full ref, short
+// offers says that some ref points at id.
+func (r Refs) offers(id string) bool {
+	for _, has := range r.ids {
+		if has == id {
+			return true
+		}
+	}
+	return false
+}
+
+// Resolve turns a target into a commit id by the rules of
+// spec/application.md §6: full id, version range over tags, full ref, short
 // branch or tag name, abbreviated id (returned unchanged).
-func (r Refs) Resolve(revision string) (string, error) {
+func (r Refs) Resolve(t Target) (string, error) {
+	revision := t.Revision
 	if fullID.MatchString(revision) {
 		return revision, nil
 	}
 	if revision == "" {
 		revision = "HEAD"
 	}
-	if tag, ok := r.semver(revision); ok {
+	tag, isRange, rangeErr := r.version(revision, t.TagPrefix)
+	if tag != "" {
 		return r.ids["refs/tags/"+tag], nil
+	}
+	if t.TagPrefix != "" && !isRange {
+		return "", rangeErr
 	}
 	if id, ok := r.ids[revision]; ok {
 		return id, nil
@@ -63,41 +87,57 @@ func (r Refs) Resolve(revision string) (string, error) {
 		}
 	}
 	if shortID.MatchString(revision) {
-		return revision, nil
+		return strings.ToLower(revision), nil
+	}
+	switch {
+	case isRange:
+		return "", fmt.Errorf("unable to resolve '%s' to a commit SHA: %w", revision, rangeErr)
+	case len(r.ids) == 0:
+		return "", fmt.Errorf("unable to resolve '%s' to a commit SHA: the repository has no commits", revision)
 	}
 	return "", fmt.Errorf("unable to resolve '%s' to a commit SHA", revision)
 }
 
-// semver picks the highest tag that satisfies a range; a plain version or a
-// word is not a range.
-func (r Refs) semver(revision string) (string, bool) {
+// version picks the tag that a revision means when it is a version range, or
+// a plain version with a tag prefix.
+func (r Refs) version(revision, prefix string) (tag string, isRange bool, err error) {
 	if _, err := semver.NewVersion(revision); err == nil {
-		return "", false
+		if _, exists := r.ids["refs/tags/"+prefix+revision]; prefix != "" && exists {
+			return prefix + revision, true, nil
+		}
+		if prefix == "" {
+			return "", false, nil // a pin: found by its name
+		}
+		return "", false, fmt.Errorf("unable to resolve '%s' to a commit SHA: there is no tag %s", revision, prefix+revision)
 	}
 	constraint, err := semver.NewConstraint(revision)
 	if err != nil {
-		return "", false
+		return "", false, fmt.Errorf("targetRevision '%s' is not a version or version range, which tagPrefix '%s' requires", revision, prefix)
 	}
-	if _, exact := r.ids["refs/tags/"+revision]; exact {
-		return revision, true
+	tags := r.tags(prefix)
+	if slices.Contains(tags, revision) {
+		return prefix + revision, true, nil
 	}
-	type candidate struct {
-		tag     string
-		version *semver.Version
+	var best *semver.Version
+	for _, t := range tags {
+		v, err := semver.NewVersion(t)
+		if err == nil && constraint.Check(v) && (best == nil || v.GreaterThan(best)) {
+			best, tag = v, prefix+t
+		}
 	}
-	var found []candidate
+	if best == nil {
+		return "", true, fmt.Errorf("version matching constraint not found in %d tags", len(tags))
+	}
+	return tag, true, nil
+}
+
+// tags are the names of tags with a prefix, without it, in listing order.
+func (r Refs) tags(prefix string) []string {
+	var out []string
 	for _, name := range r.order {
-		tag, ok := strings.CutPrefix(name, "refs/tags/")
-		if !ok {
-			continue
-		}
-		if v, err := semver.NewVersion(tag); err == nil && constraint.Check(v) {
-			found = append(found, candidate{tag, v})
+		if tag, ok := strings.CutPrefix(name, "refs/tags/"+prefix); ok {
+			out = append(out, tag)
 		}
 	}
-	if len(found) == 0 {
-		return "", false
-	}
-	best := slices.MaxFunc(found, func(a, b candidate) int { return a.version.Compare(b.version) })
-	return best.tag, true
+	return out
 }

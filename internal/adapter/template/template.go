@@ -1,0 +1,109 @@
+// Package template renders Go templates of ApplicationSets: text/template with
+// the sprig functions that read nothing from outside, plus normalize, slugify,
+// toYaml, fromYaml and fromYamlArray.
+package template
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	gotemplate "text/template"
+
+	"github.com/Masterminds/sprig/v3"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sluice-cd/sluice/internal/domain/appset"
+)
+
+// maxOutput bounds what one template may produce.
+const maxOutput = 1 << 20
+
+// Engine renders Go templates. The zero value is not ready: use New.
+type Engine struct{ functions gotemplate.FuncMap }
+
+var _ appset.Engine = (*Engine)(nil)
+
+// New makes an engine.
+func New() *Engine {
+	f := sprig.GenericFuncMap()
+	for _, name := range []string{"env", "expandenv", "getHostByName"} {
+		delete(f, name)
+	}
+	f["normalize"] = appset.Normalize
+	f["slugify"] = slugify
+	f["toYaml"] = func(v any) (string, error) {
+		raw, err := yaml.Marshal(v)
+		return strings.TrimSuffix(string(raw), "\n"), err
+	}
+	f["fromYaml"] = func(s string) (out map[string]any, err error) { return out, yaml.Unmarshal([]byte(s), &out) }
+	f["fromYamlArray"] = func(s string) (out []any, err error) { return out, yaml.Unmarshal([]byte(s), &out) }
+	return &Engine{functions: f}
+}
+
+// bounded refuses to grow without end.
+type bounded struct{ strings.Builder }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxOutput {
+		return 0, fmt.Errorf("output exceeds %d bytes", maxOutput)
+	}
+	return b.Builder.Write(p)
+}
+
+// Render renders one string. An option the engine does not know, which makes
+// text/template panic, is an error.
+func (e *Engine) Render(text string, values map[string]any, options []string) (out string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("template %q: %v", text, p)
+		}
+	}()
+	t, err := gotemplate.New("").Funcs(e.functions).Option(options...).Parse(text)
+	if err != nil {
+		return "", fmt.Errorf("template %q: %s", text, strip(err))
+	}
+	var b bounded
+	if err := t.Execute(&b, values); err != nil {
+		return "", fmt.Errorf("template %q: %s", text, strip(err))
+	}
+	return b.String(), nil
+}
+
+// strip removes the engine's own prefix from its words.
+func strip(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "template: :"), "template: ")
+}
+
+var notSlug = regexp.MustCompile(`[^a-z0-9]+`)
+
+// slugify makes a URL slug: slugify [length] [smart] text.
+func slugify(args ...any) (string, error) {
+	limit, smart := 50, true
+	if len(args) == 0 || len(args) > 3 {
+		return "", errors.New("slugify wants [length] [smart] text")
+	}
+	text, ok := args[len(args)-1].(string)
+	if !ok {
+		return "", errors.New("slugify: the last argument must be a string")
+	}
+	for _, a := range args[:len(args)-1] {
+		switch t := a.(type) {
+		case int:
+			limit = t
+		case bool:
+			smart = t
+		}
+	}
+	slug := strings.Trim(notSlug.ReplaceAllString(appset.Normalize(text), "-"), "-")
+	if len(slug) <= limit {
+		return slug, nil
+	}
+	cut := slug[:limit]
+	if smart && slug[limit] != '-' {
+		if at := strings.LastIndex(cut, "-"); at > 0 {
+			cut = cut[:at]
+		}
+	}
+	return strings.Trim(cut, "-"), nil
+}

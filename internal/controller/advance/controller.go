@@ -1,0 +1,244 @@
+package advance
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/appset"
+)
+
+// Options of a Controller.
+type Options struct {
+	Client client.Client
+	Cache  cache.Cache
+	// Resolve gives the commit of a source, from memory where possible.
+	Resolve func(ctx context.Context, project string, src v1alpha1.ApplicationSource) (string, error)
+	// Subscribe calls notify when a source resolves differently.
+	Subscribe func(project string, src v1alpha1.ApplicationSource, notify func()) (func(), error)
+	// Gate is --enable-progressive-syncs.
+	Gate bool
+	// Safety is the pause after which a running rollout is looked at without
+	// cause; zero is never.
+	Safety     time.Duration
+	Recorder   record.EventRecorder
+	Log        *slog.Logger
+	Clock      clock.Clock
+	Registerer prometheus.Registerer
+}
+
+// Controller advances ApplicationSets.
+type Controller struct {
+	Options
+	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	metrics *metrics
+
+	mu       sync.Mutex
+	outcomes map[types.NamespacedName]appset.Outcome
+	states   map[types.NamespacedName]*state
+}
+
+// state is what this process remembers of a set: nothing that a restart must
+// not forget.
+type state struct {
+	written   *v1alpha1.ApplicationSet
+	wroteAt   time.Time
+	issued    map[string]string
+	following map[source]func()
+}
+
+// source is a subscription.
+type source struct{ project, repoURL, chart, revision string }
+
+// workers bounds the sets advanced at once.
+const workers = 4
+
+// New makes a controller.
+func New(o Options) *Controller {
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](10*time.Millisecond, 30*time.Second)
+	return &Controller{
+		Options: o, queue: workqueue.NewTypedRateLimitingQueue(limiter), metrics: newMetrics(o.Registerer, o.Gate),
+		outcomes: map[types.NamespacedName]appset.Outcome{}, states: map[types.NamespacedName]*state{},
+	}
+}
+
+// Offer takes the outcome of an evaluation.
+func (c *Controller) Offer(o appset.Outcome) {
+	c.mu.Lock()
+	c.outcomes[o.Set] = o
+	c.mu.Unlock()
+	c.queue.Add(o.Set)
+}
+
+// Start runs until ctx ends.
+func (c *Controller) Start(ctx context.Context) error {
+	sets, err := c.Cache.GetInformer(ctx, &v1alpha1.ApplicationSet{})
+	if err != nil {
+		return fmt.Errorf("watch ApplicationSets: %w", err)
+	}
+	add := func(o any) {
+		if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+			o = gone.Obj
+		}
+		if obj, ok := o.(client.Object); ok {
+			c.queue.Add(client.ObjectKeyFromObject(obj))
+		}
+	}
+	if _, err := sets.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: add, DeleteFunc: add,
+		UpdateFunc: func(before, after any) {
+			a, okA := before.(*v1alpha1.ApplicationSet)
+			b, okB := after.(*v1alpha1.ApplicationSet)
+			if okA && okB && a.Generation == b.Generation && reflect.DeepEqual(a.Annotations, b.Annotations) {
+				return
+			}
+			add(after)
+		},
+	}); err != nil {
+		return fmt.Errorf("watch ApplicationSets: %w", err)
+	}
+	apps, err := c.Cache.GetInformer(ctx, &v1alpha1.Application{})
+	if err != nil {
+		return fmt.Errorf("watch Applications: %w", err)
+	}
+	if _, err := apps.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: c.owner, DeleteFunc: c.owner, UpdateFunc: func(_, after any) { c.owner(after) },
+	}); err != nil {
+		return fmt.Errorf("watch Applications: %w", err)
+	}
+	var wait sync.WaitGroup
+	for range workers {
+		wait.Go(func() {
+			for c.next(ctx) {
+			}
+		})
+	}
+	<-ctx.Done()
+	c.queue.ShutDown()
+	wait.Wait()
+	return nil
+}
+
+func (c *Controller) owner(o any) {
+	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+		o = gone.Obj
+	}
+	obj, ok := o.(client.Object)
+	if !ok {
+		return
+	}
+	if ref := metav1.GetControllerOf(obj); ref != nil && ref.Kind == v1alpha1.ApplicationSetKind {
+		c.queue.Add(types.NamespacedName{Namespace: obj.GetNamespace(), Name: ref.Name})
+	}
+}
+
+func (c *Controller) next(ctx context.Context) bool {
+	key, shutdown := c.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer c.queue.Done(key)
+	again, err := c.reconcile(ctx, key)
+	switch {
+	case err != nil:
+		c.queue.AddRateLimited(key)
+	case again > 0:
+		c.queue.Forget(key)
+		c.queue.AddAfter(key, again)
+	default:
+		c.queue.Forget(key)
+	}
+	return true
+}
+
+// reconcile advances one set; no panic leaves it.
+func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (again time.Duration, err error) {
+	log := c.Log.With("applicationset", key.String())
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("advance failed unexpectedly", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("advance of ApplicationSet %s failed unexpectedly: %v", key, p)
+		}
+	}()
+	begin := c.Clock.Now()
+	c.mu.Lock()
+	outcome, known := c.outcomes[key]
+	s := c.states[key]
+	if s == nil {
+		s = &state{issued: map[string]string{}, following: map[source]func(){}}
+		c.states[key] = s
+	}
+	c.mu.Unlock()
+	set, err := c.load(ctx, key, s)
+	if apierrors.IsNotFound(err) {
+		c.forget(key)
+		return 0, nil
+	}
+	if err != nil || !known || set.DeletionTimestamp != nil {
+		return 0, err // without an outcome nothing is decided
+	}
+	t := &turn{Controller: c, key: key, set: set, state: s, outcome: outcome, log: log}
+	again, err = t.run(ctx)
+	c.metrics.advance.Observe(c.Clock.Since(begin).Seconds())
+	if apierrors.IsConflict(err) {
+		c.metrics.conflicts.Inc()
+		s.written = nil
+		return 20 * time.Millisecond, nil
+	}
+	if err != nil {
+		log.Warn("advance incomplete", "error", err.Error())
+	}
+	return again, err
+}
+
+// load reads the set, newer than the cache when we wrote it last.
+func (c *Controller) load(ctx context.Context, key types.NamespacedName, s *state) (*v1alpha1.ApplicationSet, error) {
+	var set v1alpha1.ApplicationSet
+	if err := c.Cache.Get(ctx, key, &set); err != nil {
+		return nil, err
+	}
+	if s.written != nil && s.written.UID == set.UID && version(s.written) > version(&set) {
+		return s.written.DeepCopy(), nil
+	}
+	s.written = nil
+	return &set, nil
+}
+
+func version(o client.Object) uint64 {
+	n, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (c *Controller) forget(key types.NamespacedName) {
+	c.mu.Lock()
+	s := c.states[key]
+	delete(c.states, key)
+	delete(c.outcomes, key)
+	c.mu.Unlock()
+	if s != nil {
+		for _, cancel := range s.following {
+			cancel()
+		}
+	}
+	c.metrics.forget(key)
+}

@@ -1,0 +1,268 @@
+package generate
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/settings"
+	"github.com/sluice-cd/sluice/internal/domain/appset"
+	"github.com/sluice-cd/sluice/internal/domain/tree"
+)
+
+// Options of a Controller.
+type Options struct {
+	Client   client.Client
+	Cache    cache.Cache
+	Settings *settings.Store
+	Engine   appset.Engine
+	// Tree reads a revision of a repository for a project; fresh asks the
+	// remote first.
+	Tree func(ctx context.Context, project, repoURL, revision string, fresh bool) (tree.Tree, error)
+	// Subscribe calls notify when a revision of a repository moves.
+	Subscribe func(project string, src v1alpha1.ApplicationSource, notify func()) (func(), error)
+	// Offer hands the outcome to the loop that advances the set.
+	Offer      func(appset.Outcome)
+	Gate       bool
+	Recorder   record.EventRecorder
+	Log        *slog.Logger
+	Clock      clock.Clock
+	Registerer prometheus.Registerer
+}
+
+// Controller evaluates ApplicationSets.
+type Controller struct {
+	Options
+	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	seconds *prometheus.HistogramVec
+
+	mu        sync.Mutex
+	last      map[types.NamespacedName]appset.Outcome
+	following map[types.NamespacedName]following
+	guarded   map[types.NamespacedName]string
+}
+
+type following struct {
+	sources []v1alpha1.ApplicationSource
+	project string
+	cancels []func()
+}
+
+// workers bounds the sets evaluated at once.
+const workers = 4
+
+// New makes a controller.
+func New(o Options) *Controller {
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](200*time.Millisecond, 3*time.Minute)
+	c := &Controller{
+		Options: o, queue: workqueue.NewTypedRateLimitingQueue(limiter),
+		last: map[types.NamespacedName]appset.Outcome{}, following: map[types.NamespacedName]following{}, guarded: map[types.NamespacedName]string{},
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "argocd_appset_reconcile", Help: "Duration of evaluations in seconds.", Buckets: []float64{.25, .5, 1, 2, 4, 8, 16},
+		}, []string{"namespace", "name"}),
+	}
+	o.Registerer.MustRegister(c.seconds)
+	return c
+}
+
+// Start runs until ctx ends.
+func (c *Controller) Start(ctx context.Context) error {
+	sets, err := c.Cache.GetInformer(ctx, &v1alpha1.ApplicationSet{})
+	if err != nil {
+		return fmt.Errorf("watch ApplicationSets: %w", err)
+	}
+	if _, err := sets.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: c.add, DeleteFunc: c.add,
+		UpdateFunc: func(before, after any) {
+			a, okA := before.(*v1alpha1.ApplicationSet)
+			b, okB := after.(*v1alpha1.ApplicationSet)
+			if okA && okB && a.Generation == b.Generation && reflect.DeepEqual(a.Annotations, b.Annotations) && reflect.DeepEqual(a.Labels, b.Labels) &&
+				(a.DeletionTimestamp == nil) == (b.DeletionTimestamp == nil) {
+				return
+			}
+			c.add(after)
+		},
+	}); err != nil {
+		return fmt.Errorf("watch ApplicationSets: %w", err)
+	}
+	if err := c.watchApplications(ctx); err != nil {
+		return err
+	}
+	c.Settings.OnChange(func(*settings.Snapshot) { c.all(ctx) })
+	var wait sync.WaitGroup
+	for range workers {
+		wait.Go(func() {
+			for c.next(ctx) {
+			}
+		})
+	}
+	<-ctx.Done()
+	c.queue.ShutDown()
+	wait.Wait()
+	return nil
+}
+
+// watchApplications hears of owned Applications that somebody changed, and of
+// projects that Applications need.
+func (c *Controller) watchApplications(ctx context.Context) error {
+	apps, err := c.Cache.GetInformer(ctx, &v1alpha1.Application{})
+	if err != nil {
+		return fmt.Errorf("watch Applications: %w", err)
+	}
+	if _, err := apps.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		DeleteFunc: c.owner,
+		UpdateFunc: func(before, after any) {
+			a, okA := before.(*v1alpha1.Application)
+			b, okB := after.(*v1alpha1.Application)
+			if okA && okB && reflect.DeepEqual(a.Spec, b.Spec) && reflect.DeepEqual(a.Labels, b.Labels) &&
+				reflect.DeepEqual(a.Annotations, b.Annotations) && reflect.DeepEqual(a.Finalizers, b.Finalizers) {
+				return
+			}
+			c.owner(after)
+		},
+	}); err != nil {
+		return fmt.Errorf("watch Applications: %w", err)
+	}
+	projects, err := c.Cache.GetInformer(ctx, &v1alpha1.AppProject{})
+	if err != nil {
+		return fmt.Errorf("watch AppProjects: %w", err)
+	}
+	all := func(any) { c.all(ctx) }
+	if _, err := projects.AddEventHandler(toolscache.ResourceEventHandlerFuncs{AddFunc: all, DeleteFunc: all}); err != nil {
+		return fmt.Errorf("watch AppProjects: %w", err)
+	}
+	return nil
+}
+
+func object(o any) (client.Object, bool) {
+	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+		o = gone.Obj
+	}
+	obj, ok := o.(client.Object)
+	return obj, ok
+}
+
+func (c *Controller) add(o any) {
+	if obj, ok := object(o); ok {
+		c.queue.Add(client.ObjectKeyFromObject(obj))
+	}
+}
+
+func (c *Controller) owner(o any) {
+	if obj, ok := object(o); ok {
+		if ref := metav1.GetControllerOf(obj); ref != nil && ref.Kind == v1alpha1.ApplicationSetKind {
+			c.queue.Add(types.NamespacedName{Namespace: obj.GetNamespace(), Name: ref.Name})
+		}
+	}
+}
+
+func (c *Controller) all(ctx context.Context) {
+	var list v1alpha1.ApplicationSetList
+	if err := c.Cache.List(ctx, &list); err != nil {
+		c.Log.Warn("ApplicationSets not listed", "error", err.Error())
+		return
+	}
+	for i := range list.Items {
+		c.queue.Add(client.ObjectKeyFromObject(&list.Items[i]))
+	}
+}
+
+func (c *Controller) next(ctx context.Context) bool {
+	key, shutdown := c.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer c.queue.Done(key)
+	again, err := c.reconcile(ctx, key)
+	switch {
+	case err != nil:
+		c.queue.AddRateLimited(key)
+	case again > 0:
+		c.queue.Forget(key)
+		c.queue.AddAfter(key, again)
+	default:
+		c.queue.Forget(key)
+	}
+	return true
+}
+
+// reconcile evaluates one set; no panic leaves it.
+func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (again time.Duration, err error) {
+	log := c.Log.With("applicationset", key.String())
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("evaluation failed unexpectedly", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("evaluation of ApplicationSet %s failed unexpectedly: %v", key, p)
+		}
+	}()
+	begin := c.Clock.Now()
+	var set v1alpha1.ApplicationSet
+	if err := c.Cache.Get(ctx, key, &set); err != nil {
+		if apierrors.IsNotFound(err) {
+			c.forget(key)
+			return 0, nil
+		}
+		return 0, err
+	}
+	if set.DeletionTimestamp != nil {
+		c.forget(key)
+		return 0, c.release(ctx, &set)
+	}
+	e := &evaluation{Controller: c, set: &set, key: key, log: log}
+	again, err = e.run(ctx)
+	c.seconds.WithLabelValues(key.Namespace, key.Name).Observe(c.Clock.Since(begin).Seconds())
+	if err != nil {
+		log.Warn("evaluation incomplete", "error", err.Error())
+	}
+	return again, err
+}
+
+func (c *Controller) forget(key types.NamespacedName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cancel := range c.following[key].cancels {
+		cancel()
+	}
+	delete(c.following, key)
+	delete(c.last, key)
+	delete(c.guarded, key)
+}
+
+// follow subscribes the set to the revisions its git generators read.
+func (c *Controller) follow(key types.NamespacedName, project string, sources []v1alpha1.ApplicationSource) {
+	c.mu.Lock()
+	old := c.following[key]
+	c.mu.Unlock()
+	if old.project == project && reflect.DeepEqual(old.sources, sources) {
+		return
+	}
+	next := following{sources: sources, project: project}
+	for _, src := range sources {
+		cancel, err := c.Subscribe(project, src, func() { c.queue.Add(key) })
+		if err == nil {
+			next.cancels = append(next.cancels, cancel)
+		}
+	}
+	c.mu.Lock()
+	c.following[key] = next
+	c.mu.Unlock()
+	for _, cancel := range old.cancels {
+		cancel()
+	}
+}

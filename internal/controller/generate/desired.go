@@ -1,0 +1,117 @@
+package generate
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
+)
+
+// preservedAnnotations survive on live Applications whatever the template says.
+var preservedAnnotations = []string{
+	v1alpha1.AnnotationNotified, v1alpha1.AnnotationRefresh, v1alpha1.AnnotationHydrate, v1alpha1.AnnotationRolloutSkip,
+}
+
+// Desired is the Application to store: the rendered one, with what survives of
+// the live one, and with automation switched off where a rollout holds it.
+func Desired(set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.Application) *v1alpha1.Application {
+	app := &v1alpha1.Application{}
+	if live != nil {
+		app = live.DeepCopy()
+	}
+	app.TypeMeta = rendered.TypeMeta
+	app.Name, app.Namespace = rendered.Name, set.Namespace
+	app.Spec = *rendered.Spec.DeepCopy()
+	if app.Spec.Project == "" {
+		app.Spec.Project = policy.DefaultProject
+	}
+	annotations, labels := maps.Clone(rendered.Annotations), maps.Clone(rendered.Labels)
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	finalizers := slices.Clone(rendered.Finalizers)
+	if live != nil {
+		keepAnnotations, keepLabels := preservedAnnotations, []string(nil)
+		if p := set.Spec.PreservedFields; p != nil {
+			keepAnnotations, keepLabels = slices.Concat(keepAnnotations, p.Annotations), p.Labels
+		}
+		keep(annotations, live.Annotations, keepAnnotations)
+		keep(labels, live.Labels, keepLabels)
+		for _, f := range live.Finalizers {
+			if strings.HasPrefix(f, v1alpha1.FinalizerPreDelete) || strings.HasPrefix(f, v1alpha1.FinalizerPostDelete) {
+				finalizers = append(finalizers, f)
+			}
+		}
+	}
+	app.Annotations, app.Labels, app.Finalizers = annotations, labels, finalizers
+	hold(set, gate, rendered, app)
+	yes := true
+	app.OwnerReferences = []metav1.OwnerReference{{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.ApplicationSetKind, Name: set.Name, UID: set.UID,
+		Controller: &yes, BlockOwnerDeletion: &yes,
+	}}
+	return app
+}
+
+func keep(into, from map[string]string, keys []string) {
+	for _, k := range keys {
+		if v, ok := from[k]; ok {
+			into[k] = v
+		}
+	}
+}
+
+// hold switches automation off for what the rollout syncs, and names the holder.
+func hold(set *v1alpha1.ApplicationSet, gate bool, rendered, app *v1alpha1.Application) {
+	class, _ := rollout.Classify(set, gate, rendered, app.Annotations)
+	if class != rollout.Managed && class != rollout.Skipped {
+		return
+	}
+	if p := app.Spec.SyncPolicy; p != nil && p.Automated != nil {
+		off := false
+		p.Automated.Enabled = &off
+		app.Annotations[v1alpha1.AnnotationRolloutHeldBy] = set.Name
+	}
+}
+
+// equal says that a write would change nothing.
+func equal(a, b *v1alpha1.Application) bool {
+	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && sameMap(a.Labels, b.Labels) && sameMap(a.Annotations, b.Annotations) &&
+		slices.Equal(a.Finalizers, b.Finalizers) && equality.Semantic.DeepEqual(a.OwnerReferences, b.OwnerReferences)
+}
+
+func sameMap(a, b map[string]string) bool {
+	return len(a) == 0 && len(b) == 0 || maps.Equal(a, b)
+}
+
+// Guarded says that deleting surplus of total Applications is suspicious: more
+// than the guard's share, by default a tenth, at least one.
+func Guarded(set *v1alpha1.ApplicationSet, surplus, total int) bool {
+	if surplus == 0 {
+		return false
+	}
+	percent := 10
+	if p := set.Spec.SyncPolicy; p != nil {
+		if p.PreserveResourcesOnDeletion {
+			return true
+		}
+		if g := p.DeletionGuard; g != nil {
+			if g.Disabled {
+				return false
+			}
+			if g.MaxCount != nil && surplus > int(*g.MaxCount) {
+				return true
+			}
+			if g.MaxPercent != nil {
+				percent = int(*g.MaxPercent)
+			}
+		}
+	}
+	return surplus > max(1, total*percent/100)
+}

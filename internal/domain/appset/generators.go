@@ -1,0 +1,583 @@
+package appset
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/tree"
+)
+
+// Engine renders one string of a template with parameters. Plain mode has one
+// here; Go templates are an adapter.
+type Engine interface {
+	Render(text string, values map[string]any, options []string) (string, error)
+}
+
+// World is what generators read from outside.
+type World struct {
+	Clusters destination.Clusters
+	// Tree reads a revision of a repository.
+	Tree func(repoURL, revision string) (tree.Tree, error)
+	// Go is the engine for goTemplate: true.
+	Go Engine
+}
+
+// evaluation is one evaluation of an ApplicationSet.
+type evaluation struct {
+	World
+	goMode  bool
+	options []string
+}
+
+func (e *evaluation) render(s string, values map[string]any, options []string) (string, error) {
+	if !strings.Contains(s, "{{") {
+		return s, nil
+	}
+	if e.goMode {
+		return e.Go.Render(s, values, options)
+	}
+	return plainRender(s, values), nil
+}
+
+// plainRender replaces {{ key }}; unknown keys and values that are not
+// strings stay as they are.
+func plainRender(s string, values map[string]any) string {
+	var b strings.Builder
+	for {
+		start := strings.Index(s, "{{")
+		if start < 0 {
+			break
+		}
+		end := strings.Index(s[start:], "}}")
+		if end < 0 {
+			break
+		}
+		key := strings.TrimSpace(s[start+2 : start+end])
+		b.WriteString(s[:start])
+		if v, ok := values[key].(string); ok {
+			b.WriteString(v)
+		} else {
+			b.WriteString(s[start : start+end+2])
+		}
+		s = s[start+end+2:]
+	}
+	return b.String() + s
+}
+
+// generator is one generator at any level, with nested ones decoded.
+type generator struct {
+	v1alpha1.ApplicationSetGenerator
+	level int
+}
+
+func nested(n v1alpha1.NestedGenerator, level int) (generator, error) {
+	g := generator{level: level, ApplicationSetGenerator: v1alpha1.ApplicationSetGenerator{
+		List: n.List, Clusters: n.Clusters, Git: n.Git, SCMProvider: n.SCMProvider,
+		ClusterDecisionResource: n.ClusterDecisionResource, PullRequest: n.PullRequest, Plugin: n.Plugin, Selector: n.Selector,
+	}}
+	if (n.Matrix != nil || n.Merge != nil) && level > 1 {
+		return g, fmt.Errorf("matrix and merge may be nested once only: flatten the generators")
+	}
+	if n.Matrix != nil {
+		g.Matrix = &v1alpha1.MatrixGenerator{}
+		if err := yaml.UnmarshalStrict(n.Matrix.Raw, g.Matrix); err != nil {
+			return g, fmt.Errorf("matrix: %w", err)
+		}
+	}
+	if n.Merge != nil {
+		g.Merge = &v1alpha1.MergeGenerator{}
+		if err := yaml.UnmarshalStrict(n.Merge.Raw, g.Merge); err != nil {
+			return g, fmt.Errorf("merge: %w", err)
+		}
+	}
+	return g, nil
+}
+
+// generate evaluates one generator and filters by its selector.
+func (e *evaluation) generate(g generator) ([]Params, error) {
+	all, err := e.unfiltered(g)
+	if err != nil {
+		return nil, err
+	}
+	var out []Params
+	for _, p := range all {
+		ok, err := selects(g.Selector, p)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+func (e *evaluation) unfiltered(g generator) ([]Params, error) {
+	switch {
+	case g.List != nil:
+		return e.list(g.List)
+	case g.Clusters != nil:
+		return e.clusters(g.Clusters)
+	case g.Git != nil:
+		return e.git(g.Git)
+	case g.Matrix != nil:
+		return e.matrix(g.Matrix, g.level)
+	case g.SCMProvider != nil, g.PullRequest != nil, g.ClusterDecisionResource != nil, g.Plugin != nil, g.Merge != nil:
+		return nil, fmt.Errorf("this kind of generator is not available yet: use list, clusters, git or matrix")
+	}
+	return nil, errors.New("names no generator: set one of list, clusters, git, matrix")
+}
+
+func (e *evaluation) list(g *v1alpha1.ListGenerator) ([]Params, error) {
+	var out []Params
+	for i, raw := range g.Elements {
+		var element map[string]any
+		if err := json.Unmarshal(raw.Raw, &element); err != nil {
+			return nil, fmt.Errorf("list.elements[%d] is not an object", i)
+		}
+		p, err := e.element(element, i)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	if g.ElementsYaml == "" {
+		return out, nil
+	}
+	var more []map[string]any
+	if err := yaml.Unmarshal([]byte(g.ElementsYaml), &more); err != nil {
+		return nil, fmt.Errorf("list.elementsYaml is not a YAML list of objects: %w", err)
+	}
+	for _, element := range more {
+		out = append(out, Params{Values: element, Labels: scalarLabels(element)})
+	}
+	return out, nil
+}
+
+func (e *evaluation) element(element map[string]any, i int) (Params, error) {
+	p := Params{Values: element, Labels: scalarLabels(element)}
+	if e.goMode {
+		return p, nil
+	}
+	flat := map[string]any{}
+	for k, v := range element {
+		if values, ok := v.(map[string]any); ok && k == "values" {
+			for vk, vv := range values {
+				s, isText := vv.(string)
+				if !isText {
+					return p, fmt.Errorf("list.elements[%d].values.%s is not a string: quote it", i, vk)
+				}
+				flat["values."+vk] = s
+			}
+			continue
+		}
+		s, isText := v.(string)
+		if !isText {
+			return p, fmt.Errorf("list.elements[%d].%s is not a string: quote it, or set goTemplate: true", i, k)
+		}
+		flat[k] = s
+	}
+	p.Values = flat
+	return p, nil
+}
+
+func scalarLabels(element map[string]any) map[string]string {
+	out := map[string]string{}
+	for k, v := range element {
+		switch v.(type) {
+		case string, bool, float64, int64:
+			out[k] = text(v)
+		}
+	}
+	return out
+}
+
+func (e *evaluation) clusters(g *v1alpha1.ClusterGenerator) ([]Params, error) {
+	selector, err := metav1.LabelSelectorAsSelector(&g.Selector)
+	if err != nil {
+		return nil, fmt.Errorf("clusters.selector: %w", err)
+	}
+	everything := len(g.Selector.MatchLabels) == 0 && len(g.Selector.MatchExpressions) == 0
+	var out []Params
+	var local []Params
+	for _, c := range e.Clusters {
+		implicit := c.SecretName == ""
+		if (implicit && !everything) || (!implicit && !selector.Matches(labels.Set(c.Labels))) {
+			continue
+		}
+		p, err := e.cluster(c, g.Values)
+		if err != nil {
+			return nil, err
+		}
+		if implicit {
+			local = append(local, p)
+			continue
+		}
+		out = append(out, p)
+	}
+	out = append(out, local...)
+	if !g.FlatList {
+		return out, nil
+	}
+	var flat []any
+	for _, p := range out {
+		flat = append(flat, p.Values)
+	}
+	return []Params{{Values: map[string]any{"clusters": flat}}}, nil
+}
+
+func (e *evaluation) cluster(c destination.Cluster, extra map[string]string) (Params, error) {
+	p := Params{Labels: c.Labels, Values: map[string]any{
+		"name": c.Name, "nameNormalized": Normalize(c.Name), "server": c.Server, "project": c.Project,
+	}}
+	if e.goMode {
+		metadata := map[string]any{}
+		if len(c.Labels) > 0 {
+			metadata["labels"] = anyMap(c.Labels)
+		}
+		if len(c.Annotations) > 0 {
+			metadata["annotations"] = anyMap(c.Annotations)
+		}
+		p.Values["metadata"] = metadata
+	} else {
+		for k, v := range c.Labels {
+			p.Values["metadata.labels."+k] = v
+		}
+		for k, v := range c.Annotations {
+			p.Values["metadata.annotations."+k] = v
+		}
+	}
+	return p, e.addValues(&p, extra)
+}
+
+func anyMap(in map[string]string) map[string]any {
+	out := make(map[string]any, len(in))
+	for k, v := range in {
+		out[k] = v
+	}
+	return out
+}
+
+// addValues renders a generator's values against its own parameters.
+func (e *evaluation) addValues(p *Params, extra map[string]string) error {
+	if len(extra) == 0 {
+		return nil
+	}
+	rendered := map[string]any{}
+	for k, v := range extra {
+		s, err := e.render(v, p.Values, e.options)
+		if err != nil {
+			return fmt.Errorf("values.%s: %w", k, err)
+		}
+		rendered[k] = s
+	}
+	if e.goMode {
+		p.Values["values"] = rendered
+		return nil
+	}
+	for k, v := range rendered {
+		p.Values["values."+k] = v
+	}
+	return nil
+}
+
+func (e *evaluation) git(g *v1alpha1.GitGenerator) ([]Params, error) {
+	t, err := e.Tree(g.RepoURL, g.Revision)
+	if err != nil {
+		return nil, fmt.Errorf("git: %w", err)
+	}
+	switch {
+	case len(g.Directories) > 0:
+		return e.gitDirectories(g, t)
+	case len(g.Files) > 0:
+		return e.gitFiles(g, t)
+	}
+	return nil, errors.New("git: set directories or files")
+}
+
+func (e *evaluation) gitDirectories(g *v1alpha1.GitGenerator, t tree.Tree) ([]Params, error) {
+	var dirs []string
+	if err := walk(t, "", func(p string, dir bool) {
+		if dir {
+			dirs = append(dirs, p)
+		}
+	}); err != nil {
+		return nil, fmt.Errorf("git: %w", err)
+	}
+	var out []Params
+	for _, d := range dirs {
+		wanted := false
+		for _, item := range g.Directories {
+			if ok, err := path.Match(item.Path, d); err != nil {
+				return nil, fmt.Errorf("git.directories: %q is not a pattern", item.Path)
+			} else if ok && item.Exclude {
+				wanted = false
+				break
+			} else if ok {
+				wanted = true
+			}
+		}
+		for _, item := range g.Directories {
+			if ok, _ := path.Match(item.Path, d); ok && item.Exclude {
+				wanted = false
+			}
+		}
+		if !wanted {
+			continue
+		}
+		p := Params{Values: map[string]any{}}
+		e.pathParams(&p, g.PathParamPrefix, d, "")
+		if err := e.addValues(&p, g.Values); err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// walk visits all paths below dir; hidden folders are left out.
+func walk(t tree.Tree, dir string, visit func(p string, dir bool)) error {
+	entries, err := t.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		p := path.Join(dir, entry.Name)
+		if entry.Kind == tree.Dir {
+			if strings.HasPrefix(entry.Name, ".") {
+				continue
+			}
+			visit(p, true)
+			if err := walk(t, p, visit); err != nil {
+				return err
+			}
+		}
+		if entry.Kind == tree.File {
+			visit(p, false)
+		}
+	}
+	return nil
+}
+
+func (e *evaluation) gitFiles(g *v1alpha1.GitGenerator, t tree.Tree) ([]Params, error) {
+	var files []string
+	if err := walk(t, "", func(p string, dir bool) {
+		if !dir {
+			files = append(files, p)
+		}
+	}); err != nil {
+		return nil, fmt.Errorf("git: %w", err)
+	}
+	slices.Sort(files)
+	var out []Params
+	for _, f := range files {
+		in, excluded := false, false
+		for _, item := range g.Files {
+			if pathspec(item.Path, f) {
+				in, excluded = in || !item.Exclude, excluded || item.Exclude
+			}
+		}
+		if !in || excluded {
+			continue
+		}
+		more, err := e.gitFile(g, t, f)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+// pathspec is Git's glob in which * crosses slashes.
+func pathspec(pattern, name string) bool {
+	if pattern == name {
+		return true
+	}
+	const stand = "\x00"
+	ok, err := path.Match(strings.ReplaceAll(pattern, "/", stand), strings.ReplaceAll(name, "/", stand))
+	return err == nil && ok
+}
+
+func (e *evaluation) gitFile(g *v1alpha1.GitGenerator, t tree.Tree, name string) ([]Params, error) {
+	content, err := t.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("git: %w", err)
+	}
+	var one map[string]any
+	var objects []map[string]any
+	if err := yaml.Unmarshal(content, &objects); err != nil {
+		if err := yaml.Unmarshal(content, &one); err != nil {
+			return nil, fmt.Errorf("git: file %s is neither an object nor a list of objects", name)
+		}
+		objects = []map[string]any{one}
+	}
+	if len(strings.TrimSpace(string(content))) == 0 {
+		objects = []map[string]any{{}}
+	}
+	var out []Params
+	for _, object := range objects {
+		p := Params{Values: map[string]any{}}
+		if given, ok := object["labels"].(map[string]any); ok {
+			p.Labels = scalarLabels(given)
+		}
+		if e.goMode {
+			for k, v := range object {
+				p.Values[k] = v
+			}
+		} else {
+			flatten("", object, p.Values)
+		}
+		e.pathParams(&p, g.PathParamPrefix, path.Dir(name), path.Base(name))
+		if err := e.addValues(&p, g.Values); err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// pathParams adds the parameters that describe a folder and a file.
+func (e *evaluation) pathParams(p *Params, prefix, dir, file string) {
+	segments := strings.Split(dir, "/")
+	base := segments[len(segments)-1]
+	if e.goMode {
+		list := make([]any, len(segments))
+		for i, s := range segments {
+			list[i] = s
+		}
+		described := map[string]any{"path": dir, "basename": base, "basenameNormalized": Normalize(base), "segments": list}
+		if file != "" {
+			described["filename"], described["filenameNormalized"] = file, Normalize(file)
+		}
+		if prefix != "" {
+			p.Values[prefix] = map[string]any{"path": described}
+			return
+		}
+		p.Values["path"] = described
+		return
+	}
+	key := join(prefix, "path")
+	p.Values[key], p.Values[key+".basename"], p.Values[key+".basenameNormalized"] = dir, base, Normalize(base)
+	for i, s := range segments {
+		p.Values[key+"["+strconv.Itoa(i)+"]"] = s
+	}
+	if file != "" {
+		p.Values[key+".filename"], p.Values[key+".filenameNormalized"] = file, Normalize(file)
+	}
+}
+
+func (e *evaluation) matrix(m *v1alpha1.MatrixGenerator, level int) ([]Params, error) {
+	if len(m.Generators) != 2 {
+		return nil, fmt.Errorf("matrix: has %d children, wants exactly 2", len(m.Generators))
+	}
+	first, err := nested(m.Generators[0], level+1)
+	if err != nil {
+		return nil, err
+	}
+	as, err := e.generate(first)
+	if err != nil {
+		return nil, fmt.Errorf("matrix.generators[0]: %w", err)
+	}
+	var out []Params
+	for _, a := range as {
+		child, err := e.interpolate(m.Generators[1], a)
+		if err != nil {
+			return nil, fmt.Errorf("matrix.generators[1]: %w", err)
+		}
+		second, err := nested(child, level+1)
+		if err != nil {
+			return nil, err
+		}
+		bs, err := e.generate(second)
+		if err != nil {
+			return nil, fmt.Errorf("matrix.generators[1]: %w", err)
+		}
+		for _, b := range bs {
+			c, err := combine(a, b, e.goMode)
+			if err != nil {
+				return nil, fmt.Errorf("matrix: %w", err)
+			}
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// interpolate fills the strings of the second child with the parameters of
+// the first. Entries of "values" that need the child's own parameters stay.
+func (e *evaluation) interpolate(n v1alpha1.NestedGenerator, a Params) (v1alpha1.NestedGenerator, error) {
+	if len(a.Values) == 0 {
+		return n, nil
+	}
+	raw, err := json.Marshal(n)
+	if err != nil {
+		return n, fmt.Errorf("encode: %w", err)
+	}
+	var value any
+	if err := json.Unmarshal(raw, &value); err != nil {
+		return n, fmt.Errorf("decode: %w", err)
+	}
+	filled, err := e.fill(value, a.Values, "")
+	if err != nil {
+		return n, err
+	}
+	if raw, err = json.Marshal(filled); err != nil {
+		return n, fmt.Errorf("encode: %w", err)
+	}
+	var out v1alpha1.NestedGenerator
+	if err := json.Unmarshal(raw, &out); err != nil {
+		return n, fmt.Errorf("decode: %w", err)
+	}
+	return out, nil
+}
+
+func (e *evaluation) fill(v any, values map[string]any, at string) (any, error) {
+	switch t := v.(type) {
+	case string:
+		if strings.Contains(at, ".values.") {
+			if s, err := e.render(t, values, []string{"missingkey=error"}); err == nil {
+				return s, nil
+			}
+			return t, nil
+		}
+		s, err := e.render(t, values, e.options)
+		if err != nil {
+			return nil, fmt.Errorf("field %s: %w", strings.TrimPrefix(at, "."), err)
+		}
+		return s, nil
+	case map[string]any:
+		out := make(map[string]any, len(t))
+		for k, x := range t {
+			key, err := e.render(k, values, e.options)
+			if err != nil {
+				return nil, fmt.Errorf("key %s: %w", k, err)
+			}
+			if out[key], err = e.fill(x, values, at+"."+k); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case []any:
+		out := make([]any, len(t))
+		for i, x := range t {
+			var err error
+			if out[i], err = e.fill(x, values, fmt.Sprintf("%s[%d]", at, i)); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	return v, nil
+}

@@ -1,0 +1,251 @@
+package appset
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+)
+
+// Rendered is the result of an evaluation.
+type Rendered struct {
+	// Applications by name order, valid or not.
+	Applications []v1alpha1.Application
+	// Errors name the parameter sets that could not be rendered; the others
+	// are in Applications.
+	Errors []error
+	// Invalid says by name why an Application must not be written.
+	Invalid map[string]string
+}
+
+// Evaluate runs all generators and renders the template. An error of a
+// generator is an error of the whole; one of a parameter set is not.
+func Evaluate(set *v1alpha1.ApplicationSet, w World) (*Rendered, error) {
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions}
+	out := &Rendered{Invalid: map[string]string{}}
+	for i, g := range set.Spec.Generators {
+		params, err := e.generate(generator{ApplicationSetGenerator: g})
+		if err != nil {
+			return nil, fmt.Errorf("spec.generators[%d]: %w", i, err)
+		}
+		template, err := merged(set.Spec.Template, g)
+		if err != nil {
+			return nil, fmt.Errorf("spec.generators[%d].template: %w", i, err)
+		}
+		for _, p := range params {
+			app, err := e.application(set, template, p)
+			if err != nil {
+				out.Errors = append(out.Errors, fmt.Errorf("spec.generators[%d], parameters %s: %w", i, describe(p), err))
+				continue
+			}
+			out.Applications = append(out.Applications, *app)
+		}
+	}
+	slices.SortStableFunc(out.Applications, func(a, b v1alpha1.Application) int { return cmp.Compare(a.Name, b.Name) })
+	out.check()
+	return out, nil
+}
+
+// check finds names that cannot be: doubled ones and malformed ones.
+func (r *Rendered) check() {
+	count := map[string]int{}
+	for _, a := range r.Applications {
+		count[a.Name]++
+		if problems := validation.IsDNS1123Subdomain(a.Name); len(problems) > 0 {
+			r.Invalid[a.Name] = fmt.Sprintf("Application name %q is not valid: %s: correct spec.template.metadata.name", a.Name, problems[0])
+		}
+	}
+	for name, n := range count {
+		if n > 1 {
+			r.Invalid[name] = fmt.Sprintf("Application name %q is generated %d times: make spec.template.metadata.name unique, for example with {{name}}", name, n)
+		}
+	}
+}
+
+// merged lays a generator's template over the set's: what the generator's
+// states wins.
+func merged(base v1alpha1.ApplicationSetTemplate, g v1alpha1.ApplicationSetGenerator) (any, error) {
+	var over *v1alpha1.FreeForm
+	switch {
+	case g.List != nil:
+		over = g.List.Template
+	case g.Clusters != nil:
+		over = g.Clusters.Template
+	case g.Git != nil:
+		over = g.Git.Template
+	case g.Matrix != nil:
+		over = g.Matrix.Template
+	}
+	raw, err := json.Marshal(base)
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	var value map[string]any
+	if err := json.Unmarshal(raw, &value); err != nil {
+		return nil, fmt.Errorf("decode: %w", err)
+	}
+	if over == nil || len(over.Raw) == 0 {
+		return value, nil
+	}
+	var strict v1alpha1.ApplicationSetTemplate
+	if err := yaml.UnmarshalStrict(over.Raw, &strict); err != nil {
+		return nil, fmt.Errorf("is not a template: %w", err)
+	}
+	var top map[string]any
+	if err := json.Unmarshal(over.Raw, &top); err != nil {
+		return nil, fmt.Errorf("decode: %w", err)
+	}
+	return deepMerge(nonZero(top), value), nil
+}
+
+// nonZero drops zero values: a generator's template cannot reset a field.
+func nonZero(in map[string]any) map[string]any {
+	out := map[string]any{}
+	for k, v := range in {
+		switch t := v.(type) {
+		case map[string]any:
+			if inner := nonZero(t); len(inner) > 0 {
+				out[k] = inner
+			}
+		case []any:
+			if len(t) > 0 {
+				out[k] = t
+			}
+		case nil:
+		case string:
+			if t != "" {
+				out[k] = t
+			}
+		case bool:
+			if t {
+				out[k] = t
+			}
+		default:
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// application renders the template with one parameter set.
+func (e *evaluation) application(set *v1alpha1.ApplicationSet, template any, p Params) (*v1alpha1.Application, error) {
+	filled := template
+	var err error
+	if len(p.Values) > 0 {
+		if filled, err = e.fill(template, p.Values, "template"); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := json.Marshal(filled)
+	if err != nil {
+		return nil, fmt.Errorf("template: %w", err)
+	}
+	var rendered v1alpha1.ApplicationSetTemplate
+	if err := json.Unmarshal(raw, &rendered); err != nil {
+		return nil, fmt.Errorf("template: %w", err)
+	}
+	app := &v1alpha1.Application{Spec: rendered.Spec}
+	app.APIVersion, app.Kind = v1alpha1.GroupVersion.String(), v1alpha1.ApplicationKind
+	app.Name, app.Labels, app.Annotations, app.Finalizers = rendered.Name, rendered.Labels, rendered.Annotations, rendered.Finalizers
+	preserve := set.Spec.SyncPolicy != nil && set.Spec.SyncPolicy.PreserveResourcesOnDeletion
+	if len(app.Finalizers) == 0 && !preserve && len(p.Values) > 0 {
+		app.Finalizers = []string{v1alpha1.FinalizerResources}
+	}
+	if set.Spec.TemplatePatch != nil {
+		if app, err = e.patched(app, *set.Spec.TemplatePatch, p); err != nil {
+			return nil, err
+		}
+	}
+	app.Namespace = set.Namespace
+	app.Labels = withLabels(set, p.Labels, app.Labels)
+	return app, nil
+}
+
+// patched applies templatePatch; it cannot change the project.
+func (e *evaluation) patched(app *v1alpha1.Application, patch string, p Params) (*v1alpha1.Application, error) {
+	text, err := e.render(patch, p.Values, e.options)
+	if err != nil {
+		return nil, fmt.Errorf("spec.templatePatch: %w", err)
+	}
+	change, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("spec.templatePatch: is not YAML after rendering: %w", err)
+	}
+	before, err := json.Marshal(app)
+	if err != nil {
+		return nil, fmt.Errorf("spec.templatePatch: %w", err)
+	}
+	after, err := strategicpatch.StrategicMergePatch(before, change, v1alpha1.Application{})
+	if err != nil {
+		return nil, fmt.Errorf("spec.templatePatch: %w", err)
+	}
+	var out v1alpha1.Application
+	if err := json.Unmarshal(after, &out); err != nil {
+		return nil, fmt.Errorf("spec.templatePatch: %w", err)
+	}
+	out.Spec.Project = app.Spec.Project
+	return &out, nil
+}
+
+// maxLabels bounds the labels that generators add to one Application.
+const maxLabels = 64
+
+// Propagates says whether generator labels reach the Applications.
+func Propagates(set *v1alpha1.ApplicationSet) bool {
+	mode := "Auto"
+	if g := set.Spec.GeneratorLabels; g != nil && g.Propagation != "" {
+		mode = g.Propagation
+	}
+	if mode == "Always" || mode == "Never" {
+		return mode == "Always"
+	}
+	return set.Spec.Strategy != nil && set.Spec.Strategy.Type == "RollingSync"
+}
+
+// withLabels lays generator labels under those of the template and names the
+// set.
+func withLabels(set *v1alpha1.ApplicationSet, offered, template map[string]string) map[string]string {
+	out := map[string]string{v1alpha1.LabelApplicationSetName: LabelValue(set.Name)}
+	if Propagates(set) {
+		for _, k := range slices.Sorted(maps.Keys(offered)) {
+			if len(out) <= maxLabels && permitted(set, k, offered[k]) {
+				out[k] = offered[k]
+			}
+		}
+	}
+	maps.Copy(out, template)
+	return out
+}
+
+func permitted(set *v1alpha1.ApplicationSet, key, value string) bool {
+	if g := set.Spec.GeneratorLabels; g != nil && slices.Contains(g.Exclude, key) {
+		return false
+	}
+	for _, prefix := range []string{"argocd.argoproj.io/", "kubectl.kubernetes.io/", "helm.sh/"} {
+		if strings.HasPrefix(key, prefix) && key != v1alpha1.LabelKubernetesVersion {
+			return false
+		}
+	}
+	return key != v1alpha1.LabelInstance && key != v1alpha1.LabelApplicationSetName &&
+		len(validation.IsQualifiedName(key)) == 0 && len(validation.IsValidLabelValue(value)) == 0
+}
+
+// LabelValue is the value of the label applicationset-name: the name, or for
+// a long one its beginning and a digest.
+func LabelValue(name string) string {
+	if len(name) <= 63 {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return name[:54] + "-" + hex.EncodeToString(sum[:4])
+}
