@@ -168,6 +168,9 @@ func (m *Mirrors) open(r repo.Repository) (*mirror, error) {
 		return nil, err
 	}
 	opened := newMirror(m, id, Redact(r.URL), e)
+	if err := os.MkdirAll(opened.home, 0o700); err != nil {
+		return nil, fmt.Errorf("repository %s: mirror folder: %w", Redact(r.URL), err)
+	}
 	if err := opened.tidy(); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/repo"
 )
 
 // Store keeps the newest Snapshot of one namespace of the hub.
@@ -37,6 +38,11 @@ func NewStore(c cache.Cache, namespace string, log *slog.Logger) *Store {
 
 // Snapshot is the newest state.
 func (s *Store) Snapshot() *Snapshot { return s.current.Load() }
+
+// Repository gives what the newest Snapshot knows about a repository.
+func (s *Store) Repository(url, project string) repo.Repository {
+	return s.Snapshot().Repository(url, project)
+}
 
 // OnChange calls f with every new Snapshot, in order, from one goroutine.
 // Listeners are added before Run.

@@ -179,7 +179,7 @@ func (e *evaluation) one(ctx context.Context, rendered, live *v1alpha1.Applicati
 	if live == nil {
 		app := Desired(e.set, e.Gate, rendered, nil)
 		if err := e.Client.Create(ctx, app); err != nil {
-			return err
+			return client.IgnoreAlreadyExists(err) // the cache lags behind: look again on the watch event
 		}
 		e.Recorder.Event(e.set, corev1.EventTypeNormal, "created", fmt.Sprintf("created Application %q", app.Name))
 		e.log.Info("created Application", "application", app.Name)

@@ -92,7 +92,11 @@ func (s *Service) Resolve(ctx context.Context, project string, src v1alpha1.Appl
 	if err := supported(src); err != nil {
 		return "", err
 	}
-	return s.options.Mirrors.Resolve(ctx, s.repository(src.RepoURL, project), src.TargetRevision, fresh)
+	return s.options.Mirrors.Resolve(ctx, s.repository(src.RepoURL, project), target(src), fresh)
+}
+
+func target(src v1alpha1.ApplicationSource) gitrepo.Target {
+	return gitrepo.Target{Revision: src.TargetRevision, TagPrefix: src.TagPrefix}
 }
 
 func supported(src v1alpha1.ApplicationSource) error {
@@ -111,13 +115,13 @@ func supported(src v1alpha1.ApplicationSource) error {
 
 // Subscribe calls notify when the source resolves differently than before.
 func (s *Service) Subscribe(project string, src v1alpha1.ApplicationSource, notify func()) (cancel func(), err error) {
-	return s.options.Mirrors.Watch(s.repository(src.RepoURL, project), src.TargetRevision, notify)
+	return s.options.Mirrors.Watch(s.repository(src.RepoURL, project), target(src), notify)
 }
 
 // Tree reads a revision of a repository, for generators.
 func (s *Service) Tree(ctx context.Context, project, repoURL, revision string, fresh bool) (tree.Tree, error) {
 	r := s.repository(repoURL, project)
-	id, err := s.options.Mirrors.Resolve(ctx, r, revision, fresh)
+	id, err := s.options.Mirrors.Resolve(ctx, r, gitrepo.Target{Revision: revision}, fresh)
 	if err != nil {
 		return nil, err
 	}

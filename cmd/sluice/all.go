@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/settings"
+	"github.com/sluice-cd/sluice/internal/adapter/template"
+	"github.com/sluice-cd/sluice/internal/controller/advance"
+	"github.com/sluice-cd/sluice/internal/controller/application"
+	"github.com/sluice-cd/sluice/internal/controller/generate"
+	"github.com/sluice-cd/sluice/internal/controller/hub"
+	"github.com/sluice-cd/sluice/internal/controller/manifest"
+)
+
+// allFlags configure the one-process form.
+type allFlags struct {
+	hubFlags
+	data, metricsAddress, probeAddress, logFormat, logLevel string
+	pollInterval, safety                                    time.Duration
+	progressive, elect, installCRDs                         bool
+}
+
+func allCommand() *cobra.Command {
+	f := &allFlags{}
+	c := &cobra.Command{Use: "all", Short: "Run every controller in one process", Args: cobra.NoArgs}
+	flags := c.Flags()
+	f.register(flags)
+	flags.StringVar(&f.data, "data-dir", filepath.Join(os.TempDir(), "sluice"), "folder for Git mirrors")
+	flags.StringVar(&f.metricsAddress, "metrics-addr", ":8082", "address of /metrics; 0 switches it off")
+	flags.StringVar(&f.probeAddress, "probe-addr", ":8081", "address of /healthz and /readyz; 0 switches it off")
+	flags.StringVar(&f.logFormat, "logformat", "json", "json or text")
+	flags.StringVar(&f.logLevel, "loglevel", "info", "debug, info, warn or error")
+	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository")
+	flags.DurationVar(&f.safety, "applicationset-controller-requeue-after", 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
+	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
+	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")
+	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) }
+	return c
+}
+
+func (f *allFlags) validate() error {
+	if f.safety != 0 && (f.safety < time.Second || f.safety > 24*time.Hour) {
+		return fmt.Errorf("--applicationset-controller-requeue-after=%s: want 0 or 1s to 24h", f.safety)
+	}
+	if f.pollInterval < 0 {
+		return fmt.Errorf("--repository-poll-interval=%s: want 0 or more", f.pollInterval)
+	}
+	return nil
+}
+
+func (f *allFlags) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, fmt.Errorf("--loglevel=%s: want debug, info, warn or error", f.logLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch f.logFormat {
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, options)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, options)), nil
+	}
+	return nil, fmt.Errorf("--logformat=%s: want json or text", f.logFormat)
+}
+
+// run starts everything and ends with ctx.
+func (f *allFlags) run(ctx context.Context) error {
+	if err := f.validate(); err != nil {
+		return err
+	}
+	logger, err := f.logger()
+	if err != nil {
+		return err
+	}
+	log.SetLogger(logr.FromSlogHandler(logger.Handler()))
+	klog.SetLogger(logr.FromSlogHandler(logger.Handler()))
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	cfg.QPS, cfg.Burst = -1, 0
+	cfg.WarningHandler = rest.NoWarnings{}
+	if f.installCRDs {
+		if err := hub.Install(ctx, cfg, f.namespace, func(line string) { logger.Info(line) }); err != nil {
+			return err
+		}
+	}
+	mgr, err := f.manager(cfg)
+	if err != nil {
+		return err
+	}
+	logger.Info("starting", "version", version, "namespace", f.namespace, "progressiveSyncs", f.progressive,
+		"rolloutSafetyInterval", f.safety.String(), "repositoryPollInterval", f.pollInterval.String())
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return f.controllers(ctx, mgr, cfg, logger) })); err != nil {
+		return fmt.Errorf("controllers: %w", err)
+	}
+	return mgr.Start(ctx)
+}
+
+func (f *allFlags) manager(cfg *rest.Config) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	if err := corev1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	release, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme: scheme, Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{f.namespace: {}}},
+		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
+		LeaderElection: f.elect, LeaderElectionID: "58ac56fa.applicationsets.argoproj.io", LeaderElectionNamespace: f.namespace,
+		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to the hub: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("alive", healthz.Ping); err != nil {
+		return nil, fmt.Errorf("probes: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("ready", healthz.Ping); err != nil {
+		return nil, fmt.Errorf("probes: %w", err)
+	}
+	return mgr, nil
+}
+
+// controllers wires everything together; it runs on the leader only.
+func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error {
+	registry, clk := metrics.Registry, clock.RealClock{}
+	store := settings.NewStore(mgr.GetCache(), f.namespace, logger.With("component", "settings"))
+	if err := store.Load(ctx); err != nil {
+		return err
+	}
+	mirrors, err := gitrepo.New(ctx, gitrepo.Options{
+		Dir: filepath.Join(f.data, "mirrors"), PollInterval: f.pollInterval, Clock: clk, Log: logger.With("component", "git"), Registerer: registry,
+	})
+	if err != nil {
+		return err
+	}
+	defer mirrors.Close()
+	manifests := manifest.New(manifest.Options{
+		Mirrors: mirrors, Clock: clk, Registerer: registry,
+		Repository: store.Repository, Setting: func(key string) string { return store.Snapshot().Config[key] },
+	})
+	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: registry, Clock: clk, Hub: cfg})
+	fleet.Replace(store.Snapshot().Clusters)
+	store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
+
+	apps := application.New(application.Options{
+		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: store, Clusters: fleet, Manifests: manifests,
+		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
+		Clock: clk, Registerer: registry, NewID: randomID,
+	})
+	steps := advance.New(advance.Options{
+		Client: mgr.GetClient(), Cache: mgr.GetCache(), Gate: f.progressive, Safety: f.safety,
+		Resolve: func(ctx context.Context, project string, src v1alpha1.ApplicationSource) (string, error) {
+			return manifests.Resolve(ctx, project, src, false)
+		},
+		Subscribe: manifests.Subscribe,
+		Recorder:  mgr.GetEventRecorderFor("applicationset-controller"), Log: logger.With("component", "rollout"), //nolint:staticcheck // core v1 events are what users read
+		Clock: clk, Registerer: registry,
+	})
+	sets := generate.New(generate.Options{
+		Client: mgr.GetClient(), Cache: mgr.GetCache(), Settings: store, Engine: template.New(),
+		Tree: manifests.Tree, Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive,
+		Recorder: mgr.GetEventRecorderFor("applicationset-controller"), Log: logger.With("component", "generate"), //nolint:staticcheck // core v1 events are what users read
+		Clock: clk, Registerer: registry,
+	})
+	return runAll(ctx, store.Run, apps.Start, steps.Start, sets.Start)
+}
+
+// runAll runs until the first of them fails or ctx ends.
+func runAll(ctx context.Context, starts ...func(context.Context) error) error {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, len(starts))
+	for _, start := range starts {
+		go func() { ended <- start(inner) }()
+	}
+	var first error
+	for range starts {
+		if err := <-ended; err != nil && first == nil {
+			first = err
+			cancel()
+		}
+	}
+	return first
+}
+
+// randomID names an operation.
+func randomID() string {
+	raw := make([]byte, 8)
+	_, _ = rand.Read(raw) // never fails
+	return hex.EncodeToString(raw)
+}

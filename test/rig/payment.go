@@ -1,0 +1,220 @@
+package rig
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/test/fleet"
+	"github.com/sluice-cd/sluice/test/gitserver"
+)
+
+// PaymentClusters is a small production fleet: one canary, two primary and
+// two secondary clusters.
+const PaymentClusters = "us-east-1-canary:env=production;region=us-east-1-canary;wave=canary," +
+	"us-east-1:env=production;region=us-east-1;wave=primary," +
+	"us-west-2:env=production;region=us-west-2;wave=primary," +
+	"eu-west-1:env=production;region=eu-west-1;wave=secondary," +
+	"ap-southeast-1:env=production;region=ap-southeast-1;wave=secondary"
+
+// Canary is the cluster of the first step.
+const Canary = "us-east-1-canary"
+
+// SetName is the ApplicationSet of the payment service.
+const SetName = "payment-service"
+
+const paymentProject = `apiVersion: argoproj.io/v1alpha1
+kind: AppProject
+metadata: {name: production}
+spec:
+  sourceRepos: ['*']
+  destinations: [{server: '*', namespace: '*'}]
+  clusterResourceWhitelist: [{group: '*', kind: '*'}]
+`
+
+const paymentSet = `apiVersion: argoproj.io/v1alpha1
+kind: ApplicationSet
+metadata: {name: payment-service}
+spec:
+  generators:
+  - clusters:
+      selector: {matchLabels: {env: production}}
+  strategy:
+    type: RollingSync
+    rollingSync:
+      steps:
+      - matchExpressions: [{key: region, operator: In, values: [us-east-1-canary]}]
+        maxUpdate: 1
+      - matchExpressions: [{key: region, operator: In, values: [us-east-1, us-west-2]}]
+        maxUpdate: 2
+      - matchExpressions: [{key: region, operator: NotIn, values: [us-east-1-canary, us-east-1, us-west-2]}]
+        maxUpdate: 10
+  template:
+    metadata: {name: '{{name}}-payment-service'}
+    spec:
+      project: production
+      source: {repoURL: %q, targetRevision: HEAD, path: apps/payment-service}
+      destination: {server: '{{server}}', namespace: payments}
+      syncPolicy:
+        automated: {prune: true, selfHeal: true}
+        syncOptions: [CreateNamespace=true]
+`
+
+const paymentManifest = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: payment-service}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: payment-service}}
+  template:
+    metadata: {labels: {app: payment-service}}
+    spec:
+      containers:
+      - name: payment-service
+        image: registry.example.com/payment-service:%s
+---
+apiVersion: v1
+kind: Service
+metadata: {name: payment-service}
+spec:
+  selector: {app: payment-service}
+  ports: [{port: 80, targetPort: 8080}]
+`
+
+// CommitPayment commits a version of the payment service and returns the id.
+func (r *Rig) CommitPayment(tag string) (string, error) {
+	return r.Repo.Commit("payment-service "+tag, gitserver.Files{"apps/payment-service/manifests.yaml": fmt.Sprintf(paymentManifest, tag)})
+}
+
+// ApplyPayment creates project and ApplicationSet.
+func (r *Rig) ApplyPayment(ctx context.Context) error {
+	if err := r.Apply(ctx, paymentProject, &v1alpha1.AppProject{}); err != nil {
+		return err
+	}
+	return r.Apply(ctx, fmt.Sprintf(paymentSet, r.Git.URL("gitops-fleet")), &v1alpha1.ApplicationSet{})
+}
+
+// Row is what a person wants to know of one cluster.
+type Row struct {
+	Step, Cluster, Sync, Health, Revision, Status, Reason string
+}
+
+// Rows reads the state of the payment service from the hub, by step.
+func (r *Rig) Rows(ctx context.Context) ([]Row, *v1alpha1.ApplicationSet, error) {
+	var set v1alpha1.ApplicationSet
+	if err := r.Hub.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: SetName}, &set); err != nil {
+		return nil, nil, err
+	}
+	var apps v1alpha1.ApplicationList
+	if err := r.Hub.List(ctx, &apps, client.InNamespace(Namespace), client.MatchingLabels{v1alpha1.LabelApplicationSetName: SetName}); err != nil {
+		return nil, nil, err
+	}
+	records := map[string]v1alpha1.ApplicationSetAppStatus{}
+	for _, s := range set.Status.ApplicationStatus {
+		records[s.Application] = s
+	}
+	var out []Row
+	for _, a := range apps.Items {
+		rec := records[a.Name]
+		out = append(out, Row{
+			Step: rec.Step, Cluster: strings.TrimSuffix(a.Name, "-payment-service"), Sync: string(a.Status.Sync.Status),
+			Health: string(a.Status.Health.Status), Revision: a.Status.Sync.Revision, Status: rec.Status, Reason: rec.Reason,
+		})
+	}
+	slices.SortFunc(out, func(a, b Row) int { return strings.Compare(a.Step+a.Cluster, b.Step+b.Cluster) })
+	return out, &set, nil
+}
+
+// Settled says that the rollout is complete and every cluster runs revision.
+func (r *Rig) Settled(ctx context.Context, revision string) (bool, error) {
+	rows, set, err := r.Rows(ctx)
+	if err != nil || len(rows) == 0 || set.Status.Rollout == nil {
+		return false, err
+	}
+	for _, row := range rows {
+		if row.Revision != revision || row.Sync != "Synced" || row.Health != "Healthy" || row.Status != "Healthy" {
+			return false, fmt.Errorf("%s is %s, %s, %s at %.7s", row.Cluster, row.Status, row.Sync, row.Health, row.Revision)
+		}
+	}
+	return set.Status.Rollout.CurrentStep == 0 && len(rows) == len(r.Fleet.Clusters())-1, nil
+}
+
+// Received lists the clusters on which a write that mentions text was
+// accepted, read from the clusters' own audit logs.
+func (r *Rig) Received(text string) ([]string, error) {
+	var out []string
+	for _, c := range r.Fleet.Clusters() {
+		if c.Name == "hub" {
+			continue
+		}
+		lines, err := c.AuditLines()
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(lines, func(a fleet.Audit) bool { return a.Write() && bytes.Contains(a.RequestObject, []byte(text)) }) {
+			out = append(out, c.Name)
+		}
+	}
+	return out, nil
+}
+
+// agent is the user agent of our writes to target clusters.
+const agent = "argocd-application-controller"
+
+// Applies lists when a cluster accepted our writes that mention text.
+func Applies(c fleet.Cluster, text string) ([]time.Time, error) {
+	lines, err := c.AuditLines()
+	if err != nil {
+		return nil, err
+	}
+	var out []time.Time
+	for _, a := range lines {
+		if a.Write() && strings.HasPrefix(a.UserAgent, agent) && bytes.Contains(a.RequestObject, []byte(text)) {
+			out = append(out, a.Received)
+		}
+	}
+	return out, nil
+}
+
+// Latency is the time from the last health event of the canary to the first
+// write to a cluster of the next step, for the version with this tag.
+func (r *Rig) Latency(tag string) (time.Duration, error) {
+	canary, err := r.Fleet.Cluster(Canary)
+	if err != nil {
+		return 0, err
+	}
+	var first time.Time
+	for _, name := range []string{"us-east-1", "us-west-2"} {
+		c, err := r.Fleet.Cluster(name)
+		if err != nil {
+			return 0, err
+		}
+		times, err := Applies(c, "payment-service:"+tag)
+		if err != nil {
+			return 0, err
+		}
+		if len(times) > 0 && (first.IsZero() || times[0].Before(first)) {
+			first = times[0]
+		}
+	}
+	lines, err := canary.AuditLines()
+	if err != nil {
+		return 0, err
+	}
+	var last time.Time
+	for _, a := range lines {
+		if a.ObjectRef.Resource == "deployments" && a.ObjectRef.Subresource == "status" && a.Done.Before(first) {
+			last = a.Done
+		}
+	}
+	if first.IsZero() || last.IsZero() {
+		return 0, fmt.Errorf("version %s did not pass from the canary to the next step", tag)
+	}
+	return first.Sub(last), nil
+}
