@@ -63,7 +63,7 @@ func (t *turn) run(ctx context.Context) (time.Duration, error) {
 		if err := t.act(ctx, decision); err != nil {
 			return 0, err
 		}
-		if !changed || !pendingIn(t.set.Status) {
+		if !changed {
 			return t.wake(decision), nil
 		}
 	}

@@ -278,7 +278,7 @@ func (p *planner) transit(m Member, seen Observation, r *v1alpha1.ApplicationSet
 	}
 	switch r.Status {
 	case Pending:
-		p.pending(m, r, mine)
+		p.pending(m, seen, r, mine)
 	case Progressing:
 		p.progressing(m, seen, r, mine)
 	case Healthy:
@@ -315,10 +315,11 @@ func (p *planner) waiting(m Member, seen Observation, r *v1alpha1.ApplicationSet
 }
 
 // pending members wait for their operation to become visible.
-func (p *planner) pending(m Member, r *v1alpha1.ApplicationSetAppStatus, mine bool) {
+func (p *planner) pending(m Member, seen Observation, r *v1alpha1.ApplicationSetAppStatus, mine bool) {
 	switch {
 	case mine:
 		r.Status, r.Reason = Progressing, ""
+		p.progressing(m, seen, r, mine) // it may be over already
 	case m.running():
 		r.Status, r.Reason = Progressing, ReasonManualSync
 	case p.stopped():
