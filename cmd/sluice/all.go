@@ -111,7 +111,12 @@ func (f *allFlags) run(ctx context.Context) error {
 			return err
 		}
 	}
-	mgr, err := f.manager(cfg)
+	identity, unlock, err := claim(f.data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	mgr, err := f.manager(cfg, identity)
 	if err != nil {
 		return err
 	}
@@ -123,7 +128,7 @@ func (f *allFlags) run(ctx context.Context) error {
 	return mgr.Start(ctx)
 }
 
-func (f *allFlags) manager(cfg *rest.Config) (manager.Manager, error) {
+func (f *allFlags) manager(cfg *rest.Config, identity string) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -131,11 +136,15 @@ func (f *allFlags) manager(cfg *rest.Config) (manager.Manager, error) {
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
+	lock, err := leaseLock(cfg, f.namespace, identity)
+	if err != nil {
+		return nil, err
+	}
 	release, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{f.namespace: {}}},
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
-		LeaderElection: f.elect, LeaderElectionID: "58ac56fa.applicationsets.argoproj.io", LeaderElectionNamespace: f.namespace,
+		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
 	})
 	if err != nil {

@@ -100,6 +100,78 @@ func (r *Rig) ApplyPayment(ctx context.Context) error {
 	return r.Apply(ctx, fmt.Sprintf(paymentSet, r.Git.URL("gitops-fleet")), &v1alpha1.ApplicationSet{})
 }
 
+// ApplyPaymentLimited is ApplyPayment with another limit for the primary step.
+func (r *Rig) ApplyPaymentLimited(ctx context.Context, primary int) error {
+	if err := r.Apply(ctx, paymentProject, &v1alpha1.AppProject{}); err != nil {
+		return err
+	}
+	manifest := strings.Replace(fmt.Sprintf(paymentSet, r.Git.URL("gitops-fleet")), "maxUpdate: 2", fmt.Sprintf("maxUpdate: %d", primary), 1)
+	return r.Apply(ctx, manifest, &v1alpha1.ApplicationSet{})
+}
+
+// FirstWriteAfter is when sluice first wrote anything, on the hub or a target
+// cluster, after an instant; the instant itself when it never did.
+func (r *Rig) FirstWriteAfter(after time.Time) (time.Time, error) {
+	first := time.Time{}
+	for _, c := range r.Fleet.Clusters() {
+		lines, err := c.AuditLines()
+		if err != nil {
+			return first, err
+		}
+		for _, a := range lines {
+			ours := strings.HasPrefix(a.UserAgent, agent) || strings.HasPrefix(a.UserAgent, "sluice/")
+			if ours && a.Write() && a.Received.After(after) && (first.IsZero() || a.Received.Before(first)) {
+				first = a.Received
+			}
+		}
+	}
+	if first.IsZero() {
+		return after, nil
+	}
+	return first, nil
+}
+
+// InOrder checks, on the clusters, that a version reached them group by group:
+// each group was first written to after every Deployment of the groups before
+// had become ready with the version.
+func (r *Rig) InOrder(text string, groups ...[]string) error {
+	var ready time.Time
+	for i, group := range groups {
+		next := ready
+		for _, name := range group {
+			c, err := r.Fleet.Cluster(name)
+			if err != nil {
+				return err
+			}
+			writes, err := Applies(c, text)
+			if err != nil {
+				return err
+			}
+			if len(writes) == 0 {
+				return fmt.Errorf("%s was never written to %s", text, name)
+			}
+			if writes[0].Before(ready) {
+				return fmt.Errorf("%s was written to %s at %s, before group %d was ready at %s", text, name, writes[0].Format(time.StampMilli), i, ready.Format(time.StampMilli))
+			}
+			lines, err := c.AuditLines()
+			if err != nil {
+				return err
+			}
+			for _, a := range lines {
+				available := a.ObjectRef.Resource == "deployments" && a.ObjectRef.Subresource == "status" && bytes.Contains(a.RequestObject, []byte(`"availableReplicas":2`)) && bytes.Contains(a.RequestObject, []byte(`"updatedReplicas":2`))
+				if available && a.Received.After(writes[0]) {
+					if a.Received.After(next) {
+						next = a.Received
+					}
+					break
+				}
+			}
+		}
+		ready = next
+	}
+	return nil
+}
+
 // Row is what a person wants to know of one cluster.
 type Row struct {
 	Step, Cluster, Sync, Health, Revision, Status, Reason string

@@ -1,0 +1,57 @@
+# make help answers every question.
+SHELL := /bin/bash
+GO ?= go
+BUILD := $(CURDIR)/build
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
+K8S := v1.36.3
+FLEET_FLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(K8S) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36
+
+.DEFAULT_GOAL := help
+.PHONY: help build fleet demo test unit e2e verify bench soak generate clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+build: fleet ## Build sluice, fleet, demo and bench into build/
+	@echo "building sluice, demo and bench ..."
+	@mkdir -p $(BUILD)
+	@$(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BUILD)/sluice ./cmd/sluice
+	@$(GO) build -o $(BUILD)/demo ./test/demo
+	@$(GO) build -o $(BUILD)/bench ./test/bench
+
+fleet: ## Build the local Kubernetes fleet (minutes the first time, then seconds)
+	@echo "building the local Kubernetes fleet (about five minutes the first time, seconds after that) ..."
+	@mkdir -p $(BUILD)
+	@cd fleet && start=$$SECONDS; ($(GO) build -ldflags '$(FLEET_FLAGS)' -o $(BUILD)/fleet ./cmd/fleet) & pid=$$!; \
+	  while kill -0 $$pid 2>/dev/null; do sleep 1; n=$$((n+1)); if [ $$((n % 15)) = 0 ]; then echo "  still building the fleet: $$n s"; fi; done; wait $$pid
+
+demo: build ## Play the four acts on a local fleet; DEMO_EXIT=1 ends after them
+	@$(BUILD)/demo
+
+test: verify unit e2e ## Everything that CI runs
+
+unit: build ## Unit tests, the controllers under the race detector
+	@echo "unit tests ..."
+	@cd fleet && $(GO) test ./...
+	@$(GO) test $$($(GO) list ./... | grep -v -e /test/e2e -e /internal/controller -e /internal/archtest)
+	@$(GO) test -race ./internal/controller/... ./internal/domain/...
+
+e2e: build ## Real clusters, the real process, and the demo's acts
+	@echo "end-to-end tests on real clusters ..."
+	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e ./test/crd -count=1 -timeout 20m
+	@DEMO_EXIT=1 $(BUILD)/demo
+
+verify: ## Format, lint, generated code, architecture rules
+	@hack/verify.sh
+
+bench: build ## Measure; ONLY=prefix runs a part; writes build/bench.json
+	@$(BUILD)/bench -only '$(ONLY)' -out $(BUILD)/bench.json
+
+soak: build ## Suites that take longer than CI allows
+	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e -count=5 -timeout 90m
+
+generate: ## Regenerate deepcopy and custom resource definitions
+	@hack/generate.sh
+
+clean: ## Remove build/
+	@rm -rf $(BUILD)

@@ -1,0 +1,2 @@
+// Package archtest holds the architecture rules as tests.
+package archtest
