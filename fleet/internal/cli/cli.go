@@ -54,13 +54,15 @@ func (f *flags) up() *cobra.Command {
 	var clusters string
 	var inflight, stages []string
 	var nodes int
-	var detach bool
+	var detach, owns bool
 	c := &cobra.Command{Use: "up", Short: "Start clusters; Ctrl-C takes everything away", Args: cobra.NoArgs}
 	c.Flags().StringVar(&clusters, "clusters", "hub", "NAME[:KEY=VALUE;...],...")
 	c.Flags().StringSliceVar(&inflight, "inflight", nil, "NAME=N: concurrent requests a cluster accepts")
 	c.Flags().StringSliceVar(&stages, "stage", nil, "file with further kwok stages")
 	c.Flags().IntVar(&nodes, "nodes", 3, "nodes per cluster")
 	c.Flags().BoolVar(&detach, "detach", false, "return when ready and leave the fleet running")
+	c.Flags().BoolVar(&owns, "owns-folder", false, "remove the folder at the end")
+	_ = c.Flags().MarkHidden("owns-folder")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		specs, err := supervisor.ParseClusters(clusters)
 		if err != nil {
@@ -78,7 +80,7 @@ func (f *flags) up() *cobra.Command {
 			return f.detach(cmd)
 		}
 		return supervisor.Run(cmd.Context(), supervisor.Options{
-			Dir: dir, Clusters: specs, Nodes: nodes, Stages: stages,
+			Dir: dir, Clusters: specs, Nodes: nodes, Stages: stages, OwnsFolder: owns,
 			Progress: func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) },
 		})
 	}
@@ -112,6 +114,9 @@ func (f *flags) detach(cmd *cobra.Command) error {
 		if a != "--detach" && a != "--detach=true" {
 			args = append(args, a)
 		}
+	}
+	if _, err := os.Stat(f.dir); errors.Is(err, os.ErrNotExist) {
+		args = append(args, "--owns-folder")
 	}
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return fmt.Errorf("folder: %w", err)

@@ -31,6 +31,8 @@ type Options struct {
 	Clusters []ClusterSpec
 	Nodes    int
 	Stages   []string
+	// OwnsFolder says that the folder was made for this fleet and goes with it.
+	OwnsFolder bool
 	// Progress is called with a line for people.
 	Progress func(string)
 }

@@ -62,6 +62,7 @@ func Run(ctx context.Context, o Options) error {
 // refused.
 func (s *Supervisor) claim() error {
 	dir := s.options.Dir
+	s.created = s.options.OwnsFolder
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		s.created = true
 	}

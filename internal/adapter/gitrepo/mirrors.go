@@ -141,7 +141,7 @@ func identity(r repo.Repository) string {
 		r.URL, r.Username, r.Password, r.BearerToken, r.SSHPrivateKey, r.TLSClientCertData, r.TLSClientCertKey,
 		r.Proxy, r.NoProxy, r.CAData, r.KnownHosts, fmt.Sprint(r.Insecure),
 	} {
-		fmt.Fprintf(sum, "%d:%s", len(part), part)
+		_, _ = fmt.Fprintf(sum, "%d:%s", len(part), part)
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:32]
 }

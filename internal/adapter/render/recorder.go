@@ -84,7 +84,7 @@ func identify(e tree.Entry) string {
 func names(entries []tree.Entry) string {
 	sum := sha256.New()
 	for _, e := range entries {
-		fmt.Fprintf(sum, "%d:%s:%d\n", len(e.Name), e.Name, e.Kind)
+		_, _ = fmt.Fprintf(sum, "%d:%s:%d\n", len(e.Name), e.Name, e.Kind)
 	}
 	return hex.EncodeToString(sum.Sum(nil))
 }

@@ -110,7 +110,7 @@ func ownedFields(live *unstructured.Unstructured) (*fieldpath.Set, bool) {
 			continue
 		}
 		set := &fieldpath.Set{}
-		if err := set.FromJSON(bytes.NewReader(e.FieldsV1.Raw)); err != nil {
+		if err := set.FromJSON(bytes.NewReader(e.FieldsV1.GetRawBytes())); err != nil {
 			return nil, false
 		}
 		return set, true
