@@ -77,55 +77,72 @@ func (t *commitTree) ReadDir(name string) ([]tree.Entry, error) {
 // Stat walks the path from the root as a file system would, following links
 // inside the tree.
 func (t *commitTree) Stat(name string) (tree.Entry, error) {
-	e, err := t.walk(name)
+	stack, err := t.walk(name)
 	if err != nil {
 		return tree.Entry{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return e, nil
+	return stack[len(stack)-1], nil
 }
 
-func (t *commitTree) walk(name string) (tree.Entry, error) {
+// RealPath is where a path leads when all links on its way are followed.
+func (t *commitTree) RealPath(name string) (string, error) {
+	stack, err := t.walk(name)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	var b strings.Builder
+	for i, e := range stack[1:] {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		b.WriteString(e.Name)
+	}
+	return b.String(), nil
+}
+
+// walk gives the entries from the root to the one named, none of them a link.
+func (t *commitTree) walk(name string) ([]tree.Entry, error) {
 	rest, err := split(name)
 	if err != nil {
-		return tree.Entry{}, err
+		return nil, err
 	}
-	stack := []tree.Entry{{Kind: tree.Dir, ID: t.root}} // folders from the root to here
+	stack := []tree.Entry{{Kind: tree.Dir, ID: t.root}}
 	links, names := 0, 0
 	for len(rest) > 0 {
 		part := rest[0]
 		rest = rest[1:]
 		if names++; names > maxNames {
-			return tree.Entry{}, fmt.Errorf("path has more than %d names", maxNames)
+			return nil, fmt.Errorf("path has more than %d names", maxNames)
 		}
 		here := stack[len(stack)-1]
 		if here.Kind != tree.Dir {
-			return tree.Entry{}, tree.ErrNotExist
+			return nil, tree.ErrNotExist
 		}
 		if part == ".." {
 			if len(stack) == 1 {
-				return tree.Entry{}, errOutside
+				return nil, errOutside
 			}
 			stack = stack[:len(stack)-1]
 			continue
 		}
 		next, err := t.child(here.ID, part)
 		if err != nil {
-			return tree.Entry{}, err
+			return nil, err
 		}
 		if next.Kind != tree.Symlink {
 			stack = append(stack, next)
 			continue
 		}
 		if links++; links > maxLinks {
-			return tree.Entry{}, fmt.Errorf("more than %d symbolic links", maxLinks)
+			return nil, fmt.Errorf("more than %d symbolic links", maxLinks)
 		}
 		target, err := t.target(next)
 		if err != nil {
-			return tree.Entry{}, fmt.Errorf("symbolic link %s: %w", part, err)
+			return nil, fmt.Errorf("symbolic link %s: %w", part, err)
 		}
 		rest = append(target, rest...)
 	}
-	return stack[len(stack)-1], nil
+	return stack, nil
 }
 
 // child finds a name in a folder.

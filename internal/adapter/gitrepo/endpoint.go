@@ -163,4 +163,6 @@ func sshCommand(r repo.Repository, files map[string]string) string {
 }
 
 // option quotes a file name for ssh's own reading of an option.
-func option(file string) string { return `"` + strings.ReplaceAll(file, "%", "%%") + `"` }
+func option(file string) string {
+	return `"` + strings.NewReplacer("%", "%%", `"`, `\"`, `\`, `\\`).Replace(file) + `"`
+}

@@ -15,21 +15,23 @@ type metrics struct {
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
+	labels := []string{"repo", "request_type"}
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "argocd_git_request_total", Help: "Requests to Git remotes.",
-		}, []string{"repo", "request_type"}),
+		}, labels),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "argocd_git_request_duration_seconds", Help: "Duration of requests to Git remotes.",
-			Buckets: []float64{0.1, 0.25, .5, 1, 2, 4, 10, 20},
-		}, []string{"repo", "request_type"}),
+			Buckets: []float64{.1, .25, .5, 1, 2, 4, 10, 20},
+		}, labels),
 	}
 	r.MustRegister(m.requests, m.duration)
 	return m
 }
 
-func (m *metrics) observe(name, kind string, took time.Duration) {
-	name = repo.Normalize(name)
+// observe counts one request; url is redacted already.
+func (m *metrics) observe(url, kind string, took time.Duration) {
+	name := repo.Normalize(url)
 	m.requests.WithLabelValues(name, kind).Inc()
 	m.duration.WithLabelValues(name, kind).Observe(took.Seconds())
 }

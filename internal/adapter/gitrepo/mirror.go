@@ -128,8 +128,14 @@ func (m *mirror) fetch(ctx context.Context, id string) (*commitTree, error) {
 			return t, nil
 		}
 	}
-	if ctx.Err() != nil || errors.Is(err, errTimeout) || errors.Is(err, errNotOffered) {
+	switch {
+	case ctx.Err() != nil || errors.Is(err, errTimeout) || errors.Is(err, errNotOffered):
 		return nil, err
+	case errors.Is(err, errMissing) && !fullID.MatchString(id):
+		return nil, errNotOffered
+	}
+	if o, readErr := m.objects.read(id); readErr == nil && o.kind != "commit" && o.kind != "tag" {
+		return nil, fmt.Errorf("is a %s, not a commit", o.kind)
 	}
 	if rebuildErr := m.rebuild(ctx, id); rebuildErr != nil {
 		return nil, err
@@ -146,9 +152,6 @@ func (m *mirror) fetchInto(ctx context.Context, dir, id string) error {
 	defer func() { m.all.metrics.observe(m.name, "fetch", m.all.options.Clock.Since(begin)) }()
 	limit := m.all.options.FetchTimeout
 	if _, err := os.Stat(filepath.Join(dir, "HEAD")); err != nil {
-		if err := os.MkdirAll(m.home, 0o700); err != nil {
-			return fmt.Errorf("mirror folder: %w", err)
-		}
 		if _, err := m.endpoint.run(ctx, limit, m.home, "init", "--quiet", "--bare", "--template=", "--", dir); err != nil {
 			return err
 		}

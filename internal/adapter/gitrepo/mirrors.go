@@ -93,6 +93,14 @@ func New(ctx context.Context, o Options) (*Mirrors, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("mirror folder: %w", err)
 	}
+	dir, err := filepath.Abs(o.Dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mirror folder: %w", err)
+	}
+	o.Dir = dir
 	secrets, err := os.MkdirTemp("", "sluice-git-")
 	if err != nil {
 		return nil, fmt.Errorf("credentials folder: %w", err)
@@ -167,9 +175,11 @@ func (m *Mirrors) open(r repo.Repository) (*mirror, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Git looks for a repository in parent folders, too: not above ours.
+	e.vars = append(e.vars, "GIT_CEILING_DIRECTORIES="+m.options.Dir)
 	opened := newMirror(m, id, Redact(r.URL), e)
 	if err := os.MkdirAll(opened.home, 0o700); err != nil {
-		return nil, fmt.Errorf("repository %s: mirror folder: %w", Redact(r.URL), err)
+		return nil, fmt.Errorf("repository %s: mirror folder: %w", opened.name, err)
 	}
 	if err := opened.tidy(); err != nil {
 		return nil, err

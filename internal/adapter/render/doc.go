@@ -1,12 +1,18 @@
 // Package render turns one source of an Application into Kubernetes objects,
 // reading from the tree of a commit only.
 //
-//	Request{source, tree} ──detect──► directory | kustomize | helm ──► objects
-//	                                        │
-//	                                        └─ reads go through a Recorder
+//	Request{source, tree} ──.argocd-source.yaml──► detect ──► directory ─┐
+//	                │                                     ├─► kustomize ─┼─► Result{objects, used}
+//	                │                                     └─► helm ──────┘
+//	                └─ reads go through a Recorder
 //
 // The Recorder notes every path read, listed or found missing with the id of
-// its content, so that a result stays valid for every later commit in which
-// those ids are the same. A panic in a rendering library becomes an error of
-// that one render.
+// its content, and Result.Used says which facts about the Application and its
+// cluster went in. A result stays valid for every later commit, and for every
+// other Application, for which all of these are the same.
+//
+// Nothing is read from outside the tree: kustomizations with remote bases are
+// refused before kustomize sees them, and schemas of charts are checked
+// without following references. A panic in a rendering library becomes an
+// error of that one render.
 package render

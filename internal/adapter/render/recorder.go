@@ -5,83 +5,119 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
-// Reads are the recorded reads of a render: by question, the id of the answer.
+// Reads are the recorded reads of a render: by question, the id of the
+// answer. A question is a letter, a colon and a path.
 type Reads map[string]string
 
-// missing is the answer for a path that is not there.
-const missing = "-"
+// The questions: what is at a path, where does a path lead, and which names
+// has a folder: all, those of manifests, those that choose a tool.
+const (
+	askStat      = "s:"
+	askReal      = "r:"
+	askNames     = "l:"
+	askManifests = "m:"
+	askMarkers   = "k:"
+)
+
+// Answers that are not an id.
+const (
+	absent = "-"
+	broken = "!" // an error other than being absent, for example a link out of the tree
+	isDir  = "dir"
+)
 
 // Recorder is a tree that notes what is read from it.
 type Recorder struct {
-	tree.Tree
+	tree  tree.Tree
 	mu    sync.Mutex
 	reads Reads
 }
 
+var (
+	_ tree.Tree  = (*Recorder)(nil)
+	_ realPather = (*Recorder)(nil)
+	_ lister     = (*Recorder)(nil)
+)
+
 // NewRecorder notes reads from t.
-func NewRecorder(t tree.Tree) *Recorder { return &Recorder{Tree: t, reads: Reads{}} }
+func NewRecorder(t tree.Tree) *Recorder { return &Recorder{tree: t, reads: Reads{}} }
+
+// Revision is that of the tree; it is no read, since Result.Used tells.
+func (r *Recorder) Revision() string { return r.tree.Revision() }
 
 // Reads is what has been read so far.
 func (r *Recorder) Reads() Reads {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make(Reads, len(r.reads))
-	for k, v := range r.reads {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(r.reads)
 }
 
-func (r *Recorder) note(question, answer string) {
+func (r *Recorder) note(question, name, answer string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reads[question] = answer
+	r.reads[question+path.Clean(name)] = answer
 }
 
-// ReadFile reads and notes a file.
-func (r *Recorder) ReadFile(path string) ([]byte, error) {
-	if _, err := r.Stat(path); err != nil {
+// ReadFile reads a file and notes its id.
+func (r *Recorder) ReadFile(name string) ([]byte, error) {
+	if _, err := r.Stat(name); err != nil {
 		return nil, err
 	}
-	return r.Tree.ReadFile(path)
+	return r.tree.ReadFile(name)
 }
 
 // ReadDir lists a folder and notes the names in it, not their content.
-func (r *Recorder) ReadDir(path string) ([]tree.Entry, error) {
-	entries, err := r.Tree.ReadDir(path)
-	if err == nil {
-		r.note("l:"+path, names(entries))
-	} else if errors.Is(err, tree.ErrNotExist) {
-		r.note("l:"+path, missing)
-	}
+func (r *Recorder) ReadDir(name string) ([]tree.Entry, error) {
+	return r.list(name, askNames)
+}
+
+func (r *Recorder) list(name, question string) ([]tree.Entry, error) {
+	entries, err := list(r.tree, name, question)
+	r.note(question, name, answered(digest(entries), err))
 	return entries, err
 }
 
 // Stat describes and notes a path; of a folder only that it is one.
-func (r *Recorder) Stat(path string) (tree.Entry, error) {
-	e, err := r.Tree.Stat(path)
+func (r *Recorder) Stat(name string) (tree.Entry, error) {
+	e, err := r.tree.Stat(name)
+	r.note(askStat, name, answered(identify(e), err))
+	return e, err
+}
+
+// RealPath follows and notes the links on the way to a path.
+func (r *Recorder) RealPath(name string) (string, error) {
+	real, err := realPath(r.tree, name)
+	r.note(askReal, name, answered(real, err))
+	return real, err
+}
+
+func answered(id string, err error) string {
 	switch {
 	case err == nil:
-		r.note("s:"+path, identify(e))
+		return id
 	case errors.Is(err, tree.ErrNotExist):
-		r.note("s:"+path, missing)
+		return absent
 	}
-	return e, err
+	return broken
 }
 
 func identify(e tree.Entry) string {
 	if e.Kind == tree.Dir {
-		return "dir"
+		return isDir
 	}
 	return e.ID
 }
 
-func names(entries []tree.Entry) string {
+func digest(entries []tree.Entry) string {
 	sum := sha256.New()
 	for _, e := range entries {
 		_, _ = fmt.Fprintf(sum, "%d:%s:%d\n", len(e.Name), e.Name, e.Kind)
@@ -92,28 +128,71 @@ func names(entries []tree.Entry) string {
 // Unchanged says that t answers all questions as they were answered before.
 func (reads Reads) Unchanged(t tree.Tree) bool {
 	for question, answer := range reads {
-		path := question[2:]
-		now := missing
-		if question[0] == 'l' {
-			entries, err := t.ReadDir(path)
-			if err != nil && !errors.Is(err, tree.ErrNotExist) {
-				return false
-			}
-			if err == nil {
-				now = names(entries)
-			}
-		} else {
-			e, err := t.Stat(path)
-			if err != nil && !errors.Is(err, tree.ErrNotExist) {
-				return false
-			}
-			if err == nil {
-				now = identify(e)
-			}
-		}
-		if now != answer {
+		if ask(t, question[:2], question[2:]) != answer {
 			return false
 		}
 	}
 	return true
+}
+
+func ask(t tree.Tree, question, name string) string {
+	switch question {
+	case askStat:
+		e, err := t.Stat(name)
+		return answered(identify(e), err)
+	case askReal:
+		real, err := realPath(t, name)
+		return answered(real, err)
+	}
+	entries, err := list(t, name, question)
+	return answered(digest(entries), err)
+}
+
+// lister is a tree that notes only the names asked for, so that a README
+// added to a folder of manifests changes nothing.
+type lister interface {
+	list(name, question string) ([]tree.Entry, error)
+}
+
+// list gives the names in a folder that a question is about.
+func list(t tree.Tree, name, question string) ([]tree.Entry, error) {
+	if l, ok := t.(lister); ok {
+		return l.list(name, question)
+	}
+	entries, err := t.ReadDir(name)
+	if err != nil {
+		return nil, err
+	}
+	switch question {
+	case askManifests:
+		entries = slices.DeleteFunc(entries, func(e tree.Entry) bool { return e.Kind == tree.File && !isManifest(e.Name) })
+	case askMarkers:
+		entries = slices.DeleteFunc(entries, func(e tree.Entry) bool { return !isMarker(e.Name) })
+	}
+	return entries, nil
+}
+
+func isManifest(name string) bool {
+	return slices.Contains([]string{".yaml", ".yml", ".json", ".jsonnet"}, path.Ext(name))
+}
+
+func isMarker(name string) bool {
+	return name == "Chart.yaml" || slices.Contains(kustomizationNames, name) || strings.HasPrefix(name, overridePrefix)
+}
+
+// realPather is a tree that knows where a path leads when the links on its
+// way are followed.
+type realPather interface {
+	RealPath(name string) (string, error)
+}
+
+// realPath asks a tree; in one that cannot tell, a path leads to itself.
+func realPath(t tree.Tree, name string) (string, error) {
+	if r, ok := t.(realPather); ok {
+		return r.RealPath(name)
+	}
+	if _, err := t.Stat(name); err != nil {
+		return "", err
+	}
+	return path.Clean(name), nil
 }

@@ -2,6 +2,7 @@ package render
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -48,199 +49,183 @@ type Request struct {
 type Result struct {
 	Objects []*unstructured.Unstructured
 	Type    string
+	// Used says on what the objects depend besides source and tree.
+	Used Inputs
 }
 
-// Render renders one source. It gives up when ctx ends; the abandoned work
-// then ends by itself without effect.
+// job is one Request being worked on.
+type job struct {
+	Request
+	kind string // once it is known
+	used Inputs
+}
+
+// Render renders one source; the type is set for a failure, too, once it is
+// known. It gives up when ctx ends; the abandoned work
+// then ends at its next read, without effect.
 func Render(ctx context.Context, r Request) (Result, error) {
 	type answer struct {
 		result Result
 		err    error
 	}
 	done := make(chan answer, 1)
+	r.Tree = &until{ctx, r.Tree}
+	refs := make(map[string]tree.Tree, len(r.Refs))
+	for name, t := range r.Refs {
+		refs[name] = &until{ctx, t}
+	}
+	r.Refs = refs
 	go func() {
 		var a answer
+		j := &job{Request: r}
 		defer func() {
 			if p := recover(); p != nil {
-				a = answer{err: fmt.Errorf("%s: rendering failed unexpectedly: %v", where(r), p)}
+				a.err = fmt.Errorf("%s: rendering failed unexpectedly: %v", j.where(), p)
 			}
+			a.result.Type, a.result.Used = j.kind, j.used
 			done <- a
 		}()
-		a.result, a.err = render(r)
+		a.result.Objects, a.err = j.render()
 	}()
 	select {
 	case a := <-done:
 		return a.result, a.err
 	case <-ctx.Done():
-		return Result{}, fmt.Errorf("%s: rendering did not end in time: %w", where(r), ctx.Err())
+		return Result{}, fmt.Errorf("%s: rendering did not end in time: %w", r.where(), ctx.Err())
 	}
 }
 
-func where(r Request) string {
+// where names the source in messages.
+func (r Request) where() string {
 	if r.Source.Path == "" {
 		return "."
 	}
 	return r.Source.Path
 }
 
-func render(r Request) (Result, error) {
-	if err := checkPath(r); err != nil {
-		return Result{}, err
+func (j *job) render() ([]*unstructured.Unstructured, error) {
+	if err := j.checkPath(); err != nil {
+		return nil, err
 	}
-	kind, err := detect(r)
+	if err := j.override(); err != nil {
+		return nil, err
+	}
+	kind, err := j.detect()
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	var objects []*unstructured.Unstructured
+	j.kind = kind
 	switch kind {
 	case TypeKustomize:
-		objects, err = kustomize(r)
+		return j.kustomize()
 	case TypeHelm:
-		objects, err = helm(r)
+		return j.helm()
 	case TypePlugin:
-		err = fmt.Errorf("spec.source.plugin: config-management plugins are not available: use a directory, kustomize or Helm source")
-	default:
-		objects, err = directory(r)
+		return nil, errors.New("spec.source.plugin: config-management plugins are not available: use a directory, kustomize or Helm source")
 	}
-	if err != nil {
-		return Result{}, err
-	}
-	return Result{Objects: objects, Type: kind}, nil
+	return j.directory()
 }
 
-func checkPath(r Request) error {
-	p := r.Source.Path
+func (j *job) checkPath() error {
+	p := j.Source.Path
 	if strings.HasPrefix(p, "/") {
 		return fmt.Errorf("%s: app path is absolute", p)
 	}
 	if clean := path.Clean(p); clean == ".." || strings.HasPrefix(clean, "../") {
 		return fmt.Errorf("%s: app path outside root", p)
 	}
-	e, err := r.Tree.Stat(p)
-	if err != nil {
+	e, err := j.Tree.Stat(p)
+	switch {
+	case errors.Is(err, tree.ErrNotExist):
 		return fmt.Errorf("%s: app path does not exist", p)
-	}
-	if e.Kind != tree.Dir {
+	case err != nil:
+		return err
+	case e.Kind != tree.Dir:
 		return fmt.Errorf("%s: app path is not a directory", p)
 	}
 	return nil
 }
 
+// kustomizationNames are the files that make a folder a kustomization.
 var kustomizationNames = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
 
 // detect chooses the tool: an explicit block, else what the folder holds.
-func detect(r Request) (string, error) {
-	s := r.Source
+func (j *job) detect() (string, error) {
+	s := j.Source
 	var blocks []string
-	explicit := ""
 	for _, b := range []struct {
 		set  bool
 		name string
 	}{{s.Kustomize != nil, TypeKustomize}, {s.Helm != nil, TypeHelm}, {s.Directory != nil, TypeDirectory}, {s.Plugin != nil, TypePlugin}} {
 		if b.set {
 			blocks = append(blocks, b.name)
-			explicit = b.name
 		}
 	}
-	if len(blocks) > 1 {
-		return "", fmt.Errorf("multiple application sources defined: %s", strings.Join(blocks, ","))
-	}
-	if explicit == "" {
-		entries, err := r.Tree.ReadDir(s.Path)
+	kind := TypeDirectory
+	switch len(blocks) {
+	case 0:
+		entries, err := list(j.Tree, s.Path, askMarkers)
 		if err != nil {
 			return "", err
 		}
-		explicit = TypeDirectory
 		for _, e := range entries {
 			switch {
 			case slices.Contains(kustomizationNames, e.Name):
-				explicit = TypeKustomize
-			case e.Name == "Chart.yaml" && explicit == TypeDirectory:
-				explicit = TypeHelm
+				kind = TypeKustomize
+			case e.Name == "Chart.yaml" && kind == TypeDirectory:
+				kind = TypeHelm
 			}
 		}
+	case 1:
+		kind = blocks[0]
+	default:
+		return "", fmt.Errorf("multiple application sources defined: %s", strings.Join(blocks, ","))
 	}
-	if (explicit == TypeKustomize && r.KustomizeDisabled) || (explicit == TypeHelm && r.HelmDisabled) {
+	if (kind == TypeKustomize && j.KustomizeDisabled) || (kind == TypeHelm && j.HelmDisabled) {
 		return TypeDirectory, nil
 	}
-	return explicit, nil
+	return kind, nil
 }
 
-// Environment is the build environment of a source (spec/application.md §3).
-func (r Request) Environment() map[string]string {
-	short := func(n int) string { return r.Revision[:min(n, len(r.Revision))] }
-	return map[string]string{
-		"ARGOCD_APP_NAME": r.App.Instance, "ARGOCD_APP_NAMESPACE": r.App.Namespace,
-		"ARGOCD_APP_PROJECT_NAME": r.App.Project, "ARGOCD_APP_REVISION": r.Revision,
-		"ARGOCD_APP_REVISION_SHORT": short(7), "ARGOCD_APP_REVISION_SHORT_8": short(8),
-		"ARGOCD_APP_SOURCE_REPO_URL": r.Source.RepoURL, "ARGOCD_APP_SOURCE_PATH": r.Source.Path,
-		"ARGOCD_APP_SOURCE_TARGET_REVISION": r.Source.TargetRevision,
-	}
+// until is a tree that can be read until a context ends.
+type until struct {
+	ctx context.Context //nolint:containedctx // the libraries that read carry none
+	t   tree.Tree
 }
 
-// substitute replaces $NAME and ${NAME}; $$ is a dollar, unknown names vanish.
-func (r Request) substitute(text string) string {
-	if !strings.Contains(text, "$") {
-		return text
+var (
+	_ realPather = (*until)(nil)
+	_ lister     = (*until)(nil)
+)
+
+func (u *until) Revision() string { return u.t.Revision() }
+
+func (u *until) ReadFile(name string) ([]byte, error) {
+	if err := u.ctx.Err(); err != nil {
+		return nil, err
 	}
-	env := r.Environment()
-	var b strings.Builder
-	for i := 0; i < len(text); {
-		if text[i] != '$' || i+1 == len(text) {
-			b.WriteByte(text[i])
-			i++
-			continue
-		}
-		if text[i+1] == '$' {
-			b.WriteByte('$')
-			i += 2
-			continue
-		}
-		name, width := variable(text[i+1:])
-		if width == 0 {
-			b.WriteByte('$')
-			i++
-			continue
-		}
-		b.WriteString(env[name])
-		i += 1 + width
-	}
-	return b.String()
+	return u.t.ReadFile(name)
 }
 
-// variable reads NAME or {NAME} at the start of text.
-func variable(text string) (name string, width int) {
-	if strings.HasPrefix(text, "{") {
-		end := strings.IndexByte(text, '}')
-		if end < 0 {
-			return "", 0
-		}
-		return text[1:end], end + 1
+func (u *until) ReadDir(name string) ([]tree.Entry, error) { return u.list(name, askNames) }
+
+func (u *until) list(name, question string) ([]tree.Entry, error) {
+	if err := u.ctx.Err(); err != nil {
+		return nil, err
 	}
-	n := 0
-	for n < len(text) && (text[n] == '_' || text[n] >= 'A' && text[n] <= 'Z' || text[n] >= 'a' && text[n] <= 'z' || n > 0 && text[n] >= '0' && text[n] <= '9') {
-		n++
-	}
-	return text[:n], n
+	return list(u.t, name, question)
 }
 
-// VariesByRevision says that the source uses the commit id itself, so that a
-// result is good for one commit only.
-func VariesByRevision(s v1alpha1.ApplicationSource) bool {
-	var texts []string
-	if h := s.Helm; h != nil {
-		texts = append(texts, h.ValueFiles...)
-		for _, p := range h.Parameters {
-			texts = append(texts, p.Value)
-		}
+func (u *until) Stat(name string) (tree.Entry, error) {
+	if err := u.ctx.Err(); err != nil {
+		return tree.Entry{}, err
 	}
-	if k := s.Kustomize; k != nil {
-		texts = append(texts, k.Images...)
-		for _, m := range []map[string]string{k.CommonLabels, k.CommonAnnotations} {
-			for _, v := range m {
-				texts = append(texts, v)
-			}
-		}
+	return u.t.Stat(name)
+}
+
+func (u *until) RealPath(name string) (string, error) {
+	if err := u.ctx.Err(); err != nil {
+		return "", err
 	}
-	return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(t, "ARGOCD_APP_REVISION") })
+	return realPath(u.t, name)
 }

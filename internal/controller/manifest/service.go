@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -180,11 +181,12 @@ func (s *Service) source(ctx context.Context, q Query, i int, w work) (*result, 
 	if err != nil {
 		return nil, err
 	}
-	if found, ok := s.cache.find(key, w); ok && !q.Hard {
+	f := facts{q, q.Sources[i].TargetRevision, w.revision}
+	if found, ok := s.cache.find(key, f, w); ok && !q.Hard {
 		s.renders.WithLabelValues("reused").Inc()
 		return found, found.err
 	}
-	v, err, _ := s.flight.Do(key+w.revision, func() (any, error) { return s.render(ctx, q, i, w, key) })
+	v, err, _ := s.flight.Do(key+f.digest(everything), func() (any, error) { return s.render(ctx, q, i, w, key) })
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +208,7 @@ func (s *Service) render(ctx context.Context, q Query, i int, w work, key string
 	for name, n := range w.refs {
 		refs[name] = recorders[n]
 	}
+	f := facts{q, q.Sources[i].TargetRevision, w.revision}
 	begin := s.options.Clock.Now()
 	rendered, err := render.Render(bounded, render.Request{
 		App: q.App, Source: q.Sources[i], Revision: w.revision, Tree: recorders[i], Refs: refs,
@@ -213,14 +216,14 @@ func (s *Service) render(ctx context.Context, q Query, i int, w work, key string
 		KustomizeDisabled: s.off("kustomize.enable"), HelmDisabled: s.off("helm.enable"),
 	})
 	s.seconds.Observe(s.options.Clock.Since(begin).Seconds())
-	r := &result{kind: rendered.Type, objects: rendered.Objects, err: err, at: s.options.Clock.Now(), revision: w.revision, pinned: render.VariesByRevision(q.Sources[i])}
+	r := &result{kind: rendered.Type, objects: rendered.Objects, err: err, at: s.options.Clock.Now(), revision: w.revision, used: rendered.Used}
 	for _, rec := range recorders {
 		r.reads = append(r.reads, rec.Reads())
 	}
 	if err != nil {
 		s.renders.WithLabelValues("failed").Inc()
 		if bounded.Err() == nil {
-			s.cache.add(key, r)
+			s.cache.add(key, f, r)
 		}
 		return nil, err
 	}
@@ -232,7 +235,7 @@ func (s *Service) render(ctx context.Context, q Query, i int, w work, key string
 	digest := sha256.Sum256(raw)
 	r.digest = hex.EncodeToString(digest[:])
 	s.renders.WithLabelValues("rendered").Inc()
-	s.cache.add(key, r)
+	s.cache.add(key, f, r)
 	return r, nil
 }
 
@@ -241,11 +244,15 @@ func (s *Service) off(key string) bool {
 	return v != "" && v != "true"
 }
 
-// key names everything a render depends on besides what it reads.
+// key names what a render always depends on besides what it reads. What it
+// may depend on is in facts; where revisions come from is left out, so that
+// two branches with the same files share a result.
 func (s *Service) key(q Query, i int) (string, error) {
-	raw, err := json.Marshal([]any{
-		q.App, q.Sources, i, q.KubeVersion, q.APIVersions, s.off("kustomize.enable"), s.off("helm.enable"),
-	})
+	sources := slices.Clone(q.Sources)
+	for n := range sources {
+		sources[n].TargetRevision = ""
+	}
+	raw, err := json.Marshal([]any{q.App.Project, sources, i, s.off("kustomize.enable"), s.off("helm.enable")})
 	if err != nil {
 		return "", fmt.Errorf("spec.source: %w", err)
 	}
