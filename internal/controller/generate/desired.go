@@ -35,6 +35,9 @@ func Desired(set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.A
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
+	if labels == nil {
+		labels = map[string]string{}
+	}
 	finalizers := slices.Clone(rendered.Finalizers)
 	if live != nil {
 		keepAnnotations, keepLabels := preservedAnnotations, []string(nil)
