@@ -182,7 +182,7 @@ func (d *demo) revert(ctx context.Context) error {
 }
 
 func (d *demo) pause(ctx context.Context) error {
-	fmt.Fprintln(d.out, "Pause after the canary, then resume: argocd.argoproj.io/pause-rollout on the ApplicationSet.")
+	fmt.Fprintln(d.out, "Pause, commit v4, resume: nobody receives v4 while argocd.argoproj.io/pause-rollout is on the ApplicationSet.")
 	if err := d.annotate(ctx, "true"); err != nil {
 		return err
 	}
