@@ -200,14 +200,18 @@ func Until(ctx context.Context, limit time.Duration, what string, ok func(contex
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		done, err := ok(bounded)
 		if done && err == nil {
 			return nil
 		}
+		if bounded.Err() == nil { // what was seen, not that time was up
+			last = err
+		}
 		select {
 		case <-bounded.Done():
-			return fmt.Errorf("not seen within %s: %s (last problem: %w)", limit, what, err)
+			return fmt.Errorf("not seen within %s: %s (last problem: %w)", limit, what, errors.Join(last, ctx.Err()))
 		case <-tick.C:
 		}
 	}
