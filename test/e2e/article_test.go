@@ -132,7 +132,7 @@ func TestArticle(t *testing.T) {
 			return applied("deployments")(a, "") && mentions(a, "payment-service:v4")
 		}}
 		applied.await(t, r, 0, id)
-		annotate(t, r, "argocd.argoproj.io/pause-rollout=true")
+		must(t, r.Pause(t.Context(), true))
 		must(t, rig.Until(t.Context(), 40*time.Second, "a paused rollout with nothing in flight", func(ctx context.Context) (bool, error) {
 			rows, set, err := r.Rows(ctx)
 			if err != nil || set.Status.Rollout == nil {
@@ -150,7 +150,7 @@ func TestArticle(t *testing.T) {
 		if s := strings.Join(got, " "); s != "c-1 p-1" && s != "c-1 p-1 p-2" { // the pause may come a moment after p-2 was let in
 			t.Errorf("while paused the version is on %v, want the canary and the first primaries", got)
 		}
-		annotate(t, r, "argocd.argoproj.io/pause-rollout-")
+		must(t, r.Pause(t.Context(), false))
 		settle(t, r, id, time.Minute)
 		ordered("v4")
 	})
@@ -166,13 +166,6 @@ func TestArticle(t *testing.T) {
 		ordered("v5")
 	})
 	t.Run("a matrix of services", func(t *testing.T) { services(t, r) })
-}
-
-func annotate(t *testing.T, r *rig.Rig, what string) {
-	t.Helper()
-	if out, err := kubectl(t, r, "hub", "annotate", "applicationset", rig.SetName, "-n", rig.Namespace, what); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 }
 
 // services rolls three services out: at most two at a time on the canary, and

@@ -115,6 +115,23 @@ func (r *Rig) ApplyPaymentLimited(ctx context.Context, primary int) error {
 	return r.Apply(ctx, manifest, &v1alpha1.ApplicationSet{})
 }
 
+// Pause sets or removes the pause of the payment service's rollout.
+func (r *Rig) Pause(ctx context.Context, on bool) error {
+	var set v1alpha1.ApplicationSet
+	if err := r.Hub.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: SetName}, &set); err != nil {
+		return err
+	}
+	next := set.DeepCopy()
+	if next.Annotations == nil {
+		next.Annotations = map[string]string{}
+	}
+	delete(next.Annotations, v1alpha1.AnnotationPauseRollout)
+	if on {
+		next.Annotations[v1alpha1.AnnotationPauseRollout] = "true"
+	}
+	return r.Hub.Patch(ctx, next, client.MergeFrom(&set))
+}
+
 // FirstWriteAfter is when sluice first wrote anything, on the hub or a target
 // cluster, after an instant; the instant itself when it never did.
 func (r *Rig) FirstWriteAfter(after time.Time) (time.Time, error) {
