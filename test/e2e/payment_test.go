@@ -168,7 +168,7 @@ func (p *payments) tag() string { return fmt.Sprintf("v%d", p.n) }
 // received are the short names of the clusters that a version was written to.
 func (p *payments) received(tag string) []string {
 	p.Helper()
-	got, err := p.r.Received(tag + `"`)
+	got, err := p.r.Received(rig.PaymentName + ":" + tag + `"`)
 	must(p.T, err)
 	var out []string
 	for name, cluster := range short {
@@ -214,7 +214,7 @@ func (p *payments) until(what string, ok func(*v1alpha1.ApplicationSet, map[stri
 			if h := set.Status.Rollout.Halt; h != nil {
 				halt = h.Reason
 			}
-			return false, fmt.Errorf("rollout %d %s step %d %s: %s", set.Status.Rollout.ID, set.Status.Rollout.Phase, set.Status.Rollout.CurrentStep, halt, strings.Join(seen, ", "))
+			return false, fmt.Errorf("rollout %d %s of %+v step %d %s: %s", set.Status.Rollout.ID, set.Status.Rollout.Phase, set.Status.Rollout.Target, set.Status.Rollout.CurrentStep, halt, strings.Join(seen, ", "))
 		}
 		return true, nil
 	}))
