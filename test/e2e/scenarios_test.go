@@ -189,13 +189,21 @@ var failures = []scenario{
 	}},
 	{"G12 manifests that cannot be rendered stop at the canary", func(p *payments) {
 		p.push()
-		id, err := p.r.Repo.Commit("broken", gitserver.Files{"clusters/" + short["c"] + "/web.yaml": "kind: [unclosed\n"})
+		id, err := p.r.Repo.Commit("broken", gitserver.Files{"clusters/" + short["c"] + "/web.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: [unclosed\n"})
 		must(p.T, err)
 		p.halted("ComparisonFailed", 1)
 		p.until("the others know of the commit", func(s *v1alpha1.ApplicationSet, _ records) bool {
 			return s.Status.Rollout.Target.Sources[0].Revision == id
 		})
 		p.reached(p.tag())
+	}},
+	{"a canary that would be emptied stops there", func(p *payments) {
+		p.push()
+		_, err := p.r.Repo.Commit("not a manifest", gitserver.Files{"clusters/" + short["c"] + "/web.yaml": "hello: world\n"})
+		must(p.T, err)
+		p.halted("SyncFailed", 1)
+		p.reached(p.tag())
+		prints(p.T, p.r, short["c"], "deployment.apps/"+rig.PaymentName, "get", "deployment", rig.PaymentName, "-n", "payments", "-o", "name")
 	}},
 	{"H19 step timeout", func(p *payments) {
 		p.rolling(func(r *v1alpha1.RollingSync) { r.Steps[0].StepTimeout = "2s" })

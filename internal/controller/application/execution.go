@@ -46,6 +46,9 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 		return v1alpha1.OperationFailed, notValid(reasons), false, nil
 	}
 	if len(x.results) == 0 {
+		if x.wipesOut(v) {
+			return v1alpha1.OperationFailed, wipedOut, false, nil
+		}
 		if message, err := x.prepare(ctx, tasks); message != "" || err != nil {
 			return v1alpha1.OperationFailed, message, false, err
 		}
@@ -70,6 +73,20 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 		return m.Phase, m.Message, false, nil
 	}
 	return m.Phase, m.Message, len(m.Groups) == 0, nil
+}
+
+// wipedOut refuses an automated sync that would leave nothing.
+const wipedOut = "auto-sync will wipe out all resources: Git holds no manifest any more. Restore them, set syncPolicy.automated.allowEmpty, or sync by hand"
+
+// wipesOut says that an operation nobody asked for in person would prune all
+// that the Application has (spec/application.md §10, rule 6). A rollout's
+// operations count too: an empty canary must not pass for a healthy one.
+func (x *execution) wipesOut(v *view) bool {
+	op, policy := x.app.Operation, x.app.Spec.SyncPolicy
+	if !op.InitiatedBy.Automated || !op.Sync.Prune || policy != nil && policy.Automated != nil && policy.Automated.AllowEmpty {
+		return false
+	}
+	return len(v.pairs) > 0 && !slices.ContainsFunc(v.pairs, func(p syncplan.Pair) bool { return p.Target != nil })
 }
 
 func (x *execution) request(v *view) syncplan.Request {
