@@ -196,6 +196,7 @@ func (w *World) settle() {
 		case app == nil, w.Desired[name] == nil:
 		case app.Operation != nil:
 			continue
+		case int(g.step) != w.step(name): // moved to another step
 		case g.id != w.Set.Status.Rollout.ID, rec.Status == rollout.Healthy, rec.Status == rollout.Waiting, rec.Reason == rollout.ReasonSyncFailed:
 		case rec.Status == rollout.Progressing && slices.Contains([]string{rollout.ReasonHealthDegraded, rollout.ReasonTimedOut, rollout.ReasonComparisonFailed}, rec.Reason):
 		case app.Status.Health.Status == v1alpha1.HealthHealthy && app.Status.OperationState != nil && app.Status.OperationState.Phase == v1alpha1.OperationSucceeded:

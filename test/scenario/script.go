@@ -263,7 +263,10 @@ func (w *World) faultVerbs() map[string]func([]string) error {
 		"catchup":    func([]string) error { clear(w.stale); return nil },
 		"invalid":    w.each(func(name string) { w.invalid[name] = "its project does not exist" }),
 		"valid":      w.each(func(name string) { delete(w.invalid, name) }),
-		"broken":     w.each(func(name string) { w.broken[name] = w.Head; w.Compare(name) }),
+		"broken": func(args []string) error { // broken REVISION NAME: it cannot be rendered
+			w.broken[args[1]] = args[0]
+			return nil
+		},
 		"unresolved": func([]string) error { w.unknown = true; return nil },
 		"resolved":   func([]string) error { w.unknown = false; return nil },
 		"refuse": w.each(func(name string) {

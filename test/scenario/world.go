@@ -228,6 +228,9 @@ func (w *World) Members() []rollout.Member {
 			Target: rollout.Target{SpecHash: w.spec + w.Desired[name].Annotations["test/parameter"], Revisions: []string{w.Head}},
 		}
 		m.Window.Closed = w.closed[name]
+		if w.stale[name] == nil {
+			m.Sent = "" // what was sent is visible
+		}
 		if w.unknown {
 			m.Target.Problem, m.Target.Revisions = "the repository does not answer", nil
 		}

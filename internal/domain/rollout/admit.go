@@ -86,6 +86,7 @@ func (p *planner) admit() {
 	if !p.hold {
 		p.ask(k)
 	}
+	p.shut(k)
 	p.patience(k)
 	if p.locked(k) || p.awaiting(k) {
 		return
@@ -176,7 +177,7 @@ func (p *planner) gather(k, free int) bool {
 // one.
 func (p *planner) admissible(i int) bool {
 	m, e := &p.Members[i], &p.entries[i]
-	return e.Status == Waiting && p.driven(m) && m.Live != nil && !m.running() && (p.seen[i] == Outdated || e.Flags.has(again)) &&
+	return e.Status == Waiting && !m.Window.Closed && p.driven(m) && m.Live != nil && !m.running() && (p.seen[i] == Outdated || e.Flags.has(again)) &&
 		!failure(e.Reason) && e.Reason != ReasonInvalid && e.Reason != ReasonTerminating && !e.Flags.has(back|undone)
 }
 
@@ -189,15 +190,8 @@ func (p *planner) take(k, free int, batch int32) int {
 		if e.Step != k || !p.admissible(i) || (!p.steps[k-1].sliding && batch == s.Batch && e.Batch != batch) {
 			continue
 		}
-		if p.Members[i].Window.Closed {
-			e.Reason = ReasonWindowClosed
-			if until := p.Members[i].Window.Until; !until.IsZero() {
-				p.wake(until.Sub(p.Now))
-			}
-			continue
-		}
 		if n >= free {
-			continue
+			break
 		}
 		e.Status, e.Reason, e.Admitted, e.Batch, e.Since, e.FailedAt, e.Issued = Pending, "", k, batch, p.Now.Unix(), 0, 0
 		e.Attempt++
@@ -208,6 +202,21 @@ func (p *planner) take(k, free int, batch int32) int {
 		p.mem.Steps[k-1].Needed = true
 	}
 	return n
+}
+
+// shut says of members that need a sync why they get none: the windows of
+// their project are closed.
+func (p *planner) shut(k int) {
+	for i := range p.entries {
+		m, e := &p.Members[i], &p.entries[i]
+		if e.Step != k || e.Status != Waiting || e.Reason != "" || !m.Window.Closed || !p.driven(m) || (p.seen[i] != Outdated && !e.Flags.has(again)) {
+			continue
+		}
+		e.Reason = ReasonWindowClosed
+		if !m.Window.Until.IsZero() {
+			p.wake(m.Window.Until.Sub(p.Now))
+		}
+	}
 }
 
 // maxRefreshes bounds the refreshes asked for at a time.

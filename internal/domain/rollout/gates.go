@@ -237,10 +237,18 @@ func (p *planner) credit(s *stepMemory) int64 {
 		return 0
 	}
 	from := s.Baking
-	if !p.Watched.IsZero() {
-		from = max(from, p.Watched.UnixMilli())
+	if p.since() <= p.now { // else the clock was set back meanwhile
+		from = max(from, p.since())
 	}
 	return min(max(0, p.now-from), maxCredit)
+}
+
+// since is when the caller began to observe, in milliseconds; 0 is always.
+func (p *planner) since() int64 {
+	if p.Watched.IsZero() {
+		return 0
+	}
+	return p.Watched.UnixMilli()
 }
 
 // bake lets the bake clock of a step run while all its members are Healthy and
@@ -267,7 +275,7 @@ func (p *planner) bake(k int, need int64) bool {
 	case rest <= 0:
 		s.Baked, s.Baking = need, 0
 		return true
-	case credit >= persistBake.Milliseconds() || (!p.Watched.IsZero() && s.Baking < p.Watched.UnixMilli()):
+	case credit >= persistBake.Milliseconds() || (s.Baking < p.since() && p.since() <= p.now):
 		s.Baked, s.Baking = s.Baked+credit, p.now
 	}
 	p.wakeIn(min(rest, persistBake.Milliseconds()-(p.now-s.Baking)))

@@ -30,14 +30,17 @@ func (p *planner) member(i int) {
 		p.forget(n, m, c)
 	}
 	p.retarget(n, m, t, c)
-	p.seen[i] = m.observe(t, n.Key, p.queued != nil)
+	p.seen[i] = m.observe(t, n.Key, p.queued != nil && n.Status != Healthy)
 	if m.Live != nil {
 		n.UID = uid(m)
 	}
 	if p.takesPart(m) {
 		n.Step = m.Step
-		if n.Admitted > 0 && m.running() {
+		switch {
+		case n.Admitted > 0 && m.running():
 			n.Step = n.Admitted // its operation counts where it was admitted
+		case n.Admitted != m.Step:
+			n.Admitted, n.Batch = 0, 0 // moved to another step
 		}
 		p.transit(i, anew || gone)
 	} else {
