@@ -133,7 +133,7 @@ func (w *World) order(op rollout.Operation) {
 }
 
 func (w *World) skipped(name string) bool {
-	if app := w.Apps[name]; app != nil && app.Annotations[v1alpha1.AnnotationRolloutSkip] == "true" {
+	if app := w.view(name); app != nil && app.Annotations[v1alpha1.AnnotationRolloutSkip] == "true" {
 		return true
 	}
 	return w.rolling().ManualSyncPolicy == rollout.ManualSkip && w.Desired[name].Spec.SyncPolicy.Automated == nil
@@ -264,7 +264,9 @@ func (w *World) evidence(m *rollout.Member, old, rec v1alpha1.ApplicationSetAppS
 		return
 	}
 	if old.Status != rollout.Healthy {
-		delete(w.ledger.drifted, name)
+		if rec.Reason != rollout.ReasonRemaining { // else it drifted after its operation, which looks the same
+			delete(w.ledger.drifted, name)
+		}
 		if m.Live.Status.Health.Status != v1alpha1.HealthHealthy {
 			w.problem("S5: %s is Healthy in the record, its health is %s", name, m.Live.Status.Health.Status)
 		}

@@ -259,10 +259,10 @@ func (w *World) faultVerbs() map[string]func([]string) error {
 			w.Now = w.Now.Add(d)
 			return err
 		},
-		"stale":      w.each(func(name string) { w.stale[name] = w.Apps[name].DeepCopy() }),
-		"catchup":    func([]string) error { clear(w.stale); return nil },
-		"invalid":    w.each(func(name string) { w.invalid[name] = "its project does not exist" }),
-		"valid":      w.each(func(name string) { delete(w.invalid, name) }),
+		"stale":   w.each(func(name string) { w.stale[name] = w.Apps[name].DeepCopy() }),
+		"catchup": func([]string) error { clear(w.stale); return nil },
+		"invalid": w.each(func(name string) { w.invalid[name] = "its project does not exist" }),
+		"valid":   w.each(func(name string) { delete(w.invalid, name) }),
 		"broken": func(args []string) error { // broken REVISION NAME: it cannot be rendered
 			w.broken[args[1]] = args[0]
 			return nil

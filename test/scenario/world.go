@@ -278,6 +278,7 @@ func (w *World) Decide() (d rollout.Decision, changed bool) {
 	w.Set.Status.ApplicationStatus, w.Set.Status.Rollout, w.Set.Status.Conditions = d.Applications, d.Rollout, d.Conditions
 	w.Events = append(w.Events, d.Events...)
 	w.answers = nil
+	w.settle()
 	if w.crash == "after-store" && admits(d) {
 		w.die()
 		return rollout.Decision{}, true
@@ -377,7 +378,11 @@ const maxRounds = 40
 // Rest runs the planner until nothing changes.
 func (w *World) Rest() {
 	w.dead = false
+	var last string
 	for range maxRounds {
+		if w.Set.Status.Rollout != nil {
+			last = w.Set.Status.Rollout.Record
+		}
 		d, changed := w.Decide()
 		if w.dead {
 			return
@@ -391,7 +396,7 @@ func (w *World) Rest() {
 			return
 		}
 	}
-	w.problem("the planner does not come to rest")
+	w.problem("the planner does not come to rest: last records %s and %s", last, w.Set.Status.Rollout.Record)
 }
 
 // Wait lets time pass; the planner is called when it asked to be.

@@ -18,8 +18,9 @@ func (p *planner) permit() {
 		}
 		switch {
 		case n.Status == Pending && old.Status == Pending && n.Flags.has(back):
-			if len(p.paused) > 0 || p.window(n.Admitted).Closed || p.mem.Sticky != "" || p.mem.Mode != modeRollingBack {
+			if p.still() || p.window(n.Admitted).Closed || p.mem.Sticky != "" || p.mem.Mode != modeRollingBack {
 				n.Status, n.Admitted = Waiting, 0
+				n.Flags.set(returning, false)
 				continue
 			}
 			p.issueBack(m, n)

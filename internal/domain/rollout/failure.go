@@ -166,7 +166,7 @@ func (p *planner) timeout(k int) {
 	for i := range p.entries {
 		e := &p.entries[i]
 		blocked := e.Reason == ReasonNoSyncNeeded || e.Reason == ReasonInvalid || e.Reason == ReasonTerminating
-		if e.Step != k || e.Status == Healthy || failure(e.Reason) || (blocked && c.onFailure != OnFailureContinue) {
+		if e.Step != k || !p.takesPart(&p.Members[i]) || e.Status == Healthy || failure(e.Reason) || (blocked && c.onFailure != OnFailureContinue) {
 			continue
 		}
 		if e.Status == Pending {

@@ -91,11 +91,43 @@ func (p *planner) identify() {
 		return
 	}
 	for i := range p.Members { // until then the recorded targets hold
-		if e := p.mem.get(p.Members[i].Name()); e != nil && p.changes[i] != fresh && len(e.Revisions) > 0 {
+		e := p.mem.get(p.Members[i].Name())
+		switch {
+		case p.changes[i] == fresh:
+			p.targets[i] = p.last(&p.Members[i], "the revision is being compared with the one before")
+		case e != nil && len(e.Revisions) > 0:
 			p.targets[i] = Target{SpecHash: e.Spec, Revisions: e.Revisions}
 			p.changes[i] = unchanged
 		}
 	}
+}
+
+// last is the target of a member at the revisions that the stored rollout pins;
+// with a problem when it has a source that is not pinned.
+func (p *planner) last(m *Member, problem string) Target {
+	t := Target{SpecHash: short(m.Target.SpecHash)}
+	pins := p.stored()
+	for _, src := range m.Rendered.Spec.GetSources() {
+		pin := pins[v1alpha1.RolloutSource{RepoURL: src.RepoURL, Chart: src.Chart, TargetRevision: src.TargetRevision}]
+		if pin == "" {
+			return Target{SpecHash: t.SpecHash, Problem: problem}
+		}
+		t.Revisions = append(t.Revisions, pin)
+	}
+	return t
+}
+
+// stored are the revisions that the stored rollout pins.
+func (p *planner) stored() map[v1alpha1.RolloutSource]string {
+	if p.before.Target == nil || p.pinnedBefore != nil {
+		return p.pinnedBefore
+	}
+	out := make(map[v1alpha1.RolloutSource]string, len(p.before.Target.Sources))
+	p.pinnedBefore = out
+	for _, s := range p.before.Target.Sources {
+		out[v1alpha1.RolloutSource{RepoURL: s.RepoURL, Chart: s.Chart, TargetRevision: s.TargetRevision}] = s.Revision
+	}
+	return out
 }
 
 // await gives new revisions a moment to prove that they change nothing.
@@ -123,8 +155,10 @@ func (p *planner) aim(i int, pins map[v1alpha1.RolloutSource]string) {
 	t := m.Target
 	t.SpecHash = short(t.SpecHash)
 	e := p.mem.get(m.Name())
-	if t.Problem != "" && e != nil && len(e.Revisions) > 0 && e.Spec == t.SpecHash {
-		t = Target{SpecHash: e.Spec, Revisions: e.Revisions}
+	if t.Problem != "" {
+		if t = p.last(m, t.Problem); t.Problem != "" && e != nil && len(e.Revisions) > 0 && e.Spec == t.SpecHash {
+			t = Target{SpecHash: e.Spec, Revisions: e.Revisions}
+		}
 	}
 	if pins != nil && t.Problem == "" {
 		t = p.pinned(m, t, pins)
@@ -206,15 +240,16 @@ func (p *planner) pins() map[v1alpha1.RolloutSource]string {
 		return nil
 	}
 	for _, s := range p.before.Steps {
-		if s.Failed > 0 {
-			return nil // a failing rollout is superseded
+		if s.Failed > 0 || (s.Index == p.before.CurrentStep && s.Limit == 0) {
+			return nil // a rollout that fails, or waits for people to sync, is superseded
 		}
 	}
-	out := make(map[v1alpha1.RolloutSource]string, len(p.before.Target.Sources))
-	for _, s := range p.before.Target.Sources {
-		out[v1alpha1.RolloutSource{RepoURL: s.RepoURL, Chart: s.Chart, TargetRevision: s.TargetRevision}] = s.Revision
+	for i := range p.mem.entries {
+		if p.mem.entries[i].Reason == ReasonManualRequired && p.mem.entries[i].Step == int(p.before.CurrentStep) {
+			return nil
+		}
 	}
-	return out
+	return p.stored()
 }
 
 func (p *planner) pinned(m *Member, t Target, pins map[v1alpha1.RolloutSource]string) Target {
@@ -285,10 +320,10 @@ func (p *planner) sources() *v1alpha1.RolloutTarget {
 			continue
 		}
 		add := func(j int, src *v1alpha1.ApplicationSource) {
-			s := v1alpha1.RolloutSource{RepoURL: src.RepoURL, Chart: src.Chart, TargetRevision: src.TargetRevision}
-			if j < len(p.targets[i].Revisions) {
-				s.Revision = p.targets[i].Revisions[j]
+			if j >= len(p.targets[i].Revisions) {
+				return // not resolved
 			}
+			s := v1alpha1.RolloutSource{RepoURL: src.RepoURL, Chart: src.Chart, TargetRevision: src.TargetRevision, Revision: p.targets[i].Revisions[j]}
 			if s == last || seen[s] {
 				return
 			}

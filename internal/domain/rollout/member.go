@@ -30,7 +30,7 @@ func (p *planner) member(i int) {
 		p.forget(n, m, c)
 	}
 	p.retarget(n, m, t, c)
-	p.seen[i] = m.observe(t, n.Key, p.queued != nil && n.Status != Healthy)
+	p.seen[i] = m.observe(t, n.Key, p.queued != nil && n.Status != Healthy && p.takesPart(m))
 	if m.Live != nil {
 		n.UID = uid(m)
 	}
@@ -38,7 +38,9 @@ func (p *planner) member(i int) {
 		n.Step = m.Step
 		switch {
 		case n.Admitted > 0 && m.running():
-			n.Step = n.Admitted // its operation counts where it was admitted
+			// Its operation counts where it was admitted; it holds the earlier
+			// of both gates.
+			n.Step = min(m.Step, n.Admitted)
 		case n.Admitted != m.Step:
 			n.Admitted, n.Batch = 0, 0 // moved to another step
 		}

@@ -105,17 +105,18 @@ type planner struct {
 	started bool // the stored rollout had found something to sync
 	named   int  // events about newly unmatched Applications
 
-	targets []Target
-	changes []change
-	entries []entry
-	seen    []Observation
-	lists   [][]int // member numbers by step, step 1 first
-	current int     // 1-based, 0 for none
-	halt    *v1alpha1.RolloutHalt
-	stats   []tally
-	queued  *v1alpha1.RolloutTarget
-	events  []Event
-	out     Decision
+	pinnedBefore map[v1alpha1.RolloutSource]string // made by stored
+	targets      []Target
+	changes      []change
+	entries      []entry
+	seen         []Observation
+	lists        [][]int // member numbers by step, step 1 first
+	current      int     // 1-based, 0 for none
+	halt         *v1alpha1.RolloutHalt
+	stats        []tally
+	queued       *v1alpha1.RolloutTarget
+	events       []Event
+	out          Decision
 }
 
 // Next decides what a rolling ApplicationSet does now.

@@ -125,8 +125,10 @@ const (
 	remaining
 	// again: a person asked for another attempt.
 	again
-	// back: it is to return to its rollback point; undone: it has.
+	// back: it is to return to its rollback point; returning: its current
+	// attempt does that; undone: it has returned, or cannot.
 	back
+	returning
 	undone
 	// tolerated: its failure was accepted by onFailure: Continue.
 	tolerated

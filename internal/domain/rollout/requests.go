@@ -138,15 +138,15 @@ func (p *planner) retry() {
 	for i := range p.mem.entries {
 		e := &p.mem.entries[i]
 		if p.mem.Mode != modeRollingBack {
-			e.Flags.set(back|undone|tolerated, false)
+			e.Flags.set(back|returning|undone|tolerated, false)
 			if e.Reason == ReasonRolledBack || e.Reason == ReasonNoRollbackPoint || e.Reason == ReasonRollingBack {
 				e.Status, e.Reason = Waiting, ""
 			}
 		}
 		if failure(e.Reason) {
 			e.Status, e.Reason, e.FailedAt, e.Issued, e.Admitted, e.Batch = Waiting, "", 0, 0, 0, 0
-			e.Flags.set(again, e.Flags.has(touched))
-			e.Flags.set(terminated, false)
+			e.Flags.set(again, e.Flags.has(touched) && !e.Flags.has(back))
+			e.Flags.set(terminated|returning, false)
 		}
 	}
 	p.event(false, "RolloutRetried", fmt.Sprintf("rollout %d: failed Applications are tried again", p.id))

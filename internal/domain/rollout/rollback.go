@@ -11,7 +11,7 @@ import (
 // proof is our own operation to the point and good health after it.
 func (p *planner) reverting(i int, mine bool) {
 	m, n := &p.Members[i], &p.entries[i]
-	mine = mine && n.Reason == ReasonRollingBack
+	mine = mine && n.Flags.has(returning)
 	switch {
 	case n.Flags.has(undone):
 		if p.seen[i] == Current && m.healthy() { // a person brought it to the target
@@ -23,11 +23,7 @@ func (p *planner) reverting(i int, mine bool) {
 		n.Status, n.Admitted = Waiting, 0
 		return
 	case m.running():
-		if n.Status != Pending || mine {
-			n.Status = Progressing
-		} else if !mine {
-			n.Status = Progressing // a person's operation
-		}
+		n.Status = Progressing
 		if n.Admitted == 0 {
 			n.Admitted = n.Step
 		}
@@ -36,15 +32,10 @@ func (p *planner) reverting(i int, mine bool) {
 			p.out.Terminate = append(p.out.Terminate, n.Name) // it only waits for its next failure
 		}
 		return
-	case n.Reason != ReasonRollingBack:
-		if failure(n.Reason) && p.mem.Sticky != "" {
-			return // its rollback failed
-		}
+	case n.Status == Pending && !mine:
+		return // permit issues it
+	case !n.Flags.has(returning):
 		n.Status, n.Reason, n.Admitted, n.FailedAt = Waiting, ReasonRollingBack, 0, 0
-		return
-	case n.Status == Waiting:
-		return
-	case !mine && n.Status == Pending:
 		return
 	case !mine: // a person's operation took its place
 		p.undone(n, ReasonRolledBack)
@@ -57,27 +48,16 @@ func (p *planner) reverting(i int, mine bool) {
 	case m.healthy():
 		p.undone(n, ReasonRolledBack)
 	case m.fresh() && m.Live.Status.Health.Status == v1alpha1.HealthDegraded:
-		if p.failLater(n) {
-			n.Reason = ReasonHealthDegraded
-		}
+		p.fail(n, ReasonHealthDegraded, p.grace.Milliseconds())
 	default:
 		n.FailedAt = 0
 	}
 }
 
-// failLater is fail that keeps the reason until the grace period is over.
-func (p *planner) failLater(n *entry) bool {
-	reason := n.Reason
-	p.fail(n, ReasonHealthDegraded, p.grace.Milliseconds())
-	over := n.Reason == ReasonHealthDegraded
-	n.Reason = reason
-	return over
-}
-
 func (p *planner) undone(n *entry, reason string) {
 	n.Status, n.Reason, n.Admitted, n.FailedAt, n.Issued = Waiting, reason, 0, 0, 0
 	n.Flags.set(undone, true)
-	n.Flags.set(back, false)
+	n.Flags.set(back|returning|again, false)
 }
 
 // revert drives the rollback: the step reached first, then the ones before it,
@@ -92,9 +72,9 @@ func (p *planner) revert() {
 		if n.Flags.has(touched) && !n.Flags.has(back|undone) && n.Step > 0 && p.driven(m) {
 			p.recall(i)
 		}
-		if n.Flags.has(back) {
+		if n.Flags.has(back) || (n.Flags.has(touched) && !n.Flags.has(undone) && m.running()) {
 			last = max(last, n.Step)
-			if failure(n.Reason) {
+			if failure(n.Reason) && n.Flags.has(returning) {
 				failed = n.Step
 			}
 		}
@@ -109,23 +89,31 @@ func (p *planner) revert() {
 			p.stick(HaltSyncFailed, failed)
 			p.halts(p.stop())
 		}
-	case len(p.paused) == 0 && !p.window(last).Closed && p.invalid == "" && !p.rolling.DryRun && p.mem.Sticky == "":
+	case !p.still() && !p.window(last).Closed && p.invalid == "" && !p.rolling.DryRun && p.mem.Sticky == "":
 		p.recede(last)
 	}
 	p.tallies(p.current)
+}
+
+// still says that the rollout is paused, or the window of its step closed.
+func (p *planner) still() bool {
+	return len(p.paused) > 0 || p.window(p.current).Closed
 }
 
 // recall marks a member for its rollback point.
 func (p *planner) recall(i int) {
 	m, n := &p.Members[i], &p.entries[i]
 	if p.point(m, n) == nil {
-		p.undone(n, ReasonNoRollbackPoint)
+		if !m.running() {
+			p.undone(n, ReasonNoRollbackPoint)
+		}
 		return
 	}
 	n.Flags.set(back, true)
-	n.Flags.set(again|tolerated, false)
+	n.Flags.set(again|tolerated|returning, false)
+	n.Reason, n.FailedAt = ReasonRollingBack, 0
 	if !m.running() {
-		n.Status, n.Reason, n.Admitted, n.FailedAt = Waiting, ReasonRollingBack, 0, 0
+		n.Status, n.Admitted = Waiting, 0
 	}
 }
 
@@ -150,7 +138,7 @@ func (p *planner) recede(k int) {
 	}
 	free := max(1, limit)
 	for i := range p.entries {
-		if n := &p.entries[i]; n.Step == k && n.inFlight() {
+		if n := &p.entries[i]; n.Admitted == k && n.inFlight() {
 			free--
 		}
 	}
@@ -161,6 +149,7 @@ func (p *planner) recede(k int) {
 		}
 		if n.Step == k && n.Flags.has(back) && n.Status == Waiting && n.Reason == ReasonRollingBack && !p.Members[i].running() && !p.Members[i].terminating() {
 			n.Status, n.Admitted, n.Since, n.FailedAt = Pending, k, p.Now.Unix(), 0
+			n.Flags.set(returning, true)
 			n.Attempt++
 			free--
 		}

@@ -83,7 +83,11 @@ func keyOf(s *v1alpha1.RolloutStep) string {
 	}
 	h := fnv.New32a()
 	for _, e := range s.MatchExpressions {
-		_, _ = fmt.Fprintf(h, "%q %q %q\n", e.Key, e.Operator, e.Values) // never fails
+		for _, text := range append([]string{e.Key, e.Operator}, e.Values...) {
+			_, _ = h.Write([]byte(text)) // never fails
+			_, _ = h.Write([]byte{0})
+		}
+		_, _ = h.Write([]byte{1})
 	}
 	return ":" + strconv.FormatUint(uint64(h.Sum32()), 36)
 }
