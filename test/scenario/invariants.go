@@ -123,7 +123,7 @@ func (w *World) order(op rollout.Operation) {
 			continue
 		}
 		want := w.contentOf(rec.TargetRevisions[0], name)
-		if w.deployed[name] != want && !w.ledger.drifted[name] {
+		if _, lag := w.stale[name]; !lag && w.deployed[name] != want && !w.ledger.drifted[name] {
 			w.problem("I2: %s of step %d got an operation while %s of step %d runs %q, its target is %q", op.Application, step, name, k, w.deployed[name], want)
 		}
 		if !slices.Equal(rec.TargetRevisions, op.Revisions) {

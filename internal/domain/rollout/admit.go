@@ -47,7 +47,7 @@ func (p *planner) open(m *Member, n *entry) bool {
 }
 
 func (p *planner) issue(m *Member, n *entry, kind Kind) {
-	op := Operation{Application: n.Name, ID: p.operation(n), Kind: kind, Revisions: n.Revisions}
+	op := Operation{Application: n.Name, ID: p.operation(n), Kind: kind, Revisions: n.Revisions, List: len(m.Rendered.Spec.Sources) > 0}
 	if policy := m.Rendered.Spec.SyncPolicy; policy != nil && policy.Automated != nil && m.Class != Manual {
 		op.Prune = policy.Automated.Prune
 	}
@@ -65,7 +65,7 @@ func (p *planner) issueBack(m *Member, n *entry) {
 	}
 	p.issue(m, n, KindRollback)
 	op := &p.out.Operations[len(p.out.Operations)-1]
-	op.Revisions, op.Sources = h.Revisions, h.Sources
+	op.Revisions, op.Sources, op.List = h.Revisions, h.Sources, len(h.Sources) > 0
 	if len(h.Sources) == 0 {
 		op.Revisions, op.Sources = []string{h.Revision}, []v1alpha1.ApplicationSource{h.Source}
 	}

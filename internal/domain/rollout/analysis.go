@@ -58,7 +58,7 @@ func (p *planner) measure() {
 		return
 	}
 	s, c := &p.mem.Steps[k-1], &p.steps[k-1]
-	if s.Measures == 0 || s.Skipped || p.mem.Mode != "" || !p.settledStep(k) {
+	if s.Measures == 0 || s.Skipped || p.mem.Mode != "" || p.invalid != "" || !p.settledStep(k) || p.stats[k-1].unwell {
 		return
 	}
 	for j := range s.Analysis {

@@ -97,6 +97,8 @@ type Operation struct {
 	Kind        Kind
 	// Revisions in the order of the sources.
 	Revisions []string
+	// List says that the Application has a list of sources, even of one.
+	List bool
 	// Sources replace those of the spec; nil leaves them.
 	Sources []v1alpha1.ApplicationSource
 	// Prune as the Application's own policy has it.
