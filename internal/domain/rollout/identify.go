@@ -244,8 +244,12 @@ func (p *planner) pins() map[v1alpha1.RolloutSource]string {
 			return nil // a rollout that fails, or waits for people to sync, is superseded
 		}
 	}
-	for i := range p.mem.entries {
-		if p.mem.entries[i].Reason == ReasonManualRequired && p.mem.entries[i].Step == int(p.before.CurrentStep) {
+	for i := range p.Members {
+		m := &p.Members[i]
+		if m.Class != Manual || p.driven(m) || !p.takesPart(m) {
+			continue
+		}
+		if e := p.mem.get(m.Name()); e != nil && e.Status == Waiting && e.Step == int(p.before.CurrentStep) {
 			return nil
 		}
 	}

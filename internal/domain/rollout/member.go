@@ -73,10 +73,12 @@ func (p *planner) forget(n *entry, m *Member, c change) {
 	if c == unchanged || c == moved {
 		keep = remaining
 	}
-	n.Flags &= keep
 	if p.restart {
 		n.Attempt = 0
+	} else {
+		keep |= touched // it was synced in this rollout, if not to this target
 	}
+	n.Flags &= keep
 	if !m.running() {
 		n.Admitted = 0
 	}
@@ -258,9 +260,11 @@ func (p *planner) progressing(i int, mine bool) {
 		return
 	}
 	if n.Reason == ReasonFinishingPrevious {
-		n.Status, n.Reason, n.Admitted = Waiting, "", 0
-		p.waiting(i)
-		return
+		if n.Reason = ""; seen != Current || !n.Flags.has(touched) {
+			n.Status, n.Admitted = Waiting, 0
+			p.waiting(i)
+			return
+		}
 	}
 	if n.Reason == ReasonManualSync && seen == Current {
 		n.Flags.set(touched, m.synced(p.targets[i]))
