@@ -13,9 +13,11 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
 
-// Run executes a script; the error names the line.
-func Run(script string) error {
-	w := New()
+// Run executes a script in a new world; the error names the line.
+func Run(script string) error { return New().Play(script) }
+
+// Play executes a script in this world; the error names the line.
+func (w *World) Play(script string) error {
 	for i, line := range strings.Split(script, "\n") {
 		text, _, _ := strings.Cut(line, "#")
 		words := strings.Fields(text)

@@ -415,12 +415,12 @@ func (w *World) problem(format string, args ...any) {
 
 // Status of an Application in the record.
 func (w *World) Status(name string) v1alpha1.ApplicationSetAppStatus {
-	for _, r := range w.Set.Status.ApplicationStatus {
-		if r.Application == name {
-			return r
-		}
+	all := w.Set.Status.ApplicationStatus
+	i, found := slices.BinarySearchFunc(all, name, func(r v1alpha1.ApplicationSetAppStatus, n string) int { return strings.Compare(r.Application, n) })
+	if !found {
+		return v1alpha1.ApplicationSetAppStatus{}
 	}
-	return v1alpha1.ApplicationSetAppStatus{}
+	return all[i]
 }
 
 // Syncing lists the Applications with an operation, by name.

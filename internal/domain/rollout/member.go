@@ -122,7 +122,7 @@ func (p *planner) outside(i int) {
 // transit is the state machine of spec/progressive-sync.md §6.6.
 func (p *planner) transit(i int, anew bool) {
 	m, n := &p.Members[i], &p.entries[i]
-	mine := n.Attempt > 0 && m.Live != nil && m.issued(p.operation(n))
+	mine := n.Attempt > 0 && m.Live != nil && m.carries(p.operation(n))
 	switch {
 	case m.terminating():
 		n.Status, n.Reason, n.Admitted = Waiting, ReasonTerminating, 0
@@ -135,6 +135,7 @@ func (p *planner) transit(i int, anew bool) {
 		return
 	case anew && m.running():
 		n.Status = Progressing
+		n.Flags.set(touched, n.Flags.has(touched) || mine)
 		p.occupy(m, n, false)
 		return
 	case anew || n.Status == "" || n.Reason == ReasonTerminating || n.Reason == ReasonInvalid:

@@ -68,6 +68,10 @@ func (m *Member) issued(id string) bool {
 	return m.Live.Operation != nil && operationID(m.Live.Operation) == id
 }
 
+// carries says that the operation with this id was written to the Application,
+// whether that is visible yet or not.
+func (m *Member) carries(id string) bool { return m.Sent == id || m.issued(id) }
+
 // fresh says that the comparison followed the last finished operation.
 func (m *Member) fresh() bool {
 	s := m.Live.Status.OperationState
