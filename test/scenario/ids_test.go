@@ -83,3 +83,24 @@ func tests(t *testing.T, dir string) map[string]bool {
 	}
 	return out
 }
+
+var quoted = regexp.MustCompile("(?ms)^```text scenario (\\S+)\n(.*?)^```$")
+
+// TestTheGuideQuotesTheScripts keeps the worked scenarios of the guide equal to
+// the scripts that run.
+func TestTheGuideQuotesTheScripts(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../../docs/guide/progressive-rollouts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := quoted.FindAllStringSubmatch(string(guide), -1)
+	if len(all) < 30 {
+		t.Errorf("the guide quotes %d scripts", len(all))
+	}
+	for _, q := range all {
+		if script, err := os.ReadFile("testdata/" + q[1] + ".txt"); err != nil || string(script) != q[2] {
+			t.Errorf("the guide quotes %s differently: %v", q[1], err)
+		}
+	}
+}
