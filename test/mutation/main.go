@@ -25,7 +25,7 @@ import (
 const planner = "internal/domain/rollout"
 
 // randomEvents is how many random events a mistake must survive.
-const randomEvents = "120000"
+const randomEvents = "100000"
 
 // patience bounds the tests of one mistake.
 const patience = 3 * time.Minute
@@ -54,6 +54,7 @@ func run(ctx context.Context, list, only string) error {
 		return err
 	}
 	var survived []string
+	var broken []error
 	tried := 0
 	for _, m := range all {
 		if !strings.Contains(m.name, only) {
@@ -64,7 +65,7 @@ func run(ctx context.Context, list, only string) error {
 		killer, err := try(ctx, m)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%s: %w", m.name, err)
+			broken = append(broken, fmt.Errorf("%s: %w", m.name, err))
 		case killer == "":
 			survived = append(survived, m.name)
 			fmt.Printf("SURVIVED  %s\n", m.name)
@@ -72,7 +73,10 @@ func run(ctx context.Context, list, only string) error {
 			fmt.Printf("killed    %-60s %4.1f s  %s\n", m.name, time.Since(begin).Seconds(), killer)
 		}
 	}
-	fmt.Printf("%d of %d mutations killed\n", tried-len(survived), tried)
+	fmt.Printf("%d of %d mutations killed\n", tried-len(survived)-len(broken), tried)
+	if len(broken) > 0 {
+		return errors.Join(broken...)
+	}
 	if len(survived) > 0 {
 		return fmt.Errorf("no test notices: %s", strings.Join(survived, "; "))
 	}
@@ -150,22 +154,43 @@ func try(ctx context.Context, m mutation) (string, error) {
 	if err := errors.Join(os.WriteFile(file, []byte(changed), 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-vet=off", "-failfast", "-count=1", "./"+planner, "./test/scenario")
+	binary := filepath.Join(dir, "scenario.test")
+	build := []string{"test", "-c", "-o", binary, "-overlay", overlay, "-vet=off", "-ldflags=-s -w", "./test/scenario"}
+	if out, err := command(ctx, ".", "go", build...); err != nil {
+		return "", fmt.Errorf("it does not compile: %w:\n%s", err, out)
+	}
+	for _, tests := range []string{"TestScripts", "TestRandom"} {
+		if name, err := noticed(command(ctx, "test/scenario", binary, "-test.run", "^"+tests+"$", "-test.failfast")); name != "" || err != nil {
+			return name, err
+		}
+	}
+	return noticed(command(ctx, ".", "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "./"+planner))
+}
+
+// command runs a program in a folder and returns what it said.
+func command(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "SLUICE_ROLLOUT_EVENTS="+randomEvents)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err = cmd.Run()
-	switch text := out.String(); {
-	case err == nil:
-		return "", nil
-	case strings.Contains(text, "[build failed]"):
-		return "", fmt.Errorf("it does not compile:\n%s", text)
-	case ctx.Err() != nil:
-		return "does not end", nil
-	default:
-		if name := failed.FindStringSubmatch(text); name != nil {
-			return name[1], nil
-		}
-		return "", fmt.Errorf("%w:\n%s", err, text)
+	err := cmd.Run()
+	if err != nil && ctx.Err() != nil {
+		return "--- FAIL: endless", err
 	}
+	return out.String(), err
+}
+
+// noticed names the test that failed.
+func noticed(text string, err error) (string, error) {
+	if err == nil {
+		return "", nil
+	}
+	if all := failed.FindAllStringSubmatch(text, 2); len(all) > 0 {
+		return all[len(all)-1][1], nil
+	}
+	if strings.Contains(text, "panic:") {
+		return "panic", nil
+	}
+	return "", fmt.Errorf("%w:\n%s", err, text)
 }

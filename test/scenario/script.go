@@ -271,6 +271,8 @@ func (w *World) faultVerbs() map[string]func([]string) error {
 		},
 		"unresolved": func([]string) error { w.unknown = true; return nil },
 		"resolved":   func([]string) error { w.unknown = false; return nil },
+		// ask sets the refresh annotation, which the next notice takes away.
+		"ask": w.each(func(name string) { w.Apps[name].Annotations[v1alpha1.AnnotationRefresh] = "normal" }),
 		"refuse": w.each(func(name string) {
 			w.refuse[name] = 1
 		}),
