@@ -7,7 +7,7 @@ K8S := v1.36.3
 FLEET_FLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(K8S) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36
 
 .DEFAULT_GOAL := help
-.PHONY: help build fleet demo test unit e2e verify bench soak generate clean
+.PHONY: help build fleet demo test unit e2e verify bench mutation soak generate clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,7 +47,13 @@ verify: ## Format, lint, generated code, architecture rules
 bench: build ## Measure; ONLY=prefix runs a part; writes build/bench.json
 	@$(BUILD)/bench -only '$(ONLY)' -out $(BUILD)/bench.json
 
+mutation: ## Put mistakes into the planner; a test must notice each
+	@echo "mutations of the rollout planner (minutes) ..."
+	@$(GO) run ./test/mutation
+
 soak: build ## Suites that take longer than CI allows
+	@SLUICE_ROLLOUT_EVENTS=100000000 SLUICE_ROLLOUT_SEED=1000000 $(GO) test ./test/scenario -run TestRandom -timeout 6h
+	@$(GO) test ./internal/domain/rollout -fuzz FuzzRecord -fuzztime 60s
 	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e -count=5 -timeout 90m
 
 generate: ## Regenerate deepcopy and custom resource definitions

@@ -138,8 +138,12 @@ type RolloutStatus struct {
 	Pause              *RolloutPause       `json:"pause,omitempty"`
 	Halt               *RolloutHalt        `json:"halt,omitempty"`
 	Counts             *RolloutCounts      `json:"counts,omitempty"`
-	RejectedTargets    []string            `json:"rejectedTargets,omitempty"`
-	History            []RolloutHistory    `json:"history,omitempty"`
+	// RejectedTargets are hashes of targets that were rolled back: they are not
+	// tried again by themselves. At most five.
+	RejectedTargets []string `json:"rejectedTargets,omitempty"`
+	// Queued is what the next rollout will bring, with onNewTarget: Queue.
+	Queued  *RolloutTarget   `json:"queued,omitempty"`
+	History []RolloutHistory `json:"history,omitempty"`
 	// Record is what the planner must remember beyond the fields above:
 	// compressed and encoded, not meant for people.
 	Record string `json:"record,omitempty"`
@@ -160,17 +164,19 @@ type RolloutSource struct {
 
 // RolloutStepStatus is where one step stands.
 type RolloutStepStatus struct {
-	Index         int32             `json:"index"`
-	Name          string            `json:"name,omitempty"`
-	Phase         string            `json:"phase"`
-	Total         int32             `json:"total"`
-	Limit         int32             `json:"limit"`
-	Waiting       int32             `json:"waiting,omitempty"`
-	Pending       int32             `json:"pending,omitempty"`
-	Progressing   int32             `json:"progressing,omitempty"`
-	Healthy       int32             `json:"healthy,omitempty"`
-	Synced        int32             `json:"synced,omitempty"`
-	Failed        int32             `json:"failed,omitempty"`
+	Index       int32  `json:"index"`
+	Name        string `json:"name,omitempty"`
+	Phase       string `json:"phase"`
+	Total       int32  `json:"total"`
+	Limit       int32  `json:"limit"`
+	Waiting     int32  `json:"waiting,omitempty"`
+	Pending     int32  `json:"pending,omitempty"`
+	Progressing int32  `json:"progressing,omitempty"`
+	Healthy     int32  `json:"healthy,omitempty"`
+	Synced      int32  `json:"synced,omitempty"`
+	Failed      int32  `json:"failed,omitempty"`
+	// Blocked members need no sync and are not Healthy, or cannot be written.
+	Blocked       int32             `json:"blocked,omitempty"`
 	Skipped       int32             `json:"skipped,omitempty"`
 	Batch         int32             `json:"batch,omitempty"`
 	StartedAt     *metav1.Time      `json:"startedAt,omitempty"`
@@ -192,12 +198,22 @@ type RolloutApproval struct {
 
 // RolloutAnalysis is where one metric of a step stands.
 type RolloutAnalysis struct {
-	Name         string `json:"name"`
+	Name string `json:"name"`
+	// Application is set for a metric of scope Application.
+	Application string `json:"application,omitempty"`
+	// Phase is Pending, Running, Successful or Failed.
 	Phase        string `json:"phase,omitempty"`
 	Successful   int32  `json:"successful,omitempty"`
 	Failed       int32  `json:"failed,omitempty"`
 	Inconclusive int32  `json:"inconclusive,omitempty"`
-	Value        string `json:"value,omitempty"`
+	// Errors is how often measuring itself failed, ConsecutiveErrors how often
+	// in a row; they do not count as measurements.
+	Errors            int32  `json:"errors,omitempty"`
+	ConsecutiveErrors int32  `json:"consecutiveErrors,omitempty"`
+	Value             string `json:"value,omitempty"`
+	Message           string `json:"message,omitempty"`
+	// MeasuredAt is the time of the last measurement, failed ones too.
+	MeasuredAt *metav1.Time `json:"measuredAt,omitempty"`
 }
 
 // RolloutPause says what holds the rollout and since when.

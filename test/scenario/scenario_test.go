@@ -1,13 +1,13 @@
 package scenario
 
 import (
-	"math/rand/v2"
+	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
 
 // TestScripts runs every script of testdata.
@@ -31,86 +31,82 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// random plays arbitrary events: commits, syncs that end well or badly, late
-// notices, crashes between storing and acting, pauses, membership.
-func random(w *World, r *rand.Rand, events int) {
-	healths := []v1alpha1.HealthStatusCode{v1alpha1.HealthHealthy, v1alpha1.HealthHealthy, v1alpha1.HealthProgressing, v1alpha1.HealthDegraded}
-	for i := range events {
-		names := make([]string, 0, len(w.Apps))
-		for name := range w.Apps {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		name := names[r.IntN(len(names))]
-		switch r.IntN(12) {
-		case 0:
-			_ = w.push([]string{"R" + string(rune('a'+i%26)) + string(rune('a'+i/26%26))}, r.IntN(2) == 0)
-		case 1, 2, 3, 4:
-			if w.Apps[name].Operation != nil {
-				_ = w.Finish(name, healths[r.IntN(len(healths))])
-			}
-		case 5, 6:
-			w.Compare(name)
-		case 7:
-			w.Apps[name].Status.Health.Status = healths[r.IntN(len(healths))]
-		case 8:
-			w.Set.Annotations[v1alpha1.AnnotationPauseRollout] = "true"
-		case 9:
-			delete(w.Set.Annotations, v1alpha1.AnnotationPauseRollout)
-		case 10:
-			w.Decide() // the process dies after storing, before acting
-			w.Set = w.Set.DeepCopy()
-		case 11:
-			if r.IntN(4) == 0 {
-				w.Manual(name)
-			}
-		}
-		if r.IntN(5) > 0 { // sometimes the event is lost
-			w.Rest()
-		}
-	}
-}
-
-// calm lets everything end well and tells whether the rollout completes.
-func calm(w *World) bool {
-	delete(w.Set.Annotations, v1alpha1.AnnotationPauseRollout)
-	for range 60 {
-		w.Rest()
-		for name, app := range w.Apps {
-			if app.Operation != nil {
-				_ = w.Finish(name, v1alpha1.HealthHealthy)
-			}
-			app.Status.Health.Status = v1alpha1.HealthHealthy
-			w.Compare(name)
-		}
-	}
-	w.Rest()
-	return w.Set.Status.Rollout.CurrentStep == 0
-}
-
-// TestRandom holds the invariants under random events and requires that a
-// calm fleet completes.
-func TestRandom(t *testing.T) {
+// TestSetsDoNotShareLimits rolls two sets at once.
+func TestSetsDoNotShareLimits(t *testing.T) {
 	t.Parallel()
-	runs := 300
-	for i := range runs {
-		seed := uint64(i + 1)
-		r := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // reproducible on purpose
-		w := New()
-		w.AddStep("wave", "canary", "1")
-		w.AddStep("wave", "primary", "2")
-		w.AddStep("", "", "50%")
-		for _, m := range []string{"a1:canary", "a2:canary", "b1:primary", "b2:primary", "b3:primary", "c1:rest", "c2:rest", "c3:rest", "c4:rest"} {
-			w.Add(m[:2], map[string]string{"wave": m[3:]})
+	one, two := New(), New()
+	two.Set.UID = "9876543210"
+	for _, w := range []*World{one, two} {
+		if err := w.Play("fleet a1..a4:wave=x\nstep wave=x max 1\nstart R1\npush R2\nexpect syncing a1"); err != nil {
+			t.Fatal(err)
 		}
-		w.startAt("R1")
+	}
+	if err := one.Play("finish a1 Healthy\nexpect syncing a2"); err != nil {
+		t.Error(err)
+	}
+	if err := two.Play("expect syncing a1"); err != nil {
+		t.Error(err)
+	}
+	if one.Issued[0].ID == two.Issued[0].ID {
+		t.Errorf("operations of two sets share the id %s", one.Issued[0].ID)
+	}
+}
+
+// TestScale brings a change to 2,000 Applications in five steps of 10%: one
+// operation each, in order, and a status that can be stored.
+func TestScale(t *testing.T) {
+	t.Parallel()
+	w := New()
+	w.quick = true
+	for k := range 5 {
+		if err := w.Play(fmt.Sprintf("fleet s%d-001..s%d-400:wave=%d\nstep wave=%d max 10%%", k, k, k, k)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.startAt("R1")
+	w.Rest()
+	if err := w.push([]string{"R2"}, true); err != nil {
+		t.Fatal(err)
+	}
+	for rounds := 0; w.Set.Status.Rollout.CompletedAt == nil || rounds == 0; rounds++ {
 		w.Rest()
-		random(w, r, 120)
+		running := w.Syncing()
+		if len(running) > 40 || rounds > 60 {
+			t.Fatalf("round %d: %d in flight", rounds, len(running))
+		}
+		for _, name := range running {
+			if err := w.Finish(name, v1alpha1.HealthHealthy); err != nil {
+				t.Fatal(err)
+			}
+		}
+		status := w.Set.Status.DeepCopy()
+		if size, ok := rollout.Fit(status); !ok || size > 1<<20 {
+			t.Fatalf("round %d: status of %d bytes", rounds, size)
+		}
 		if len(w.Problems) > 0 {
-			t.Fatalf("seed %d: %v", seed, w.Problems)
+			t.Fatal(w.Problems[0])
 		}
-		if !calm(w) {
-			t.Fatalf("seed %d: a calm fleet does not complete: step %d, record %+v", seed, w.Set.Status.Rollout.CurrentStep, w.Set.Status.ApplicationStatus)
+	}
+	if len(w.Issued) != 2000 {
+		t.Errorf("%d operations for 2,000 Applications", len(w.Issued))
+	}
+}
+
+// TestFlapping writes nothing for health that comes and goes where it decides
+// nothing.
+func TestFlapping(t *testing.T) {
+	t.Parallel()
+	w := New()
+	if err := w.Play("fleet P5\nstart R1\npush R2\nexpect syncing c"); err != nil {
+		t.Fatal(err)
+	}
+	before := w.Writes
+	for range 100 {
+		if err := w.Play("health eu Progressing\nhealth eu Healthy"); err != nil {
+			t.Fatal(err)
 		}
+	}
+	if w.Writes != before {
+		t.Errorf("%d writes for a later step's health", w.Writes-before)
 	}
 }

@@ -2,19 +2,21 @@ package scenario
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
 
-// World is a simulated hub: one ApplicationSet and its Applications.
+// World is a simulated hub: one ApplicationSet, its Applications, their
+// controller, and a controller of rollouts that can crash and see stale state.
 type World struct {
 	Set  *v1alpha1.ApplicationSet
 	Apps map[string]*v1alpha1.Application
@@ -22,64 +24,116 @@ type World struct {
 	Desired map[string]*v1alpha1.Application
 	Head    string
 	Now     time.Time
-	// Content is what each revision holds; equal content means no difference.
-	Content map[string]string
-	// Issued lists operations in order, by Application.
+	// Issued lists operations in order.
 	Issued []rollout.Operation
+	// Events lists the events of the set in order.
+	Events []rollout.Event
 	// Problems are broken invariants.
 	Problems []string
+	// Writes counts stored records.
+	Writes int
 
-	deployed map[string]string // content by Application
-	ids      map[string]bool
+	content  map[string]map[string]string // by revision and Application; "" for the rest
+	deployed map[string]string            // content by Application
+	spec     string                       // digest of the template
+	version  int                          // changes with every write to an Application
+	stale    map[string]*v1alpha1.Application
+	sent     map[string]string
+	invalid  map[string]string
+	broken   map[string]string // revision whose manifests cannot be rendered, by Application
+	closed   map[string]bool   // by Application: the project's window
+	windows  map[int]time.Time // closed windows by step, until when
+	outcomes map[string]rollout.Outcome
+	answers  []rollout.Measured
+	watched  time.Time
+	unknown  bool // revisions cannot be resolved
+	refuse   map[string]int
+	crash    string
+	frozen   *frozen
+	names    []string
+	ledger   ledger
+	wake     time.Duration
+	quick    bool // compare records only, not whole statuses
+	dead     bool
+}
+
+// frozen is what a deposed leader remembers.
+type frozen struct {
+	set  *v1alpha1.ApplicationSet
+	apps map[string]*v1alpha1.Application
 }
 
 // New makes an empty world.
 func New() *World {
 	w := &World{
 		Apps: map[string]*v1alpha1.Application{}, Desired: map[string]*v1alpha1.Application{}, Now: time.Unix(1_800_000_000, 0),
-		Content: map[string]string{}, deployed: map[string]string{}, ids: map[string]bool{},
+		content: map[string]map[string]string{}, deployed: map[string]string{}, spec: "spec-1", stale: map[string]*v1alpha1.Application{},
+		sent: map[string]string{}, invalid: map[string]string{}, broken: map[string]string{}, closed: map[string]bool{}, windows: map[int]time.Time{},
+		outcomes: map[string]rollout.Outcome{}, refuse: map[string]int{}, ledger: newLedger(),
 	}
+	w.watched = w.Now
 	w.Set = &v1alpha1.ApplicationSet{ObjectMeta: metav1.ObjectMeta{Name: "set", UID: "0123456789", Annotations: map[string]string{}}}
 	w.Set.Spec.Strategy = &v1alpha1.ApplicationSetStrategy{Type: rollout.TypeRollingSync, RollingSync: &v1alpha1.RollingSync{FailureGracePeriod: "0s"}}
 	return w
 }
 
-// AddStep adds a step that selects one label value; an empty key selects all.
-func (w *World) AddStep(key, value, limit string) {
-	s := v1alpha1.RolloutStep{}
-	if key != "" {
-		s.MatchExpressions = []v1alpha1.StepMatchExpression{{Key: key, Operator: "In", Values: []string{value}}}
-	}
-	if limit != "" {
-		v := intstr.Parse(limit)
-		s.MaxUpdate = &v
-	}
-	w.Set.Spec.Strategy.RollingSync.Steps = append(w.Set.Spec.Strategy.RollingSync.Steps, s)
-}
+func (w *World) rolling() *v1alpha1.RollingSync { return w.Set.Spec.Strategy.RollingSync }
 
 // Add generates an Application that is not compared yet.
 func (w *World) Add(name string, labels map[string]string) {
-	app := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+	app := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels, Annotations: map[string]string{}}}
 	app.Spec.Source = &v1alpha1.ApplicationSource{RepoURL: "https://git.example.com/fleet.git", Path: "apps", TargetRevision: "HEAD"}
 	app.Spec.Destination = v1alpha1.ApplicationDestination{Name: name}
-	app.Spec.SyncPolicy = &v1alpha1.SyncPolicy{Automated: &v1alpha1.SyncPolicyAutomated{SelfHeal: true}}
-	w.Desired[name], w.Apps[name] = app, app.DeepCopy()
+	app.Spec.SyncPolicy = &v1alpha1.SyncPolicy{Automated: &v1alpha1.SyncPolicyAutomated{SelfHeal: true, Prune: true}}
+	w.Desired[name] = app
+	w.names = nil
+	w.create(name)
+}
+
+// create makes the live object of a generated Application.
+func (w *World) create(name string) {
+	w.version++
+	app := w.Desired[name].DeepCopy()
+	app.UID = types.UID(fmt.Sprintf("u%05d-%s", w.version, name))
+	w.Apps[name] = app
+	w.touch(app)
+}
+
+// touch gives an Application a new version.
+func (w *World) touch(app *v1alpha1.Application) {
+	w.version++
+	app.ResourceVersion = fmt.Sprint(w.version)
+}
+
+// contentOf is what a revision holds for an Application.
+func (w *World) contentOf(revision, name string) string {
+	c := w.content[revision]
+	if v, ok := c[name]; ok {
+		return v
+	}
+	return c[""]
 }
 
 // Compare makes an Application look at the head, as its controller does when
 // no operation runs.
 func (w *World) Compare(name string) {
 	app := w.Apps[name]
-	if app == nil || app.Operation != nil {
+	if app == nil || app.Operation != nil || app.DeletionTimestamp != nil {
 		return
 	}
 	delete(app.Annotations, v1alpha1.AnnotationRefresh)
 	s := &app.Status
+	want := w.contentOf(w.Head, name)
 	s.Sync.Revision = w.Head
 	s.Sync.ComparedTo = v1alpha1.ComparedTo{Source: *app.Spec.Source, Destination: app.Spec.Destination}
-	s.Sync.Status = v1alpha1.SyncStatusOutOfSync
-	if w.deployed[name] != "" && w.deployed[name] == w.Content[w.Head] {
+	s.Sync.Status, s.Sync.Digest = v1alpha1.SyncStatusOutOfSync, fmt.Sprintf("%016s", want)
+	if w.deployed[name] != "" && w.deployed[name] == want {
 		s.Sync.Status = v1alpha1.SyncStatusSynced
+	}
+	s.Conditions = nil
+	if w.broken[name] == w.Head {
+		s.Sync.Status, s.Sync.Digest = v1alpha1.SyncStatusUnknown, ""
+		s.Conditions = []v1alpha1.ApplicationCondition{{Type: v1alpha1.ConditionComparisonError, Message: "cannot render"}}
 	}
 	if s.OperationState != nil {
 		s.Sync.AfterOperation = s.OperationState.ID
@@ -87,23 +141,45 @@ func (w *World) Compare(name string) {
 	if s.Health.Status == "" {
 		s.Health.Status = v1alpha1.HealthMissing
 	}
+	w.touch(app)
 }
 
-// Finish ends the operation of an Application and compares it.
-func (w *World) Finish(name string, health v1alpha1.HealthStatusCode) error {
+// end finishes the operation of an Application without comparing it.
+func (w *World) end(name string, phase v1alpha1.OperationPhase) error {
 	app := w.Apps[name]
 	if app == nil || app.Operation == nil {
 		return fmt.Errorf("%s has no operation to finish", name)
 	}
-	revision := app.Operation.Sync.Revision
+	op := app.Operation
 	now := metav1.NewTime(w.Now)
+	source := *app.Spec.Source
+	if op.Sync.Source != nil {
+		source = *op.Sync.Source
+	}
 	app.Status.OperationState = &v1alpha1.OperationState{
-		Operation: *app.Operation, Phase: v1alpha1.OperationSucceeded, ID: idOf(app), StartedAt: now, FinishedAt: &now,
-		SyncResult: &v1alpha1.SyncOperationResult{Revision: revision, Source: *app.Spec.Source},
+		Operation: *op, Phase: phase, ID: idOf(app), StartedAt: now, FinishedAt: &now,
+		SyncResult: &v1alpha1.SyncOperationResult{Revision: op.Sync.Revision, Source: source},
 	}
 	app.Operation = nil
-	w.deployed[name] = w.Content[revision]
-	app.Status.Health.Status = health
+	if phase == v1alpha1.OperationSucceeded && !op.Sync.DryRun && len(op.Sync.Resources) == 0 {
+		w.deployed[name] = w.contentOf(op.Sync.Revision, name)
+		id := int64(0)
+		if n := len(app.Status.History); n > 0 {
+			id = app.Status.History[n-1].ID + 1
+		}
+		app.Status.History = append(app.Status.History, v1alpha1.RevisionHistory{ID: id, Revision: op.Sync.Revision, Source: source})
+		app.Status.History = app.Status.History[max(0, len(app.Status.History)-10):]
+	}
+	w.touch(app)
+	return nil
+}
+
+// Finish ends the operation of an Application well and compares it.
+func (w *World) Finish(name string, health v1alpha1.HealthStatusCode) error {
+	if err := w.end(name, v1alpha1.OperationSucceeded); err != nil {
+		return err
+	}
+	w.Apps[name].Status.Health.Status = health
 	w.Compare(name)
 	return nil
 }
@@ -114,28 +190,51 @@ func idOf(app *v1alpha1.Application) string {
 			return i.Value
 		}
 	}
-	return "manual"
+	return "manual-" + app.ResourceVersion
 }
 
-// Manual is a sync by a person to the head.
-func (w *World) Manual(name string) {
+// Manual is a sync by a person.
+func (w *World) Manual(name, revision string) {
 	app := w.Apps[name]
-	if app.Operation == nil {
-		app.Operation = &v1alpha1.Operation{Sync: &v1alpha1.SyncOperation{Revision: w.Head}}
+	if app == nil || app.Operation != nil {
+		return
 	}
+	app.Operation = &v1alpha1.Operation{Sync: &v1alpha1.SyncOperation{Revision: revision}}
+	w.touch(app)
+	w.ledger.foreign(name)
+}
+
+// view is the Application as the controller of rollouts sees it.
+func (w *World) view(name string) *v1alpha1.Application {
+	if app, ok := w.stale[name]; ok {
+		return app
+	}
+	return w.Apps[name]
+}
+
+func (w *World) sorted() []string {
+	if w.names == nil {
+		w.names = slices.Sorted(maps.Keys(w.Desired))
+	}
+	return w.names
 }
 
 // Members builds the planner's input as the controller does.
 func (w *World) Members() []rollout.Member {
-	names := make([]string, 0, len(w.Desired))
-	for name := range w.Desired {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	var out []rollout.Member
-	for _, name := range names {
-		m := rollout.Member{Rendered: w.Desired[name], Live: w.Apps[name], Target: rollout.Target{SpecHash: "spec", Revisions: []string{w.Head}}}
-		annotations := map[string]string{}
+	out := make([]rollout.Member, 0, len(w.Desired))
+	for _, name := range w.sorted() {
+		m := rollout.Member{
+			Rendered: w.Desired[name], Live: w.view(name), Invalid: w.invalid[name], Sent: w.sent[name],
+			Target: rollout.Target{SpecHash: w.spec + w.Desired[name].Annotations["test/parameter"], Revisions: []string{w.Head}},
+		}
+		m.Window.Closed = w.closed[name]
+		if w.stale[name] == nil {
+			m.Sent = "" // what was sent is visible
+		}
+		if w.unknown {
+			m.Target.Problem, m.Target.Revisions = "the repository does not answer", nil
+		}
+		var annotations map[string]string
 		if m.Live != nil {
 			annotations = m.Live.Annotations
 		}
@@ -145,107 +244,183 @@ func (w *World) Members() []rollout.Member {
 	return out
 }
 
+func (w *World) input(set *v1alpha1.ApplicationSet) rollout.Input {
+	in := rollout.Input{
+		Set: set, Members: w.Members(), Now: w.Now, Watched: w.watched, Measures: true, Measured: w.answers,
+		Actors: map[string]string{v1alpha1.AnnotationPromoteRollout: "ann"}, Windows: make([]rollout.Closure, len(w.rolling().Steps)+1),
+	}
+	for step, until := range w.windows {
+		in.Windows[step-1] = rollout.Closure{Closed: w.Now.Before(until), Until: until}
+	}
+	return in
+}
+
 // Decide runs the planner once and stores its record. It returns the acts
 // that the record before permitted.
 func (w *World) Decide() (d rollout.Decision, changed bool) {
-	before := w.Set.Status.DeepCopy()
-	d = rollout.Next(rollout.Input{Set: w.Set, Members: w.Members(), Now: w.Now})
-	w.Set.Status.ApplicationStatus, w.Set.Status.Rollout = d.Applications, d.Rollout
-	w.Set.Status.Conditions = d.Conditions
-	w.check(d)
-	return d, !reflect.DeepEqual(before.ApplicationStatus, d.Applications) || !reflect.DeepEqual(before.Rollout, d.Rollout)
+	in := w.input(w.Set)
+	d = rollout.Next(in)
+	w.wake = d.Wake
+	changed = w.differs(d)
+	if !changed {
+		return d, false
+	}
+	if w.crash == "before-store" && admits(d) {
+		w.die()
+		return rollout.Decision{}, true
+	}
+	if w.crash == "conflict" {
+		w.crash = ""
+		return rollout.Decision{}, true
+	}
+	w.check(in, d)
+	w.Writes++
+	w.Set.Status.ApplicationStatus, w.Set.Status.Rollout, w.Set.Status.Conditions = d.Applications, d.Rollout, d.Conditions
+	w.Events = append(w.Events, d.Events...)
+	w.answers = nil
+	w.settle()
+	if w.crash == "after-store" && admits(d) {
+		w.die()
+		return rollout.Decision{}, true
+	}
+	return d, true
 }
 
-// Act carries out a decision.
-func (w *World) Act(d rollout.Decision) {
+// die is a crash: what was decided is lost, and so is all memory.
+func (w *World) die() {
+	w.crash, w.dead = "", true
+	w.forget()
+}
+
+// forget loses the memory of the process.
+func (w *World) forget() {
+	clear(w.sent)
+	w.Set = w.Set.DeepCopy()
+	w.answers = nil
+	w.watched = w.Now
+}
+
+func admits(d rollout.Decision) bool {
+	return slices.ContainsFunc(d.Applications, func(a v1alpha1.ApplicationSetAppStatus) bool { return a.Status == rollout.Pending })
+}
+
+func (w *World) differs(d rollout.Decision) bool {
+	old := &w.Set.Status
+	if old.Rollout == nil || old.Rollout.Record != d.Rollout.Record || old.Rollout.Phase != d.Rollout.Phase || old.Rollout.CurrentStep != d.Rollout.CurrentStep {
+		return true
+	}
+	if w.quick {
+		return false
+	}
+	return !reflect.DeepEqual(old.ApplicationStatus, d.Applications) || !reflect.DeepEqual(old.Rollout, d.Rollout) || !reflect.DeepEqual(old.Conditions, d.Conditions)
+}
+
+// Act carries out a decision and says whether it did anything.
+func (w *World) Act(d rollout.Decision) bool {
+	acted := false
 	for _, op := range d.Operations {
-		app := w.Apps[op.Application]
-		if app == nil || app.Operation != nil {
-			continue
-		}
-		w.permit(op)
-		w.Issued = append(w.Issued, op)
-		app.Operation = &v1alpha1.Operation{
-			Sync: &v1alpha1.SyncOperation{Revision: op.Revisions[0]},
-			Info: []*v1alpha1.Info{{Name: rollout.OperationInfo, Value: op.ID}},
-		}
+		acted = w.issue(op, w.view(op.Application)) || acted
 	}
 	for _, name := range d.Refreshes {
-		w.Compare(name)
+		if app := w.Apps[name]; app != nil && app.Annotations[v1alpha1.AnnotationRefresh] == "" {
+			w.Compare(name)
+			acted = true
+		}
 	}
+	for _, name := range d.Terminate {
+		if app := w.Apps[name]; app != nil && app.Operation != nil {
+			_ = w.end(name, v1alpha1.OperationFailed)
+			w.Compare(name)
+			acted = true
+		}
+	}
+	for key, value := range d.Consume {
+		if w.Set.Annotations[key] == value {
+			delete(w.Set.Annotations, key)
+			acted = true
+		}
+	}
+	for _, m := range d.Measurements {
+		if o := w.outcomes[m.Metric.Name]; o != "" {
+			w.answers = append(w.answers, rollout.Measured{Measurement: m, Outcome: o, Value: string(o)})
+			acted = true
+		}
+	}
+	return acted
+}
+
+// issue writes an operation under the precondition that the Application is as
+// it was seen and has none.
+func (w *World) issue(op rollout.Operation, seen *v1alpha1.Application) bool {
+	app := w.Apps[op.Application]
+	if app == nil || seen == nil || app.Operation != nil || app.ResourceVersion != seen.ResourceVersion {
+		return false
+	}
+	if w.refuse[op.Application] > 0 {
+		w.refuse[op.Application]--
+		return false
+	}
+	w.permit(op)
+	w.Issued = append(w.Issued, op)
+	sync := &v1alpha1.SyncOperation{Revision: op.Revisions[0], Prune: op.Prune}
+	if len(op.Sources) > 0 {
+		sync.Source = &op.Sources[0]
+	}
+	app.Operation = &v1alpha1.Operation{Sync: sync, Info: []*v1alpha1.Info{{Name: rollout.OperationInfo, Value: op.ID}}}
+	w.touch(app)
+	w.sent[op.Application] = op.ID
+	return true
 }
 
 // maxRounds bounds how long a decision may take to come to rest.
-const maxRounds = 20
+const maxRounds = 40
 
 // Rest runs the planner until nothing changes.
 func (w *World) Rest() {
+	w.dead = false
+	var last string
 	for range maxRounds {
+		if w.Set.Status.Rollout != nil {
+			last = w.Set.Status.Rollout.Record
+		}
 		d, changed := w.Decide()
-		w.Act(d)
-		if !changed && len(d.Operations) == 0 && len(d.Refreshes) == 0 {
+		if w.dead {
+			return
+		}
+		acted := w.Act(d)
+		if w.crash == "after-act" && acted {
+			w.die()
+			return
+		}
+		if !changed && !acted {
 			return
 		}
 	}
-	w.problem("the planner does not come to rest")
+	w.problem("the planner does not come to rest: last records %s and %s", last, w.Set.Status.Rollout.Record)
+}
+
+// Wait lets time pass; the planner is called when it asked to be.
+func (w *World) Wait(d time.Duration) {
+	end := w.Now.Add(d)
+	for w.Rest(); w.wake > 0 && !w.Now.Add(w.wake).After(end); w.Rest() {
+		w.Now = w.Now.Add(w.wake)
+	}
+	w.Now = end
+	w.Rest()
 }
 
 func (w *World) problem(format string, args ...any) {
 	w.Problems = append(w.Problems, fmt.Sprintf(format, args...))
 }
 
-// permit checks what must hold when an operation is issued.
-func (w *World) permit(op rollout.Operation) {
-	key := op.Application + " " + op.ID
-	if w.ids[key] {
-		w.problem("operation %s issued twice", key)
-	}
-	w.ids[key] = true
-	if op.Revisions[0] != w.Head {
-		w.problem("%s got %s, the target is %s", op.Application, op.Revisions[0], w.Head)
-	}
-	if _, paused := w.Set.Annotations[v1alpha1.AnnotationPauseRollout]; paused {
-		w.problem("%s got an operation while paused", op.Application)
-	}
-	step := w.step(op.Application)
-	for _, m := range w.Members() {
-		if m.Step == 0 || m.Step >= step || m.Class != rollout.Managed {
-			continue
-		}
-		s := m.Live.Status
-		if s.Sync.Revision != w.Head || s.Health.Status != v1alpha1.HealthHealthy || s.Sync.Status != v1alpha1.SyncStatusSynced || m.Live.Operation != nil {
-			w.problem("%s of step %d got an operation while %s of step %d is %s, %s at %s", op.Application, step, m.Name(), m.Step, s.Sync.Status, s.Health.Status, s.Sync.Revision)
-		}
-	}
-}
-
-func (w *World) step(name string) int {
-	return rollout.StepOf(w.Set.Spec.Strategy.RollingSync.Steps, w.Desired[name].Labels)
-}
-
-// check holds the limits on the record.
-func (w *World) check(d rollout.Decision) {
-	used := map[string]int{}
-	for _, r := range d.Applications {
-		if r.Status == rollout.Pending || (r.Status == rollout.Progressing && r.Reason == "") {
-			used[r.Step]++
-		}
-	}
-	for _, s := range d.Rollout.Steps {
-		if n := used[fmt.Sprint(s.Index)]; n > int(s.Limit) && s.Limit > 0 {
-			w.problem("step %d: %d in flight, limit %d", s.Index, n, s.Limit)
-		}
-	}
-}
-
 // Status of an Application in the record.
-func (w *World) Status(name string) string {
-	for _, r := range w.Set.Status.ApplicationStatus {
-		if r.Application == name {
-			return r.Status
-		}
+func (w *World) Status(name string) v1alpha1.ApplicationSetAppStatus {
+	all := w.Set.Status.ApplicationStatus
+	i, found := slices.BinarySearchFunc(all, name, func(r v1alpha1.ApplicationSetAppStatus, n string) int { return strings.Compare(r.Application, n) })
+	if !found {
+		return v1alpha1.ApplicationSetAppStatus{}
 	}
-	return ""
+	return all[i]
 }
 
 // Syncing lists the Applications with an operation, by name.
@@ -260,9 +435,14 @@ func (w *World) Syncing() []string {
 	return out
 }
 
-// Condition says whether a condition of the type is True.
-func (w *World) Condition(kind string) bool {
-	return slices.ContainsFunc(w.Set.Status.Conditions, func(c v1alpha1.ApplicationSetCondition) bool { return c.Type == kind && c.Status == "True" })
+// Condition finds the reason of a condition that is True; empty when it is not.
+func (w *World) Condition(kind string) string {
+	for _, c := range w.Set.Status.Conditions {
+		if c.Type == kind && c.Status == "True" {
+			return c.Reason
+		}
+	}
+	return ""
 }
 
 // labels reads k=v[;k=v].

@@ -23,6 +23,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
 
 // Options of a Controller.
@@ -33,6 +34,19 @@ type Options struct {
 	Resolve func(ctx context.Context, project string, src v1alpha1.ApplicationSource) (string, error)
 	// Subscribe calls notify when a source resolves differently.
 	Subscribe func(project string, src v1alpha1.ApplicationSource, notify func()) (func(), error)
+	// Windows answers the strategy's windows for every step at now (step 1
+	// first); nil refuses strategies that have some. An error names field and
+	// remedy and makes the strategy invalid.
+	Windows func(set *v1alpha1.ApplicationSet, now time.Time) ([]rollout.Closure, error)
+	// SyncWindow says whether the project's sync windows forbid an automatic
+	// sync of a rendered Application at now; nil is never.
+	SyncWindow func(app *v1alpha1.Application, now time.Time) rollout.Closure
+	// Allowed refuses a strategy for reasons that only the process knows, such
+	// as analysis addresses; nil allows all.
+	Allowed func(set *v1alpha1.ApplicationSet) error
+	// Measure starts a measurement and calls answer once, from any goroutine;
+	// nil refuses strategies with an analysis.
+	Measure func(set *v1alpha1.ApplicationSet, due rollout.Measurement, answer func(rollout.Measured))
 	// Gate is --enable-progressive-syncs.
 	Gate bool
 	// Safety is the pause after which a running rollout is looked at without
@@ -60,8 +74,18 @@ type Controller struct {
 type state struct {
 	written   *v1alpha1.ApplicationSet
 	wroteAt   time.Time
-	issued    map[string]string
+	since     time.Time // it has been observed without a gap
+	sent      map[string]sent
+	hashes    map[string]hashed
 	following map[source]func()
+	measured  []rollout.Measured
+	measuring map[measurement]bool
+}
+
+// hashed is the digest of a rendered Application.
+type hashed struct {
+	of   *v1alpha1.Application
+	text string
 }
 
 // source is a subscription.
@@ -182,7 +206,9 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 	outcome, known := c.outcomes[key]
 	s := c.states[key]
 	if s == nil {
-		s = &state{issued: map[string]string{}, following: map[source]func(){}}
+		s = &state{
+			since: begin, sent: map[string]sent{}, hashes: map[string]hashed{}, following: map[source]func(){}, measuring: map[measurement]bool{},
+		}
 		c.states[key] = s
 	}
 	c.mu.Unlock()

@@ -2,77 +2,36 @@ package advance
 
 import (
 	"fmt"
-	"strings"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
 
-// announce emits the events that lie between two stored statuses: once per
-// occurrence, because a status is stored once.
-func (t *turn) announce(old, now v1alpha1.ApplicationSetStatus) {
-	before, after := old.Rollout, now.Rollout
-	if after == nil {
-		if before != nil {
-			t.event(corev1.EventTypeWarning, "RolloutAbandoned", fmt.Sprintf("rollout %d was abandoned: automation of the Applications is restored", before.ID))
-		}
-		return
-	}
-	if before == nil {
-		before = &v1alpha1.RolloutStatus{}
-	}
-	if before.ID != after.ID {
-		if before.ID > 0 && before.CompletedAt == nil {
-			t.event(corev1.EventTypeNormal, "RolloutSuperseded", fmt.Sprintf("rollout %d is superseded by rollout %d", before.ID, after.ID))
-		}
-		t.event(corev1.EventTypeNormal, "RolloutStarted", fmt.Sprintf("rollout %d started: trigger %s, target %s", after.ID, after.Trigger, targets(after)))
-	}
-	t.stepEvents(before, after)
-	if (before.Pause == nil) != (after.Pause == nil) {
-		if after.Pause != nil {
-			t.event(corev1.EventTypeNormal, "RolloutPaused", "paused by "+strings.Join(after.Pause.Sources, ", "))
-		} else {
-			t.event(corev1.EventTypeNormal, "RolloutResumed", fmt.Sprintf("rollout %d goes on", after.ID))
+// changes are the events that lie between two stored statuses and are not the
+// planner's: that the strategy has no effect, and that a rollout is abandoned.
+func (t *turn) changes(old, now v1alpha1.ApplicationSetStatus) []rollout.Event {
+	var out []rollout.Event
+	if c := conditionOf(now, v1alpha1.AppSetStrategyIgnored); c != nil {
+		if was := conditionOf(old, v1alpha1.AppSetStrategyIgnored); was == nil || was.Reason != c.Reason {
+			reason := "RolloutStrategyIgnored"
+			if c.Reason == "ProgressiveSyncsDisabled" {
+				reason = c.Reason
+			}
+			t.log.Warn("strategy has no effect", "reason", c.Reason, "message", c.Message)
+			out = append(out, rollout.Event{Warning: true, Reason: reason, Message: c.Message})
 		}
 	}
-	if after.Halt != nil && (before.Halt == nil || before.Halt.Reason != after.Halt.Reason) {
-		t.event(corev1.EventTypeWarning, "RolloutHalted", fmt.Sprintf("rollout %d halted at step %d: %s: %s", after.ID, after.Halt.Step, after.Halt.Reason, strings.Join(after.Halt.Applications, ", ")))
+	if old.Rollout != nil && now.Rollout == nil {
+		out = append(out, rollout.Event{Warning: true, Reason: "RolloutAbandoned", Message: fmt.Sprintf("rollout %d is abandoned: automation of the Applications is restored, what is outdated syncs at once", old.Rollout.ID)})
 	}
-	if after.CompletedAt != nil && (before.CompletedAt == nil || before.ID != after.ID) {
-		t.event(corev1.EventTypeNormal, "RolloutCompleted", fmt.Sprintf("rollout %d completed at %s", after.ID, targets(after)))
-	}
+	return out
 }
 
-func (t *turn) stepEvents(before, after *v1alpha1.RolloutStatus) {
-	for i, s := range after.Steps {
-		var was v1alpha1.RolloutStepStatus
-		if i < len(before.Steps) && before.ID == after.ID {
-			was = before.Steps[i]
-		}
-		if s.Phase == was.Phase {
-			continue
-		}
-		switch {
-		case s.Phase == "Complete" && was.Phase != "":
-			t.event(corev1.EventTypeNormal, "RolloutStepCompleted", fmt.Sprintf("rollout %d: step %d completed, %d Applications", after.ID, s.Index, s.Total))
-		case after.CurrentStep == s.Index && before.CurrentStep != s.Index:
-			t.event(corev1.EventTypeNormal, "RolloutStepStarted", fmt.Sprintf("rollout %d: step %d started, %d Applications, at most %d at a time", after.ID, s.Index, s.Total, s.Limit))
+func conditionOf(s v1alpha1.ApplicationSetStatus, kind string) *v1alpha1.ApplicationSetCondition {
+	for i := range s.Conditions {
+		if c := &s.Conditions[i]; c.Type == kind && c.Status == "True" {
+			return c
 		}
 	}
-}
-
-func (t *turn) event(kind, reason, message string) {
-	t.Recorder.Event(t.set, kind, reason, message)
-	t.log.Info(message, "reason", reason)
-}
-
-func targets(r *v1alpha1.RolloutStatus) string {
-	var out []string
-	if r.Target != nil {
-		for _, s := range r.Target.Sources {
-			out = append(out, s.Revision)
-		}
-	}
-	return strings.Join(out, ", ")
+	return nil
 }

@@ -7,13 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,6 +31,8 @@ type turn struct {
 	outcome appset.Outcome
 	live    map[string]*v1alpha1.Application
 	log     *slog.Logger
+	// answers are measurements to take in.
+	answers []rollout.Measured
 }
 
 // Bounds of a turn: rounds of decide, store, act, and how long changes that
@@ -46,19 +46,23 @@ func (t *turn) run(ctx context.Context) (time.Duration, error) {
 	if err := t.read(ctx); err != nil {
 		return 0, err
 	}
+	t.mu.Lock()
+	t.answers, t.state.measured = t.state.measured, nil
+	t.mu.Unlock()
 	for range maxRounds {
 		next, decision, ignored := t.decide(ctx)
-		changed := !reflect.DeepEqual(next, t.set.Status)
-		if changed && !t.urgent(next) {
+		changed := !equality.Semantic.DeepEqual(next, t.set.Status)
+		if changed && !t.urgent(next, decision) {
 			if rest := coalesce - t.Clock.Since(t.state.wroteAt); rest > 0 {
 				changed = false
 				decision.Wake = earlier(decision.Wake, rest)
 			}
 		}
 		if changed {
-			if err := t.store(ctx, next, ignored); err != nil {
+			if err := t.store(ctx, next, decision.Events, ignored); err != nil {
 				return 0, err
 			}
+			t.answers = nil
 		}
 		if err := t.act(ctx, decision); err != nil {
 			return 0, err
@@ -79,28 +83,33 @@ func earlier(a, b time.Duration) time.Duration {
 
 func (t *turn) wake(d rollout.Decision) time.Duration {
 	wake := d.Wake
-	if r := t.set.Status.Rollout; r != nil && r.CurrentStep != 0 && t.Safety > 0 {
-		wake = earlier(wake, t.Safety)
+	if r := t.set.Status.Rollout; r != nil {
+		t.metrics.stalled.WithLabelValues(t.key.Namespace, t.key.Name).Set(stalled(&t.set.Status, t.Clock.Now()))
+		if r.CurrentStep != 0 && t.Safety > 0 {
+			wake = earlier(wake, t.Safety)
+		}
 	}
 	return wake
 }
 
-func pendingIn(s v1alpha1.ApplicationSetStatus) bool {
-	return slices.ContainsFunc(s.ApplicationStatus, func(a v1alpha1.ApplicationSetAppStatus) bool {
-		return a.Status == rollout.Pending || a.Reason == rollout.ReasonRefreshing
-	})
-}
-
-// urgent says that somebody waits for this change.
-func (t *turn) urgent(next v1alpha1.ApplicationSetStatus) bool {
+// urgent says that somebody waits for this change: an admission, a pause, a
+// halt, a step or rollout that is over, anything told as an event.
+func (t *turn) urgent(next v1alpha1.ApplicationSetStatus, d rollout.Decision) bool {
 	old := t.set.Status
-	if (old.Rollout == nil) != (next.Rollout == nil) || pendingIn(next) {
+	if (old.Rollout == nil) != (next.Rollout == nil) || len(d.Events) > 0 || len(d.Refreshes) > 0 || t.admits(d) {
 		return true
 	}
 	if next.Rollout == nil {
 		return false
 	}
 	return old.Rollout.ID != next.Rollout.ID || old.Rollout.Phase != next.Rollout.Phase || old.Rollout.CurrentStep != next.Rollout.CurrentStep
+}
+
+// admits says that the decision lets an operation start.
+func (t *turn) admits(d rollout.Decision) bool {
+	return slices.ContainsFunc(d.Applications, func(a v1alpha1.ApplicationSetAppStatus) bool {
+		return a.Status == rollout.Pending || a.Reason == rollout.ReasonSelfHealing
+	})
 }
 
 // read finds the live Applications of the set.
@@ -126,7 +135,7 @@ func (t *turn) decide(ctx context.Context) (v1alpha1.ApplicationSetStatus, rollo
 	decision := rollout.Decision{}
 	ignored, words := rollout.Ignored(t.set, t.Gate)
 	if rollout.Rolling(t.set, t.Gate) {
-		decision = rollout.Next(rollout.Input{Set: t.set, Members: t.members(ctx), Now: t.Clock.Now()})
+		decision = rollout.Next(t.input(ctx))
 		next.ApplicationStatus, next.Rollout = decision.Applications, decision.Rollout
 		conditions = append(conditions, decision.Conditions...)
 	} else {
@@ -138,35 +147,91 @@ func (t *turn) decide(ctx context.Context) (v1alpha1.ApplicationSetStatus, rollo
 	next.Conditions = t.dated(conditions)
 	next.Resources, next.ResourcesCount = t.resources()
 	next.Health = health(next.Conditions)
+	if size, ok := rollout.Fit(&next); !ok {
+		return t.tooLarge(size), rollout.Decision{}, ignored
+	}
 	return next, decision, ignored
+}
+
+// tooLarge keeps what is stored and says why nothing is decided.
+func (t *turn) tooLarge(size int) v1alpha1.ApplicationSetStatus {
+	next := *t.set.Status.DeepCopy()
+	conditions := slices.DeleteFunc(next.Conditions, func(c v1alpha1.ApplicationSetCondition) bool { return c.Type == v1alpha1.AppSetErrorOccurred })
+	next.Conditions = t.dated(append(conditions, v1alpha1.ApplicationSetCondition{
+		Type: v1alpha1.AppSetErrorOccurred, Status: "True", Reason: "StatusTooLarge",
+		Message: fmt.Sprintf("the status of ApplicationSet %s would take %d kB, more than can be stored: split the set", t.key, size>>10),
+	}))
+	next.Health = health(next.Conditions)
+	return next
+}
+
+// input gathers everything that the planner decides on.
+func (t *turn) input(ctx context.Context) rollout.Input {
+	in := rollout.Input{
+		Set: t.set, Members: t.members(ctx), Now: t.Clock.Now(), Watched: t.state.since, Measures: t.Measure != nil, Measured: t.answers,
+		Actors: map[string]string{},
+	}
+	for _, key := range rollout.Requests {
+		in.Actors[key] = actor(t.set, key)
+	}
+	if t.Windows != nil {
+		windows, err := t.Windows(t.set, in.Now)
+		if in.Windows = windows; err != nil {
+			in.Refused = err.Error()
+		}
+	}
+	if t.Allowed != nil && in.Refused == "" {
+		if err := t.Allowed(t.set); err != nil {
+			in.Refused = err.Error()
+		}
+	}
+	return in
+}
+
+// actor is the manager that set an annotation.
+func actor(o client.Object, annotation string) string {
+	for _, f := range o.GetManagedFields() {
+		if f.FieldsV1 != nil && strings.Contains(string(f.FieldsV1.Raw), `"f:`+annotation+`"`) {
+			return f.Manager
+		}
+	}
+	return ""
 }
 
 // members pairs rendered with live Applications and resolves their targets.
 func (t *turn) members(ctx context.Context) []rollout.Member {
-	revisions := map[source]func() (string, error){}
+	type resolved struct {
+		id  string
+		err error
+	}
+	revisions := map[source]resolved{}
 	wanted := map[source]v1alpha1.ApplicationSource{}
-	var out []rollout.Member
+	out := make([]rollout.Member, 0, len(t.outcome.Applications))
 	for i := range t.outcome.Applications {
 		app := &t.outcome.Applications[i]
 		m := rollout.Member{Rendered: app, Live: t.live[app.Name], Invalid: t.outcome.Invalid[app.Name]}
 		annotations := app.Annotations
 		if m.Live != nil {
 			annotations = m.Live.Annotations
+			m.Sent = t.state.pending(m.Live)
+		}
+		if t.SyncWindow != nil {
+			m.Window = t.SyncWindow(app, t.Clock.Now())
 		}
 		m.Class, m.Step = rollout.Classify(t.set, t.Gate, app, annotations)
-		m.Target.SpecHash = specHash(app)
+		m.Target.SpecHash = t.state.hash(app)
 		for _, src := range app.Spec.GetSources() {
 			key := source{policy.ProjectName(app), src.RepoURL, src.Chart, src.TargetRevision}
-			wanted[key] = src
-			if revisions[key] == nil {
-				id, err := t.Resolve(ctx, key.project, src)
-				revisions[key] = func() (string, error) { return id, err }
+			r, known := revisions[key]
+			if !known {
+				wanted[key] = src
+				r.id, r.err = t.Resolve(ctx, key.project, src)
+				revisions[key] = r
 			}
-			id, err := revisions[key]()
-			if err != nil {
-				m.Target.Problem = err.Error()
+			if r.err != nil {
+				m.Target.Problem = r.err.Error()
 			}
-			m.Target.Revisions = append(m.Target.Revisions, id)
+			m.Target.Revisions = append(m.Target.Revisions, r.id)
 		}
 		out = append(out, m)
 	}
@@ -195,8 +260,13 @@ func (t *turn) follow(wanted map[source]v1alpha1.ApplicationSource) {
 	}
 }
 
-// specHash digests a rendered spec without the switch that the rollout sets.
-func specHash(app *v1alpha1.Application) string {
+// hash digests a rendered spec without the switch that the rollout sets. The
+// rendered Application is the same object until the next evaluation, so its
+// digest is kept with it.
+func (s *state) hash(app *v1alpha1.Application) string {
+	if h, ok := s.hashes[app.Name]; ok && h.of == app {
+		return h.text
+	}
 	spec := app.Spec.DeepCopy()
 	if spec.SyncPolicy != nil && spec.SyncPolicy.Automated != nil {
 		spec.SyncPolicy.Automated.Enabled = nil
@@ -207,7 +277,9 @@ func specHash(app *v1alpha1.Application) string {
 		return "unknown"
 	}
 	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:8])
+	text := hex.EncodeToString(sum[:8])
+	s.hashes[app.Name] = hashed{of: app, text: text}
+	return text
 }
 
 // dated gives conditions their times: one that says the same keeps its own.
@@ -254,7 +326,7 @@ func health(conditions []v1alpha1.ApplicationSetCondition) *v1alpha1.HealthStatu
 		code      v1alpha1.HealthStatusCode
 	}{
 		{v1alpha1.AppSetErrorOccurred, v1alpha1.HealthDegraded}, {v1alpha1.AppSetRolloutHalted, v1alpha1.HealthDegraded},
-		{v1alpha1.AppSetRolloutPaused, v1alpha1.HealthSuspended}, {v1alpha1.AppSetRolloutProgressing, v1alpha1.HealthProgressing},
+		{v1alpha1.AppSetRolloutPaused, v1alpha1.HealthSuspended}, {v1alpha1.AppSetRolloutAwaiting, v1alpha1.HealthSuspended}, {v1alpha1.AppSetRolloutProgressing, v1alpha1.HealthProgressing},
 		{v1alpha1.AppSetResourcesUpToDate, v1alpha1.HealthHealthy},
 	} {
 		if c, ok := on[rule.condition]; ok {
@@ -264,97 +336,40 @@ func health(conditions []v1alpha1.ApplicationSetCondition) *v1alpha1.HealthStatu
 	return &v1alpha1.HealthStatus{Status: v1alpha1.HealthUnknown}
 }
 
-// store writes the status onto the version it was computed from.
-func (t *turn) store(ctx context.Context, next v1alpha1.ApplicationSetStatus, ignored string) error {
+// store writes the status onto the version it was computed from, and then
+// tells what it brought.
+func (t *turn) store(ctx context.Context, next v1alpha1.ApplicationSetStatus, events []rollout.Event, ignored string) error {
 	written := t.set.DeepCopy()
 	written.Status = next
 	if err := t.Client.Status().Update(ctx, written); err != nil {
 		return err
 	}
-	t.announce(t.set.Status, next)
-	t.metrics.describe(t.key, &next, ignored)
+	before := t.set.Status
 	t.set = written
 	t.state.written, t.state.wroteAt = written.DeepCopy(), t.Clock.Now()
+	t.emit(append(t.changes(before, next), events...))
+	for range foreign(before, next) {
+		t.counted("foreign")
+	}
+	t.metrics.observe(t.key, before.Rollout, next.Rollout, t.Clock.Now())
+	t.metrics.describe(t.key, &next, description{ignored: ignored, now: t.Clock.Now(), bytes: rollout.Size(&next)})
 	return nil
 }
 
-// act carries out what the stored record permits.
-func (t *turn) act(ctx context.Context, d rollout.Decision) error {
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(16)
-	for _, op := range d.Operations {
-		if t.state.issued[op.Application] == op.ID {
-			continue
+// foreign names Applications that people have begun to sync between two stored
+// statuses.
+func foreign(before, after v1alpha1.ApplicationSetStatus) []string {
+	known := map[string]bool{}
+	for i := range before.ApplicationStatus {
+		if a := &before.ApplicationStatus[i]; a.Reason == rollout.ReasonManualSync {
+			known[a.Application] = true
 		}
-		app := t.live[op.Application]
-		if app == nil {
-			continue
+	}
+	var out []string
+	for i := range after.ApplicationStatus {
+		if a := &after.ApplicationStatus[i]; a.Reason == rollout.ReasonManualSync && !known[a.Application] {
+			out = append(out, a.Application)
 		}
-		t.state.issued[op.Application] = op.ID
-		group.Go(func() error {
-			err := t.issue(gctx, app, op)
-			if err == nil {
-				t.log.Info("sync requested", "application", op.Application, "operation", op.ID, "revisions", strings.Join(op.Revisions, ","))
-			}
-			return err
-		})
 	}
-	for _, name := range d.Refreshes {
-		app := t.live[name]
-		group.Go(func() error {
-			next := app.DeepCopy()
-			if next.Annotations == nil {
-				next.Annotations = map[string]string{}
-			}
-			next.Annotations[v1alpha1.AnnotationRefresh] = string(v1alpha1.RefreshNormal)
-			err := t.Client.Patch(gctx, next, client.MergeFrom(app))
-			return client.IgnoreNotFound(err)
-		})
-	}
-	err := group.Wait()
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		clear(t.state.issued) // the Application moved: look again with fresh eyes
-		t.queue.AddAfter(t.key, 20*time.Millisecond)
-		return nil
-	}
-	if err != nil {
-		clear(t.state.issued)
-	}
-	return err
-}
-
-// issue requests one operation; it never replaces one that is there.
-func (t *turn) issue(ctx context.Context, app *v1alpha1.Application, op rollout.Operation) error {
-	if app.Operation != nil {
-		return nil
-	}
-	next := app.DeepCopy()
-	sync := &v1alpha1.SyncOperation{}
-	next.Operation = &v1alpha1.Operation{
-		Sync: sync, InitiatedBy: v1alpha1.OperationInitiator{Username: "applicationset-controller", Automated: true},
-		Info: []*v1alpha1.Info{
-			{Name: "Reason", Value: "ApplicationSet RollingSync triggered a sync of this Application resource"},
-			{Name: rollout.OperationInfo, Value: op.ID},
-		},
-		Retry: v1alpha1.RetryStrategy{Limit: 5},
-	}
-	if len(app.Spec.Sources) > 0 {
-		sync.Revisions = op.Revisions
-	} else if len(op.Revisions) > 0 {
-		sync.Revision = op.Revisions[0]
-	}
-	if p := app.Spec.SyncPolicy; p != nil {
-		sync.SyncOptions = p.SyncOptions
-		if p.Retry != nil {
-			next.Operation.Retry = *p.Retry
-		}
-		sync.Prune = p.Automated != nil && p.Automated.Prune
-	}
-	result := "issued"
-	err := t.Client.Patch(ctx, next, client.MergeFromWithOptions(app, client.MergeFromWithOptimisticLock{}))
-	if err != nil {
-		result = "refused"
-	}
-	t.metrics.operations.WithLabelValues(t.key.Namespace, t.key.Name, result).Inc()
-	return err
+	return out
 }

@@ -72,8 +72,7 @@ func keep(into, from map[string]string, keys []string) {
 
 // hold switches automation off for what the rollout syncs, and names the holder.
 func hold(set *v1alpha1.ApplicationSet, gate bool, rendered, app *v1alpha1.Application) {
-	class, _ := rollout.Classify(set, gate, rendered, app.Annotations)
-	if class != rollout.Managed && class != rollout.Skipped {
+	if !rollout.Holds(set, gate, rendered, app.Annotations) {
 		return
 	}
 	if p := app.Spec.SyncPolicy; p != nil && p.Automated != nil {
