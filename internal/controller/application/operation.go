@@ -34,6 +34,9 @@ func (p *pass) operate(ctx context.Context) error {
 		}
 		state = p.app.Status.OperationState
 	}
+	if p.heldByWindow(state) {
+		return nil
+	}
 	if state.Phase == v1alpha1.OperationRunning && state.FinishedAt != nil && !p.retryDue(state) {
 		return nil
 	}
