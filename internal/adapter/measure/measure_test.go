@@ -150,7 +150,9 @@ func TestHostileServers(t *testing.T) {
 		{"silent", func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 		}, "no answer within the timeout"},
-		{"redirecting", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect) }, "redirect"},
+		{"redirecting", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+		}, "redirect"},
 		{"echoing", func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusUnprocessableEntity)
 			_, _ = fmt.Fprintf(w, `{"status":"error","errorType":"execution","error":"you said %s %s"}`, r.Header.Get("X-Token"), strings.Repeat("y", 1000))

@@ -93,3 +93,17 @@ func TestGuarded(t *testing.T) {
 		}
 	}
 }
+
+// TestB15LabelByHand: a label on the live Application neither moves it to
+// another step nor survives.
+func TestB15LabelByHand(t *testing.T) {
+	live := rendered("other")
+	live.Labels["wave"] = "canary"
+	got := generate.Desired(rolling(), true, rendered("other"), live)
+	if got.Labels["wave"] != "other" {
+		t.Errorf("labels %v", got.Labels)
+	}
+	if a := got.Spec.SyncPolicy.Automated; a.Enabled != nil {
+		t.Errorf("a label by hand made the Application a member: automated %+v", a)
+	}
+}

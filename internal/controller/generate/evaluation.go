@@ -59,7 +59,7 @@ func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
 		project = ""
 	}
 	rendered, err := appset.Evaluate(e.set, appset.World{
-		Clusters: e.Settings.Snapshot().Clusters, Go: e.Engine,
+		Clusters: e.Settings.Snapshot().Clusters, Go: e.Engine, TrackingLabel: e.Settings.Snapshot().Config["application.instanceLabelKey"],
 		Tree: func(repoURL, revision string) (tree.Tree, error) {
 			e.git = append(e.git, v1alpha1.ApplicationSource{RepoURL: repoURL, TargetRevision: revision, Path: "."})
 			return e.Tree(ctx, project, repoURL, revision, fresh)
@@ -69,6 +69,9 @@ func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		e.offerError("ApplicationGenerationFromParamsError", err.Error(), false)
 		return 0, err
+	}
+	for _, note := range rendered.Notes {
+		e.log.Debug(note)
 	}
 	if err := e.validate(ctx, rendered); err != nil {
 		return 0, err

@@ -39,23 +39,15 @@ func (e *evaluation) gitDirectories(g *v1alpha1.GitGenerator, t tree.Tree) ([]Pa
 	}
 	var out []Params
 	for _, d := range dirs {
-		wanted := false
+		in, excluded := false, false
 		for _, item := range g.Directories {
-			if ok, err := path.Match(item.Path, d); err != nil {
+			ok, err := path.Match(item.Path, d)
+			if err != nil {
 				return nil, fmt.Errorf("git.directories: %q is not a pattern", item.Path)
-			} else if ok && item.Exclude {
-				wanted = false
-				break
-			} else if ok {
-				wanted = true
 			}
+			in, excluded = in || (ok && !item.Exclude), excluded || (ok && item.Exclude)
 		}
-		for _, item := range g.Directories {
-			if ok, _ := path.Match(item.Path, d); ok && item.Exclude {
-				wanted = false
-			}
-		}
-		if !wanted {
+		if !in || excluded {
 			continue
 		}
 		p := Params{Values: map[string]any{}}
@@ -122,9 +114,10 @@ func (e *evaluation) gitFiles(g *v1alpha1.GitGenerator, t tree.Tree) ([]Params, 
 	return out, nil
 }
 
-// pathspec is Git's glob in which * crosses slashes.
+// pathspec is Git's glob: * crosses slashes, and the name of a folder means
+// all that is below it.
 func pathspec(pattern, name string) bool {
-	if pattern == name {
+	if pattern == name || strings.HasPrefix(name, strings.TrimSuffix(pattern, "/")+"/") {
 		return true
 	}
 	const stand = "\x00"
