@@ -106,6 +106,9 @@ func (c *Controller) Start(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("watch AppProjects: %w", err)
 	}
+	if err := c.watchHolders(ctx); err != nil {
+		return err
+	}
 	<-ctx.Done()
 	return nil
 }

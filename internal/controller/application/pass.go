@@ -77,6 +77,7 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 	if err := p.follow(p.key, p.project.Name, p.app.Spec.GetSources()); err != nil {
 		return p.invalid(ctx, err)
 	}
+	p.holder(ctx)
 	if state := p.conn.State(); state.Status != cluster.StatusSuccessful {
 		return p.unreachable(ctx, state)
 	}

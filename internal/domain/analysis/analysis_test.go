@@ -177,6 +177,11 @@ func TestScopeFollowsTheArguments(t *testing.T) {
 	if m.Scope != analysis.Application {
 		t.Errorf("scope %s", m.Scope)
 	}
+	for query, want := range map[string]analysis.Scope{`up{c="{{args.cluster}}"}`: analysis.Application, `up{c="{{args.step}}"}`: analysis.Step, `{{`: analysis.Step} {
+		if got := analysis.ScopeOf(metric(func(m *v1alpha1.AnalysisMetric) { m.Provider.Prometheus.Query = query })); got != want {
+			t.Errorf("%s: scope %s, want %s", query, got, want)
+		}
+	}
 	if _, err := m.Query.Fill(analysis.Subject{ApplicationSet: "x"}.Arguments()); err == nil {
 		t.Error("a query for an Application was filled without one")
 	}

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 )
 
 // maxQuery bounds a query before and after filling, in bytes.
@@ -85,6 +88,19 @@ func parseQuery(text string, scope Scope) (Query, Scope, error) {
 		scope = Step
 	}
 	return q, scope, nil
+}
+
+// ScopeOf is what a metric is measured for: its scope, or without one, what
+// its query asks for. A query that cannot be read has the scope of its step.
+func ScopeOf(m v1alpha1.AnalysisMetric) Scope {
+	if m.Scope != "" || m.Provider.Prometheus == nil {
+		return cmp.Or(Scope(m.Scope), Step)
+	}
+	_, scope, err := parseQuery(m.Provider.Prometheus.Query, "")
+	if err != nil {
+		return Step
+	}
+	return scope
 }
 
 func argumentScope(name string) (application bool, err error) {

@@ -27,7 +27,7 @@ type State struct {
 }
 
 // ParseRollout reads spec.strategy.rollingSync.windows. A window may name
-// steps by name, or by number where a step has no name. The error names the
+// steps by name or, where no step has that name, by number. The error names the
 // first wrong field.
 func ParseRollout(windows []v1alpha1.RolloutWindow, steps []v1alpha1.RolloutStep) (Rollout, error) {
 	var out Rollout
@@ -43,7 +43,7 @@ func ParseRollout(windows []v1alpha1.RolloutWindow, steps []v1alpha1.RolloutStep
 		limited := []int{}
 		for j, name := range w.Steps {
 			n := slices.IndexFunc(steps, func(s v1alpha1.RolloutStep) bool { return s.Name != "" && s.Name == name })
-			if number, err := strconv.Atoi(name); n < 0 && err == nil && number >= 1 && number <= len(steps) && steps[number-1].Name == "" {
+			if number, err := strconv.Atoi(name); n < 0 && err == nil && number >= 1 && number <= len(steps) {
 				n = number - 1
 			}
 			if n < 0 {

@@ -172,7 +172,8 @@ func TestRolloutErrors(t *testing.T) {
 		{deny("0 0 * * *", "1h", "../../etc/passwd"), "windows[0].timeZone: "},
 		{deny("0 0 * * *", "1h", "Local"), "windows[0].timeZone: "},
 		{limited("prod"), `windows[0].steps[0]: "prod" is not a step: the steps are canary, 2`},
-		{limited("1"), `windows[0].steps[0]: "1" is not a step`},
+		{limited("3"), `windows[0].steps[0]: "3" is not a step`},
+		{limited("0"), `windows[0].steps[0]: "0" is not a step`},
 		{long, "windows[0].description: "},
 	} {
 		_, err := window.ParseRollout([]rw{c.w}, steps)
