@@ -107,7 +107,6 @@ func (e *evaluation) held() []string {
 // distinct one.
 func (e *evaluation) announceGuard(ruling appset.Ruling, surplus int) {
 	gauge := e.guardedDeletions.WithLabelValues(e.key.Namespace, e.key.Name)
-	known := slices.Contains(e.held(), ruling.Guarded)
 	e.mu.Lock()
 	e.guarded[e.key] = ruling.Guarded
 	e.mu.Unlock()
@@ -116,7 +115,7 @@ func (e *evaluation) announceGuard(ruling appset.Ruling, surplus int) {
 		return
 	}
 	gauge.Set(float64(surplus))
-	if !known {
+	if ruling.New {
 		e.Recorder.Event(e.set, corev1.EventTypeWarning, "DeletionGuarded", ruling.Guarded)
 		e.log.Warn(ruling.Guarded)
 	}

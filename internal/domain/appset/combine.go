@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -179,7 +180,8 @@ func (e *evaluation) fill(v any, values map[string]any, at string) (any, error) 
 		return s, nil
 	case map[string]any:
 		out := make(map[string]any, len(t))
-		for k, x := range t {
+		for _, k := range slices.Sorted(maps.Keys(t)) {
+			x := t[k]
 			key, err := e.render(k, values, e.options)
 			if err != nil {
 				return nil, fmt.Errorf("key %s: %w", k, err)

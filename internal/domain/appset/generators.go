@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -200,9 +202,11 @@ func (e *evaluation) element(element map[string]any, i int) (Params, error) {
 		return p, nil
 	}
 	flat := map[string]any{}
-	for k, v := range element {
+	for _, k := range slices.Sorted(maps.Keys(element)) {
+		v := element[k]
 		if values, ok := v.(map[string]any); ok && k == "values" {
-			for vk, vv := range values {
+			for _, vk := range slices.Sorted(maps.Keys(values)) {
+				vv := values[vk]
 				s, isText := vv.(string)
 				if !isText {
 					return p, fmt.Errorf("list.elements[%d].values.%s is not a string: quote it", i, vk)
@@ -300,8 +304,8 @@ func (e *evaluation) addValues(p *Params, extra map[string]string) error {
 		known = deepMerge(p.Values, e.outer)
 	}
 	rendered := map[string]any{}
-	for k, v := range extra {
-		s, err := e.render(v, known, e.options)
+	for _, k := range slices.Sorted(maps.Keys(extra)) {
+		s, err := e.render(extra[k], known, e.options)
 		if err != nil {
 			return fmt.Errorf("values.%s: %w", k, err)
 		}

@@ -43,9 +43,11 @@ type Ruling struct {
 	// away, lest it fit another drop one day.
 	Refused string
 	// Guarded is the message of condition DeletionGuarded; empty when nothing
-	// is held back. Since is when this very surplus was first held back.
+	// is held back. Since is when this very surplus was first held back, New
+	// says that it is now.
 	Guarded string
 	Since   time.Time
+	New     bool
 }
 
 // Rule decides on a drop. A drop is held back when it exceeds the guard of the
@@ -64,9 +66,9 @@ func Rule(d Drop) Ruling {
 	out := Ruling{Delete: n > 0}
 	remedy := "nothing waits for a confirmation"
 	if n > 0 && exceeds(d) {
-		out = Ruling{Since: d.Now}
+		out = Ruling{Since: d.Now, New: true}
 		if since, same := heldSince(d); same {
-			out.Since = since
+			out.Since, out.New = since, false
 		}
 		out.Guarded = guardMessage(d, out.Since)
 		remedy = fmt.Sprintf("confirm with %d", n)
@@ -127,9 +129,14 @@ func guardMessage(d Drop, since time.Time) string {
 const sinceMark = " since "
 
 // heldSince reads from an earlier message since when this surplus is held, so
-// that a restart neither forgets the time nor tells people twice.
+// that a restart neither forgets the time nor tells people twice. How many the
+// set owned then does not matter.
 func heldSince(d Drop) (time.Time, bool) {
 	for _, message := range d.Held {
+		var surplus int
+		if _, err := fmt.Sscanf(message, "%d of %d ", &surplus, &d.Owned); err != nil {
+			continue
+		}
 		_, rest, _ := strings.Cut(message, sinceMark)
 		text, _, _ := strings.Cut(rest, ": ")
 		since, err := time.Parse(time.RFC3339, text)

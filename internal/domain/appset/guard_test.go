@@ -116,11 +116,15 @@ func TestGuardMessage(t *testing.T) {
 		t.Errorf("message\n%s, want\n%s", first.Guarded, want)
 	}
 	d.Now, d.Held = noon.Add(time.Hour), []string{"something else", first.Guarded}
-	if again := appset.Rule(d); again.Guarded != first.Guarded || again.Since != noon {
+	if again := appset.Rule(d); again.Guarded != first.Guarded || again.Since != noon || again.New || !first.New {
 		t.Errorf("the same surplus an hour later: %+v", again)
 	}
+	d.Owned = 21
+	if grown := appset.Rule(d); grown.Since != noon || grown.New || !strings.HasPrefix(grown.Guarded, "12 of 21 ") {
+		t.Errorf("the same surplus of a larger set: %+v", grown)
+	}
 	d.Surplus = names(13)
-	if other := appset.Rule(d); other.Guarded == first.Guarded || other.Since != d.Now {
+	if other := appset.Rule(d); other.Guarded == first.Guarded || other.Since != d.Now || !other.New {
 		t.Errorf("another surplus: %+v", other)
 	}
 }

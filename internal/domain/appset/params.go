@@ -80,7 +80,8 @@ func selects(selector *metav1.LabelSelector, p Params) (bool, error) {
 	}
 	flat := map[string]any{}
 	flatten("", p.Values, flat)
-	for key, want := range selector.MatchLabels {
+	for _, key := range slices.Sorted(maps.Keys(selector.MatchLabels)) {
+		want := selector.MatchLabels[key]
 		if err := labelKey(key); err != nil {
 			return false, err
 		}
@@ -136,7 +137,8 @@ func combine(a, b Params, goMode bool) (Params, error) {
 		out.Values = deepMerge(a.Values, b.Values)
 		return out, nil
 	}
-	for k, v := range a.Values {
+	for _, k := range slices.Sorted(maps.Keys(a.Values)) {
+		v := a.Values[k]
 		if old, clash := b.Values[k]; clash && !reflect.DeepEqual(old, v) {
 			return out, fmt.Errorf("both children yield parameter %q with different values: rename one, for example with pathParamPrefix", k)
 		}

@@ -33,11 +33,7 @@ func Evaluate(set *v1alpha1.ApplicationSet, w World) (*Rendered, error) {
 	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions}
 	out := &Rendered{Invalid: map[string]string{}}
 	for i, entry := range set.Spec.Generators {
-		kinds := split(entry)
-		if len(kinds) == 0 {
-			kinds = []v1alpha1.ApplicationSetGenerator{entry}
-		}
-		for _, g := range kinds {
+		for _, g := range kinds(entry) {
 			if err := e.entry(set, i, g, out); err != nil {
 				return nil, err
 			}
@@ -46,6 +42,32 @@ func Evaluate(set *v1alpha1.ApplicationSet, w World) (*Rendered, error) {
 	slices.SortStableFunc(out.Applications, func(a, b v1alpha1.Application) int { return cmp.Compare(a.Name, b.Name) })
 	out.check()
 	return out, nil
+}
+
+// Parameters lists what the generators of the set yield, in their order, before
+// any template is rendered.
+func Parameters(set *v1alpha1.ApplicationSet, w World) ([]Params, error) {
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions}
+	var out []Params
+	for i, entry := range set.Spec.Generators {
+		for _, g := range kinds(entry) {
+			params, err := e.generate(generator{ApplicationSetGenerator: g})
+			if err != nil {
+				return nil, fmt.Errorf("spec.generators[%d]: %w", i, err)
+			}
+			out = append(out, params...)
+		}
+	}
+	return out, nil
+}
+
+// kinds are the generators that a top-level entry names; an entry without one
+// stands for itself, to be refused.
+func kinds(entry v1alpha1.ApplicationSetGenerator) []v1alpha1.ApplicationSetGenerator {
+	if named := split(entry); len(named) > 0 {
+		return named
+	}
+	return []v1alpha1.ApplicationSetGenerator{entry}
 }
 
 // entry renders what one top-level generator yields.
