@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -76,7 +77,7 @@ func TestGates(t *testing.T) {
 		name string
 		run  func(gates)
 	}{
-		{"SyncWindow", gates.syncWindow}, {"DeletionGuard", gates.deletionGuard}, {"L1DeletionOrder", gates.deletionOrder},
+		{"SyncWindow", gates.syncWindow}, {"B16LabelsOfSecrets", gates.labelsOfSecrets}, {"DeletionGuard", gates.deletionGuard}, {"L1DeletionOrder", gates.deletionOrder},
 		{"L9KeptByPolicy", gates.keptByPolicy}, {"HolderGone", gates.holderGone},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(gates{r, t}) })
@@ -255,10 +256,7 @@ func (g gates) deletionOrder() {
 	gone("a2")
 	g.expectApps("order", "(x1)")
 	gone("x1")
-	g.until("the set is gone", func(ctx context.Context) (bool, error) {
-		err := g.Hub.Get(ctx, types.NamespacedName{Namespace: rig.Namespace, Name: "order"}, &v1alpha1.ApplicationSet{})
-		return client.IgnoreNotFound(err) == nil && err != nil, nil
-	})
+	g.absent("order")
 }
 
 func (g gates) held(name string, want bool) {
@@ -297,14 +295,78 @@ func (g gates) holderGone() {
 	g.held("left-a1", true)
 	g.Kill(9) // nobody is there when it happens
 	must(g.t, g.Hub.Delete(g.t.Context(), g.set("left"), client.PropagationPolicy(metav1.DeletePropagationOrphan)))
+	g.absent("left")
 	must(g.t, g.Launch())
 	g.until("the Application says that its holder is gone", func(ctx context.Context) (bool, error) {
 		app, err := get(ctx, g.Rig, "left-a1")
 		if err != nil {
 			return false, err
 		}
-		return slices.ContainsFunc(app.Status.Conditions, func(c v1alpha1.ApplicationCondition) bool {
+		return seen(slices.ContainsFunc(app.Status.Conditions, func(c v1alpha1.ApplicationCondition) bool {
 			return c.Type == v1alpha1.ConditionRolloutHolderGone && strings.Contains(c.Message, "ApplicationSet left")
-		}), nil
+		}), fmt.Sprint(app.Status.Conditions))
 	})
+}
+
+// absent waits until a set is gone; garbage collection learns of new kinds
+// only now and then.
+func (g gates) absent(name string) {
+	g.t.Helper()
+	must(g.t, rig.Until(g.t.Context(), 2*time.Minute, "set "+name+" is gone", func(ctx context.Context) (bool, error) {
+		err := g.Hub.Get(ctx, types.NamespacedName{Namespace: rig.Namespace, Name: name}, &v1alpha1.ApplicationSet{})
+		return client.IgnoreNotFound(err) == nil && err != nil, client.IgnoreNotFound(err)
+	}))
+}
+
+// labelsOfSecrets (B16, F7, L7): a changed label of a Secret moves the
+// Application at once; a cluster that is no longer chosen takes it away at
+// once, whatever the deletion order.
+func (g gates) labelsOfSecrets() {
+	manifest := fmt.Sprintf(`apiVersion: argoproj.io/v1alpha1
+kind: ApplicationSet
+metadata: {name: secrets}
+spec:
+  generators: [{clusters: {selector: {matchLabels: {env: prod}}}}]
+  strategy:
+    type: RollingSync
+    deletionOrder: Reverse
+    rollingSync:
+      steps:
+      - {matchExpressions: [{key: wave, operator: In, values: [canary]}]}
+      - {matchExpressions: [{key: wave, operator: DoesNotExist}]}
+  template:
+    metadata: {name: 'secrets-{{name}}'}
+    spec:
+      project: default
+      source: {repoURL: %q, targetRevision: HEAD, path: apps/side}
+      destination: {name: '{{name}}', namespace: secrets}
+      syncPolicy: {automated: {}, syncOptions: [CreateNamespace=true]}
+`, g.Git.URL("gitops-fleet"))
+	must(g.t, g.Apply(g.t.Context(), manifest, &v1alpha1.ApplicationSet{}))
+	step := func(want string) {
+		g.until("secrets-one is in step "+want, func(context.Context) (bool, error) {
+			for _, s := range g.set("secrets").Status.ApplicationStatus {
+				if s.Application == "secrets-one" {
+					return seen(s.Step == want, s.Step)
+				}
+			}
+			return seen(false, "no record")
+		})
+	}
+	step("2")
+	before := g.set("secrets").Generation
+	g.patch(&corev1.Secret{}, "one", `{"metadata": {"labels": {"wave": "canary", "bad": "also"}}}`)
+	step("1")
+	g.until("the labels are there", func(ctx context.Context) (bool, error) {
+		app, err := get(ctx, g.Rig, "secrets-one")
+		return err == nil && app.Labels["wave"] == "canary" && app.Labels[v1alpha1.LabelApplicationSetName] == "secrets", err
+	})
+	if after := g.set("secrets").Generation; after != before {
+		g.t.Errorf("the set was written: generation %d, was %d", after, before)
+	}
+	must(g.t, g.Hub.Delete(g.t.Context(), &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Name: "secrets-one", Namespace: rig.Namespace}}))
+	g.expectApps("secrets", "one") // F10: it comes back
+	g.patch(&corev1.Secret{}, "one", `{"metadata": {"labels": {"env": null}}}`)
+	g.expectApps("secrets", "")
+	g.patch(&corev1.Secret{}, "one", `{"metadata": {"labels": {"env": "prod", "wave": null}}}`)
 }

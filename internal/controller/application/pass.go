@@ -163,7 +163,7 @@ func (p *pass) automate() {
 	d := autosync.Decide(p.app, autosync.Seen{
 		Status: p.app.Status.Sync.Status, Revisions: revisions(p.app.Status.Sync), Resources: p.app.Status.Resources,
 	}, p.Clock.Now())
-	if p.automationHeld(d.Operation != nil) {
+	if p.automationHeld(d.Operation != nil || d.Wait > 0) {
 		return // the result of the last attempt stays as it is
 	}
 	p.soon(d.Wait)

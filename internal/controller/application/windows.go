@@ -37,7 +37,7 @@ func (p *pass) heldByWindow(state *v1alpha1.OperationState) bool {
 }
 
 // automationHeld says that windows do not let an automated sync start now;
-// wanted says that one would have started.
+// wanted says that one would have started, now or after a pause.
 func (p *pass) automationHeld(wanted bool) bool {
 	if p.app.Operation != nil {
 		return false
@@ -54,11 +54,17 @@ func (p *pass) automationHeld(wanted bool) bool {
 
 func (p *pass) hold(v window.Verdict) {
 	p.closed = v.Why
-	if !v.Until.IsZero() {
-		p.closed += "; opens at " + v.Until.UTC().Format(time.RFC3339)
-		p.soon(v.Until.Sub(p.Clock.Now()))
+	if v.Until.IsZero() {
+		p.soon(unknownPause)
+		return
 	}
+	p.closed += "; opens at " + v.Until.UTC().Format(time.RFC3339)
+	p.soon(max(time.Millisecond, v.Until.Sub(p.Clock.Now())))
 }
+
+// unknownPause is the pause before looking again at a window whose end was not
+// found: it has none, or one beyond the bound of the search.
+const unknownPause = 10 * time.Minute
 
 // showWindow keeps the condition that a person reads in step with what is
 // held back.

@@ -68,6 +68,23 @@ func TestAutomatedSyncWaitsForTheWindow(t *testing.T) {
 	if shown(p) != "" || p.again != 0 {
 		t.Errorf("nothing waits, yet condition %q, wake %s", shown(p), p.again)
 	}
+	healing := windowedPass(friday(18), freeze)
+	healing.app.Spec.Source = &v1alpha1.ApplicationSource{}
+	healing.app.Spec.SyncPolicy.Automated.SelfHeal = true
+	finished := metav1.NewTime(friday(18))
+	healing.app.Status.OperationState = &v1alpha1.OperationState{
+		Phase: v1alpha1.OperationSucceeded, FinishedAt: &finished, SyncResult: &v1alpha1.SyncOperationResult{Revision: "abc"},
+		Operation: v1alpha1.Operation{Sync: &v1alpha1.SyncOperation{AutoHealAttemptsCount: 3}},
+	}
+	healing.automate()
+	if healing.app.Operation != nil || healing.again != 62*time.Hour {
+		t.Errorf("a self-heal that pauses: operation %v, wakes after %s", healing.app.Operation, healing.again)
+	}
+	endless := freeze
+	endless.Schedule = "* * * * *"
+	if p := windowedPass(friday(18), endless); !p.automationHeld(true) || p.again != 10*time.Minute {
+		t.Errorf("a window without end: wakes after %s", p.again)
+	}
 	p.project.Spec.SyncWindows = nil
 	p.app.Status.Sync.Status = v1alpha1.SyncStatusOutOfSync
 	p.closed = ""

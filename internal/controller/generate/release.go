@@ -42,19 +42,24 @@ func (e *evaluation) finalizer(ctx context.Context) error {
 // release lets a set go that is being deleted. What survives it gets its
 // automated sync back first; what is to go in order goes first.
 func (e *evaluation) release(ctx context.Context) (time.Duration, error) {
-	if !slices.Contains(e.set.Finalizers, v1alpha1.FinalizerResources) {
+	orphans := slices.Contains(e.set.Finalizers, metav1.FinalizerOrphanDependents)
+	ours := slices.Contains(e.set.Finalizers, v1alpha1.FinalizerResources)
+	if !ours && !orphans {
 		return 0, nil
 	}
 	owned, err := e.related(ctx)
 	if err != nil {
 		return 0, err
 	}
+	if !ours { // garbage collection is at work already: be quick
+		return 0, e.letAllGo(ctx, owned)
+	}
 	p := e.policy()
 	preserve := e.set.Spec.SyncPolicy != nil && e.set.Spec.SyncPolicy.PreserveResourcesOnDeletion
 	switch {
 	case p == createOnly || p == createUpdate:
 		err = e.orphan(ctx, owned)
-	case slices.Contains(e.set.Finalizers, metav1.FinalizerOrphanDependents):
+	case orphans:
 		err = e.letAllGo(ctx, owned)
 	case teardown.Ordered(e.set, e.Gate):
 		if done, wake, err := e.inOrder(ctx, owned); !done || err != nil {
