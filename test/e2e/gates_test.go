@@ -240,7 +240,9 @@ func (g gates) deletionOrder() {
 		return slices.Contains(g.set("order").Finalizers, v1alpha1.FinalizerResources), nil
 	})
 	must(g.t, g.Hub.Delete(g.t.Context(), g.set("order")))
-	gone := func(name string) { g.patch(&v1alpha1.Application{}, "order-"+name, `{"metadata": {"finalizers": null}}`) }
+	gone := func(name string) {
+		g.patch(&v1alpha1.Application{}, "order-"+name, `{"metadata": {"finalizers": null}}`)
+	}
 	g.expectApps("order", "a1 a2 b1 b2 (c1) (c2) x1")
 	gone("c2")
 	g.expectApps("order", "a1 a2 b1 b2 (c1) x1")

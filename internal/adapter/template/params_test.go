@@ -69,7 +69,7 @@ func TestParameters(t *testing.T) {
 
 func paramsWorld(t *testing.T, archive *txtar.Archive) appset.World {
 	t.Helper()
-	world, repository := appset.World{Go: template.New()}, files{}
+	world, repository := appset.World{Go: template.New(), NewGlobs: strings.Contains(string(archive.Comment), "new globbing")}, files{}
 	for _, f := range archive.Files {
 		if rest, inRepo := strings.CutPrefix(f.Name, "repo/"); inRepo {
 			repository[rest] = string(f.Data)

@@ -38,8 +38,10 @@ type Options struct {
 	// Subscribe calls notify when a revision of a repository moves.
 	Subscribe func(project string, src v1alpha1.ApplicationSource, notify func()) (func(), error)
 	// Offer hands the outcome to the loop that advances the set.
-	Offer      func(appset.Outcome)
-	Gate       bool
+	Offer func(appset.Outcome)
+	Gate  bool
+	// NewGlobs is --enable-new-git-file-globbing.
+	NewGlobs   bool
 	Recorder   record.EventRecorder
 	Log        *slog.Logger
 	Clock      clock.Clock

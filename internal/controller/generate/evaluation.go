@@ -46,6 +46,9 @@ func (e *evaluation) policy() string {
 // writersAtOnce bounds the writes of one evaluation at a time.
 const writersAtOnce = 10
 
+// globSetting switches the new patterns of git files on.
+const globSetting = "applicationsetcontroller.enable.new.git.file.globbing"
+
 // gitPause is how often a set with git generators is evaluated without cause.
 const gitPause = 3 * time.Minute
 
@@ -60,6 +63,7 @@ func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
 	}
 	rendered, err := appset.Evaluate(e.set, appset.World{
 		Clusters: e.Settings.Snapshot().Clusters, Go: e.Engine, TrackingLabel: e.Settings.Snapshot().Config["application.instanceLabelKey"],
+		NewGlobs: e.NewGlobs || e.Settings.Snapshot().Params[globSetting] == "true",
 		Tree: func(repoURL, revision string) (tree.Tree, error) {
 			e.git = append(e.git, v1alpha1.ApplicationSource{RepoURL: repoURL, TargetRevision: revision, Path: "."})
 			return e.Tree(ctx, project, repoURL, revision, fresh)

@@ -33,6 +33,8 @@ type World struct {
 	// TrackingLabel is the configured key of the label that marks what an
 	// Application owns; empty when the default is used.
 	TrackingLabel string
+	// NewGlobs makes patterns of git files cross folders with ** only.
+	NewGlobs bool
 }
 
 // evaluation is one evaluation of an ApplicationSet.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -98,9 +99,11 @@ func (e *evaluation) gitFiles(g *v1alpha1.GitGenerator, t tree.Tree) ([]Params, 
 	for _, f := range files {
 		in, excluded := false, false
 		for _, item := range g.Files {
-			if pathspec(item.Path, f) {
-				in, excluded = in || !item.Exclude, excluded || item.Exclude
+			hit, err := e.fileMatches(item.Path, f)
+			if err != nil {
+				return nil, err
 			}
+			in, excluded = in || (hit && !item.Exclude), excluded || (hit && item.Exclude)
 		}
 		if !in || excluded {
 			continue
@@ -112,6 +115,18 @@ func (e *evaluation) gitFiles(g *v1alpha1.GitGenerator, t tree.Tree) ([]Params, 
 		out = append(out, more...)
 	}
 	return out, nil
+}
+
+// fileMatches matches a path: by Git's own rules or, when the installation asks
+// for it, by those in which * stays within a folder and ** crosses them.
+func (e *evaluation) fileMatches(pattern, name string) (bool, error) {
+	if !e.NewGlobs {
+		return pathspec(pattern, name), nil
+	}
+	if !doublestar.ValidatePattern(pattern) {
+		return false, fmt.Errorf("git.files: %q is not a pattern", pattern)
+	}
+	return doublestar.MatchUnvalidated(pattern, name), nil
 }
 
 // pathspec is Git's glob: * crosses slashes, and the name of a folder means
