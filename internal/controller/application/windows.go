@@ -17,6 +17,18 @@ const blockedByWindow = "Sync operation blocked by sync window"
 // reasonWindowClosed names event and condition of a sync that waits.
 const reasonWindowClosed = v1alpha1.ConditionSyncWindowClosed
 
+// warnOfWindows tells the owners of a project what is wrong with its windows.
+func (c *Controller) warnOfWindows(o any) {
+	project, ok := o.(*v1alpha1.AppProject)
+	if !ok {
+		return
+	}
+	for _, err := range window.ParseProject(project.Spec.SyncWindows).Problems() {
+		c.Recorder.Event(project, corev1.EventTypeWarning, "SyncWindowInvalid", err.Error())
+		c.Log.Warn("sync window not usable as written", "project", project.Name, "error", err.Error())
+	}
+}
+
 // heldByWindow says that a window does not let the operation go on now, and
 // wakes the Application when that changes. What is being terminated ends.
 func (p *pass) heldByWindow(state *v1alpha1.OperationState) bool {

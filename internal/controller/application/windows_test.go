@@ -1,11 +1,13 @@
 package application
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -91,6 +93,22 @@ func TestAutomatedSyncWaitsForTheWindow(t *testing.T) {
 	p.automate()
 	if p.app.Operation == nil {
 		t.Error("no sync after the window was taken away")
+	}
+}
+
+func TestProblemsOfWindowsAreTold(t *testing.T) {
+	recorder := record.NewFakeRecorder(10)
+	c := &Controller{Options: Options{Recorder: recorder, Log: slog.New(slog.DiscardHandler)}}
+	broken := freeze
+	broken.Schedule = "whenever"
+	c.warnOfWindows(&v1alpha1.AppProject{Spec: v1alpha1.AppProjectSpec{SyncWindows: []v1alpha1.SyncWindow{freeze, broken}}})
+	close(recorder.Events)
+	var got []string
+	for e := range recorder.Events {
+		got = append(got, e)
+	}
+	if len(got) != 1 || !strings.HasPrefix(got[0], "Warning SyncWindowInvalid spec.syncWindows[1].schedule: ") {
+		t.Errorf("events %q", got)
 	}
 }
 

@@ -24,6 +24,27 @@ type going struct {
 	warned map[types.UID]bool
 }
 
+// observe notes since when Applications are going.
+func (g *going) observe(apps []*v1alpha1.Application, now time.Time) {
+	for _, app := range apps {
+		if _, known := g.seen[app.UID]; app.DeletionTimestamp != nil && !known {
+			g.seen[app.UID] = now
+		}
+	}
+}
+
+// unwarned are those that nobody was told of yet; it notes them as told.
+func (g *going) unwarned(stuck []*v1alpha1.Application) []*v1alpha1.Application {
+	var out []*v1alpha1.Application
+	for _, app := range stuck {
+		if !g.warned[app.UID] {
+			g.warned[app.UID] = true
+			out = append(out, app)
+		}
+	}
+	return out
+}
+
 // finalizer makes sure that a set whose Applications are to go in order waits
 // for them.
 func (e *evaluation) finalizer(ctx context.Context) error {
@@ -147,18 +168,10 @@ func (e *evaluation) inOrder(ctx context.Context, apps []*v1alpha1.Application) 
 		e.deletions[e.key] = g
 	}
 	e.mu.Unlock()
-	for _, app := range apps {
-		if _, known := g.seen[app.UID]; app.DeletionTimestamp != nil && !known {
-			g.seen[app.UID] = now
-		}
-	}
+	g.observe(apps, now)
 	d := teardown.Next(teardown.Input{Set: e.set, Applications: apps, Seen: g.seen, Now: now})
 	e.stuckDeletions.WithLabelValues(e.key.Namespace, e.key.Name).Set(float64(len(d.Stuck)))
-	for _, app := range d.Stuck {
-		if g.warned[app.UID] {
-			continue
-		}
-		g.warned[app.UID] = true
+	for _, app := range g.unwarned(d.Stuck) {
 		message := fmt.Sprintf("Application %q has been going for more than %s and holds the deletion of the steps before its own: see its conditions and finalizers", app.Name, teardown.StuckAfter)
 		e.Recorder.Event(e.set, corev1.EventTypeWarning, "ApplicationDeletionStuck", message)
 		e.log.Warn(message)

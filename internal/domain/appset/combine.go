@@ -44,6 +44,9 @@ func (e *evaluation) matrix(m *v1alpha1.MatrixGenerator, level int) ([]Params, e
 			}
 			out = append(out, c)
 		}
+		if len(out) > maxParams {
+			return nil, fmt.Errorf("matrix: yields more than %d parameter sets: narrow the generators", maxParams)
+		}
 	}
 	return out, nil
 }

@@ -37,6 +37,10 @@ type World struct {
 	NewGlobs bool
 }
 
+// maxParams bounds the parameter sets of one generator: what Git holds must
+// not exhaust the memory of the controller.
+const maxParams = 50_000
+
 // evaluation is one evaluation of an ApplicationSet.
 type evaluation struct {
 	World
@@ -140,6 +144,9 @@ func (e *evaluation) generate(g generator) ([]Params, error) {
 	all, err := e.unfiltered(g)
 	if err != nil {
 		return nil, err
+	}
+	if len(all) > maxParams {
+		return nil, fmt.Errorf("yields %d parameter sets, at most %d are allowed: narrow the generators", len(all), maxParams)
 	}
 	var out []Params
 	for _, p := range all {

@@ -144,6 +144,14 @@ func TestL4Restart(t *testing.T) {
 	w.expect(t, "c")
 }
 
+// TestL8RunningOperation: what an Application is doing does not matter.
+func TestL8RunningOperation(t *testing.T) {
+	w := newWorld([]string{"1"}, "c/1")
+	w.apps[0].Operation = &v1alpha1.Operation{Sync: &v1alpha1.SyncOperation{}}
+	w.apps[0].Status.OperationState = &v1alpha1.OperationState{Phase: v1alpha1.OperationRunning}
+	w.expect(t, "c")
+}
+
 func TestL10SameNameAnotherUID(t *testing.T) {
 	w := newWorld([]string{"1"}, "c/1")
 	w.expect(t, "c")
