@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -296,7 +297,10 @@ func (g gates) holderGone() {
 	must(g.t, g.Apply(g.t.Context(), fmt.Sprintf(wavesSet, "left", g.Git.URL("gitops-fleet"), "[]", "", "AllAtOnce"), &v1alpha1.ApplicationSet{}))
 	g.held("left-a1", true)
 	g.Kill(9) // nobody is there when it happens
-	must(g.t, g.Hub.Delete(g.t.Context(), g.set("left"), client.PropagationPolicy(metav1.DeletePropagationOrphan)))
+	for _, name := range []string{"a1", "a2", "b1", "b2", "c1", "c2", "x1"} {
+		g.patch(&v1alpha1.Application{}, "left-"+name, `{"metadata": {"ownerReferences": null}}`)
+	}
+	must(g.t, g.Hub.Delete(g.t.Context(), g.set("left")))
 	g.absent("left")
 	must(g.t, g.Launch())
 	g.until("the Application says that its holder is gone", func(ctx context.Context) (bool, error) {
@@ -310,14 +314,32 @@ func (g gates) holderGone() {
 	})
 }
 
-// absent waits until a set is gone; garbage collection learns of new kinds
-// only now and then.
+// absent waits until a set is gone.
 func (g gates) absent(name string) {
 	g.t.Helper()
 	must(g.t, rig.Until(g.t.Context(), 2*time.Minute, "set "+name+" is gone", func(ctx context.Context) (bool, error) {
 		err := g.Hub.Get(ctx, types.NamespacedName{Namespace: rig.Namespace, Name: name}, &v1alpha1.ApplicationSet{})
 		return client.IgnoreNotFound(err) == nil && err != nil, client.IgnoreNotFound(err)
 	}))
+}
+
+// brokenSecret: a registration that cannot be used is no reason to delete what
+// runs on its cluster.
+func (g gates) brokenSecret() {
+	var secret corev1.Secret
+	must(g.t, g.Hub.Get(g.t.Context(), types.NamespacedName{Namespace: rig.Namespace, Name: "one"}, &secret))
+	server := base64.StdEncoding.EncodeToString(secret.Data["server"])
+	g.patch(&corev1.Secret{}, "one", `{"data": {"server": ""}}`)
+	g.until("the broken Secret is named", func(context.Context) (bool, error) {
+		message := conditionOf(g.set("secrets").Status.Conditions, v1alpha1.AppSetErrorOccurred)
+		return seen(strings.Contains(message, "Secret one registers a cluster that cannot be used"), message)
+	})
+	g.expectApps("secrets", "one")
+	g.patch(&corev1.Secret{}, "one", fmt.Sprintf(`{"data": {"server": %q}}`, server))
+	g.until("all is well again", func(context.Context) (bool, error) {
+		message := conditionOf(g.set("secrets").Status.Conditions, v1alpha1.AppSetErrorOccurred)
+		return seen(message == "", message)
+	})
 }
 
 // labelsOfSecrets (B16, F7, L7): a changed label of a Secret moves the
@@ -368,6 +390,7 @@ spec:
 	}
 	must(g.t, g.Hub.Delete(g.t.Context(), &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Name: "secrets-one", Namespace: rig.Namespace}}))
 	g.expectApps("secrets", "one") // F10: it comes back
+	g.brokenSecret()
 	g.patch(&corev1.Secret{}, "one", `{"metadata": {"labels": {"env": null}}}`)
 	g.expectApps("secrets", "")
 	g.patch(&corev1.Secret{}, "one", `{"metadata": {"labels": {"env": "prod", "wave": null}}}`)

@@ -62,7 +62,7 @@ func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	rendered, err := appset.Evaluate(e.set, appset.World{
-		Clusters: e.Settings.Snapshot().Clusters, Go: e.Engine, TrackingLabel: e.Settings.Snapshot().Config["application.instanceLabelKey"],
+		Clusters: e.Settings.Snapshot().Clusters, Unusable: e.Settings.Snapshot().Unusable, Go: e.Engine, TrackingLabel: e.Settings.Snapshot().Config["application.instanceLabelKey"],
 		NewGlobs: e.NewGlobs || e.Settings.Snapshot().Params[globSetting] == "true",
 		Tree: func(repoURL, revision string) (tree.Tree, error) {
 			e.git = append(e.git, v1alpha1.ApplicationSource{RepoURL: repoURL, TargetRevision: revision, Path: "."})
@@ -85,6 +85,9 @@ func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	failure := errors.Join(rendered.Errors...)
+	if len(rendered.Incomplete) > 0 {
+		failure = errors.Join(failure, errors.New(strings.Join(rendered.Incomplete, "; ")))
+	}
 	writeErr := e.write(ctx, rendered, owned)
 	ruling := appset.Ruling{}
 	if failure == nil && writeErr == nil {
@@ -209,6 +212,9 @@ func (e *evaluation) report(r *appset.Rendered, failure, writeErr error, ruling 
 	switch {
 	case failure != nil:
 		reason, message = "RenderTemplateParamsError", failure.Error()+"; "+e.kept()
+		if len(r.Errors) == 0 {
+			reason = "ApplicationGenerationFromParamsError"
+		}
 	case invalid != "":
 		reason, message = "ApplicationValidationError", r.Invalid[invalid]
 		if n := len(r.Invalid) - 1; n > 0 {

@@ -26,6 +26,9 @@ type Engine interface {
 // World is what generators read from outside.
 type World struct {
 	Clusters destination.Clusters
+	// Unusable are registrations of clusters that cannot be used: a generator
+	// that would have chosen one gives an incomplete answer.
+	Unusable destination.Clusters
 	// Tree reads a revision of a repository.
 	Tree func(repoURL, revision string) (tree.Tree, error)
 	// Go is the engine for goTemplate: true.
@@ -49,6 +52,8 @@ type evaluation struct {
 	// outer are the parameters of the first child while the second child of a
 	// matrix is evaluated.
 	outer map[string]any
+	// incomplete collects why an answer lacks something.
+	incomplete *[]string
 }
 
 func (e *evaluation) render(s string, values map[string]any, options []string) (string, error) {
@@ -260,6 +265,12 @@ func (e *evaluation) clusters(g *v1alpha1.ClusterGenerator) ([]Params, error) {
 		out = append(out, p)
 	}
 	out = append(out, local...)
+	for _, c := range e.Unusable {
+		why := fmt.Sprintf("clusters: Secret %s registers a cluster that cannot be used: see its problem in the log, correct or delete it", c.SecretName)
+		if selector.Matches(labels.Set(c.Labels)) && !slices.Contains(*e.incomplete, why) {
+			*e.incomplete = append(*e.incomplete, why)
+		}
+	}
 	if !g.FlatList {
 		return out, nil
 	}

@@ -22,6 +22,9 @@ type Rendered struct {
 	Errors []error
 	// Invalid says by name why an Application must not be written.
 	Invalid map[string]string
+	// Incomplete says what the generators lack: Applications that are not in
+	// this answer may still be wanted.
+	Incomplete []string
 	// Notes say which generator labels do not reach an Application, for the
 	// debug log.
 	Notes []string
@@ -30,8 +33,8 @@ type Rendered struct {
 // Evaluate runs all generators and renders the template. An error of a
 // generator is an error of the whole; one of a parameter set is not.
 func Evaluate(set *v1alpha1.ApplicationSet, w World) (*Rendered, error) {
-	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions}
 	out := &Rendered{Invalid: map[string]string{}}
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &out.Incomplete}
 	for i, entry := range set.Spec.Generators {
 		for _, g := range kinds(entry) {
 			if err := e.entry(set, i, g, out); err != nil {
@@ -47,7 +50,8 @@ func Evaluate(set *v1alpha1.ApplicationSet, w World) (*Rendered, error) {
 // Parameters lists what the generators of the set yield, in their order, before
 // any template is rendered.
 func Parameters(set *v1alpha1.ApplicationSet, w World) ([]Params, error) {
-	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions}
+	var incomplete []string
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &incomplete}
 	var out []Params
 	for i, entry := range set.Spec.Generators {
 		for _, g := range kinds(entry) {
