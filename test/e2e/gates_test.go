@@ -189,6 +189,38 @@ func (g gates) syncWindow() {
 		return err == nil && app.Status.Sync.Status == v1alpha1.SyncStatusSynced && app.Status.OperationState != nil &&
 			app.Status.OperationState.Phase == v1alpha1.OperationSucceeded && len(app.Status.Conditions) == 0, err
 	})
+	g.windowOpens()
+}
+
+// windowOpens: at the boundary the operation goes on without any other event.
+func (g gates) windowOpens() {
+	now := time.Now().UTC()
+	begin := now.Truncate(time.Minute)
+	ends := now.Add(6 * time.Second)
+	schedule := fmt.Sprintf("%d %d * * *", begin.Minute(), begin.Hour())
+	g.patch(&v1alpha1.AppProject{}, "frozen", fmt.Sprintf(`{"spec": {"syncWindows": [{"kind": "deny", "schedule": %q, "duration": %q, "applications": ["*"]}]}}`, schedule, ends.Sub(begin)))
+	g.patch(&v1alpha1.Application{}, "frozen-app", `{"operation": {"initiatedBy": {"username": "alice"}, "sync": {}}}`)
+	var started time.Time
+	g.until("held until the window opens", func(ctx context.Context) (bool, error) {
+		app, err := get(ctx, g.Rig, "frozen-app")
+		state := app.Status.OperationState
+		ok := err == nil && state != nil && strings.Contains(state.Message, "opens at "+ends.Format(time.RFC3339))
+		if ok {
+			started = state.StartedAt.Time
+		}
+		return ok, err
+	})
+	g.until("done after the window", func(ctx context.Context) (bool, error) {
+		app, err := get(ctx, g.Rig, "frozen-app")
+		state := app.Status.OperationState
+		if err != nil || state == nil || state.Phase != v1alpha1.OperationSucceeded || !state.StartedAt.Time.Equal(started) {
+			return false, err
+		}
+		if late := state.FinishedAt.Sub(ends); late < -time.Second || late > 10*time.Second {
+			g.t.Errorf("finished %s after the window", late)
+		}
+		return true, nil
+	})
 }
 
 // deletionGuard: a large drop waits for the very number; a failing generator

@@ -228,6 +228,16 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestMessagesAreShort(t *testing.T) {
+	m := parse(t, metric(func(m *v1alpha1.AnalysisMetric) {
+		m.SuccessCondition = "result[0] <\n  0 && " + strings.Repeat("true && ", 90) + "true"
+	}))
+	got := m.Judge(analysis.Sample{Values: []float64{1}})
+	if len(got.Message) > 300 || strings.Contains(got.Message, "\n") || !strings.Contains(got.Message, "result[0] < 0 && true") {
+		t.Errorf("message %q", got.Message)
+	}
+}
+
 // TestCounting plays measurements: S, F, I, E for the outcomes.
 func TestCounting(t *testing.T) {
 	outcomes := map[rune]analysis.Outcome{'S': analysis.Successful, 'F': analysis.Failed, 'I': analysis.Inconclusive, 'E': analysis.Error}

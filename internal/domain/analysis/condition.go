@@ -22,9 +22,12 @@ const (
 	MaxSamples = 1000
 )
 
+// maxShownText bounds what messages show of a condition, in bytes.
+const maxShownText = 200
+
 // Condition is a compiled expression over result.
 type Condition struct {
-	text    string
+	text    string // as messages show it
 	program *vm.Program
 }
 
@@ -58,7 +61,7 @@ func compile(text string) (*Condition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("is not a condition: %s", firstLine(err))
 	}
-	return &Condition{text: text, program: program}, nil
+	return &Condition{text: clip(strings.Join(strings.Fields(text), " "), maxShownText), program: program}, nil
 }
 
 // flat refuses what could run without end: ranges and loops inside loops.

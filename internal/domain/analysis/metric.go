@@ -90,7 +90,7 @@ func Parse(at string, a *v1alpha1.StepAnalysis, providers Providers) ([]Metric, 
 	var out []Metric
 	for i, m := range a.Metrics {
 		field := fmt.Sprintf("%s.metrics[%d]", at, i)
-		parsed, err := parseMetric(field, m, providers)
+		parsed, err := ParseMetric(field, m, providers)
 		if err != nil {
 			return nil, err
 		}
@@ -102,7 +102,9 @@ func Parse(at string, a *v1alpha1.StepAnalysis, providers Providers) ([]Metric, 
 	return out, nil
 }
 
-func parseMetric(at string, m v1alpha1.AnalysisMetric, providers Providers) (Metric, error) {
+// ParseMetric reads one metric; at is where it stands. The error names the first
+// wrong field.
+func ParseMetric(at string, m v1alpha1.AnalysisMetric, providers Providers) (Metric, error) {
 	out := Metric{Name: m.Name}
 	if m.Name == "" {
 		return out, fmt.Errorf("%s.name: is empty: name the metric", at)

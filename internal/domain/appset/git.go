@@ -117,13 +117,16 @@ func (e *evaluation) gitFiles(g *v1alpha1.GitGenerator, t tree.Tree) ([]Params, 
 	return out, nil
 }
 
+// Bounds of a file pattern: each choice can double the work of matching.
+const maxPattern, maxChoices = 1000, 8
+
 // fileMatches matches a path: by Git's own rules or, when the installation asks
 // for it, by those in which * stays within a folder and ** crosses them.
 func (e *evaluation) fileMatches(pattern, name string) (bool, error) {
 	if !e.NewGlobs {
 		return pathspec(pattern, name), nil
 	}
-	if !doublestar.ValidatePattern(pattern) {
+	if len(pattern) > maxPattern || strings.Count(pattern, "{") > maxChoices || !doublestar.ValidatePattern(pattern) {
 		return false, fmt.Errorf("git.files: %q is not a pattern", pattern)
 	}
 	return doublestar.MatchUnvalidated(pattern, name), nil
