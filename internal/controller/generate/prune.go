@@ -122,13 +122,14 @@ func (e *evaluation) announceGuard(ruling appset.Ruling, surplus int) {
 }
 
 // remove deletes one Application; when its cluster is gone, without waiting
-// for its resources.
+// for its resources, and when they are to be preserved, without touching them.
 func (e *evaluation) remove(ctx context.Context, app *v1alpha1.Application) error {
 	d := app.Spec.Destination
-	if _, err := e.Settings.Snapshot().Clusters.Resolve(d.Server, d.Name); err != nil && len(app.Finalizers) > 0 {
+	_, err := e.Settings.Snapshot().Clusters.Resolve(d.Server, d.Name)
+	if finalizers := finalizersToGo(e.set, app, err == nil); len(finalizers) != len(app.Finalizers) {
 		bare := app.DeepCopy()
-		bare.Finalizers = slices.DeleteFunc(bare.Finalizers, func(f string) bool { return strings.HasPrefix(f, v1alpha1.FinalizerResources) })
-		if err := e.Client.Patch(ctx, bare, client.MergeFrom(app)); err != nil {
+		bare.Finalizers = finalizers
+		if err := e.Client.Patch(ctx, bare, client.MergeFromWithOptions(app, client.MergeFromWithOptimisticLock{})); err != nil {
 			return client.IgnoreNotFound(err)
 		}
 	}
@@ -139,4 +140,16 @@ func (e *evaluation) remove(ctx context.Context, app *v1alpha1.Application) erro
 	e.Recorder.Event(e.set, corev1.EventTypeNormal, "Deleted", fmt.Sprintf("Deleted Application %q", app.Name))
 	e.log.Info("deleted Application", "application", app.Name)
 	return nil
+}
+
+// finalizersToGo are the finalizers with which an Application is deleted:
+// without those that delete its resources, when its cluster is not registered,
+// so that deletion cannot hang, or when the set preserves resources and does
+// not itself ask for a finalizer.
+func finalizersToGo(set *v1alpha1.ApplicationSet, app *v1alpha1.Application, registered bool) []string {
+	preserve := set.Spec.SyncPolicy != nil && set.Spec.SyncPolicy.PreserveResourcesOnDeletion && len(set.Spec.Template.Finalizers) == 0
+	if registered && !preserve {
+		return app.Finalizers
+	}
+	return slices.DeleteFunc(slices.Clone(app.Finalizers), func(f string) bool { return strings.HasPrefix(f, v1alpha1.FinalizerResources) })
 }

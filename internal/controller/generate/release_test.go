@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -36,5 +37,30 @@ func TestL2StuckIsToldOnce(t *testing.T) {
 	app.UID = "2"
 	if got := told(now.Add(time.Hour)) + told(now.Add(time.Hour+2*time.Minute)); got != 1 {
 		t.Errorf("another one under the name: told %d times", got)
+	}
+}
+
+// TestFinalizersToGo: a cluster that is gone does not hold a deletion up, and
+// preserved resources stay even where an older finalizer would delete them.
+func TestFinalizersToGo(t *testing.T) {
+	const other = "example.com/other"
+	for _, c := range []struct {
+		name                 string
+		preserve, registered bool
+		template             []string
+		want                 []string
+	}{
+		{"as usual", false, true, nil, []string{v1alpha1.FinalizerResources, v1alpha1.FinalizerResourcesBackground, other}},
+		{"the cluster is gone", false, false, nil, []string{other}},
+		{"resources are preserved", true, true, nil, []string{other}},
+		{"preserved, yet the template asks for a finalizer", true, true, []string{v1alpha1.FinalizerResources}, []string{v1alpha1.FinalizerResources, v1alpha1.FinalizerResourcesBackground, other}},
+	} {
+		set, app := &v1alpha1.ApplicationSet{}, &v1alpha1.Application{}
+		set.Spec.SyncPolicy = &v1alpha1.ApplicationSetSyncPolicy{PreserveResourcesOnDeletion: c.preserve}
+		set.Spec.Template.Finalizers = c.template
+		app.Finalizers = []string{v1alpha1.FinalizerResources, v1alpha1.FinalizerResourcesBackground, other}
+		if got := finalizersToGo(set, app, c.registered); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
 	}
 }
