@@ -33,7 +33,7 @@ test: verify unit e2e ## Everything that CI runs
 unit: build ## Unit tests, the controllers under the race detector
 	@echo "unit tests ..."
 	@cd fleet && $(GO) test ./...
-	@$(GO) test $$($(GO) list ./... | grep -v -e /test/e2e -e /internal/controller -e /internal/archtest)
+	@$(GO) test $$($(GO) list ./... | grep -v -e /test/e2e -e /test/crd -e /internal/controller -e /internal/archtest)
 	@$(GO) test -race ./internal/controller/... ./internal/domain/...
 
 e2e: build ## Real clusters, the real process, and the demo's acts

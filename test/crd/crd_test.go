@@ -5,6 +5,7 @@ package crd
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +62,14 @@ func TestManifestsAreAccepted(t *testing.T) {
 		}
 	})
 	hub := f.Clusters()[0]
+	kubectl := func(args ...string) {
+		t.Helper()
+		full := append([]string{"--dir", filepath.Dir(filepath.Dir(hub.Kubeconfig)), "kubectl", "hub", "--"}, args...)
+		if out, err := exec.Command(filepath.Join(bin, "fleet"), full...).CombinedOutput(); err != nil {
+			t.Fatalf("kubectl %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+	}
+	kubectl("apply", "-f", "../../config/crd") // client-side, as people do
 	if out, err := exec.Command(filepath.Join(bin, "sluice"), "install", "--kubeconfig", hub.Kubeconfig).CombinedOutput(); err != nil {
 		t.Fatalf("install: %v: %s", err, out)
 	}
@@ -83,6 +92,62 @@ func TestManifestsAreAccepted(t *testing.T) {
 	for _, file := range append(own, articles...) {
 		accept(t, client, file)
 	}
+	kubectl("apply", "-f", foreign(t))
+	kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+	for _, namespace := range []string{"payments", "production"} {
+		kubectl("create", "namespace", namespace)
+	}
+	for _, file := range own {
+		kubectl("apply", "-n", "argocd", "-f", file)
+	}
+	for _, file := range articles {
+		if whole(t, file) {
+			kubectl("apply", "-f", file)
+		}
+	}
+}
+
+// whole says that a file holds objects, not a fragment or a patch.
+func whole(t *testing.T, file string) bool {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var head metav1.TypeMeta
+	return yaml.Unmarshal(raw, &head) == nil && head.Kind != "" && !strings.Contains(file, "patch")
+}
+
+// foreign writes definitions of other people's kinds that accept anything.
+func foreign(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, k := range []struct{ group, version, kind, plural, scope string }{
+		{"argoproj.io", "v1alpha1", "Rollout", "rollouts", "Namespaced"},
+		{"argoproj.io", "v1alpha1", "AnalysisTemplate", "analysistemplates", "Namespaced"},
+		{"bitnami.com", "v1alpha1", "SealedSecret", "sealedsecrets", "Namespaced"},
+		{"external-secrets.io", "v1beta1", "ExternalSecret", "externalsecrets", "Namespaced"},
+		{"external-secrets.io", "v1beta1", "ClusterSecretStore", "clustersecretstores", "Cluster"},
+		{"monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors", "Namespaced"},
+		{"monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules", "Namespaced"},
+	} {
+		fmt.Fprintf(&b, `---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: %[4]s.%[1]s}
+spec:
+  group: %[1]s
+  names: {kind: %[3]s, plural: %[4]s}
+  scope: %[5]s
+  versions:
+  - {name: %[2]s, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
+`, k.group, k.version, k.kind, k.plural, k.scope)
+	}
+	file := filepath.Join(t.TempDir(), "foreign.yaml")
+	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // accept creates the objects of our kinds in a file, with unknown fields

@@ -15,11 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/term"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/test/rig"
+	"golang.org/x/term"
 )
 
 func main() {
@@ -182,8 +179,8 @@ func (d *demo) revert(ctx context.Context) error {
 }
 
 func (d *demo) pause(ctx context.Context) error {
-	fmt.Fprintln(d.out, "Pause after the canary, then resume: argocd.argoproj.io/pause-rollout on the ApplicationSet.")
-	if err := d.annotate(ctx, "true"); err != nil {
+	fmt.Fprintln(d.out, "Pause, commit v4, resume: nobody receives v4 while argocd.argoproj.io/pause-rollout is on the ApplicationSet.")
+	if err := d.Pause(ctx, true); err != nil {
 		return err
 	}
 	id, err := d.CommitPayment("v4")
@@ -209,27 +206,10 @@ func (d *demo) pause(ctx context.Context) error {
 		return fmt.Errorf("v4 was written to %v while paused: %w", got, err)
 	}
 	fmt.Fprintln(d.out, "Paused: everyone knows about v4, nobody received it. Resuming ...")
-	if err := d.annotate(ctx, ""); err != nil {
+	if err := d.Pause(ctx, false); err != nil {
 		return err
 	}
 	return d.follow(ctx, 90*time.Second, "v4 on every cluster", func(ctx context.Context) (bool, error) { return d.Settled(ctx, id) })
-}
-
-// annotate sets or removes the pause.
-func (d *demo) annotate(ctx context.Context, value string) error {
-	var set v1alpha1.ApplicationSet
-	if err := d.Hub.Get(ctx, client.ObjectKey{Namespace: rig.Namespace, Name: rig.SetName}, &set); err != nil {
-		return err
-	}
-	next := set.DeepCopy()
-	if next.Annotations == nil {
-		next.Annotations = map[string]string{}
-	}
-	next.Annotations[v1alpha1.AnnotationPauseRollout] = value
-	if value == "" {
-		delete(next.Annotations, v1alpha1.AnnotationPauseRollout)
-	}
-	return d.Hub.Patch(ctx, next, client.MergeFrom(&set))
 }
 
 // follow shows the table until ok holds.

@@ -12,18 +12,22 @@ import (
 	"github.com/sluice-cd/sluice/test/rig"
 )
 
-// start brings up a rig that goes away with the test.
-func start(t *testing.T, clusters string) *rig.Rig {
+// binaries is the folder that make build fills.
+func binaries(t *testing.T) string {
 	t.Helper()
 	bin := os.Getenv("SLUICE_BIN")
 	if bin == "" {
 		t.Fatal("SLUICE_BIN is not set: run these tests with make test, which builds the binaries first")
 	}
 	bin, err := filepath.Abs(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := rig.Start(t.Context(), rig.Options{Bin: bin, Dir: t.TempDir(), Clusters: clusters})
+	must(t, err)
+	return bin
+}
+
+// start brings up a rig that goes away with the test.
+func start(t *testing.T, clusters string) *rig.Rig {
+	t.Helper()
+	r, err := rig.Start(t.Context(), rig.Options{Bin: binaries(t), Dir: t.TempDir(), Clusters: clusters})
 	if err != nil {
 		t.Fatal(err)
 	}

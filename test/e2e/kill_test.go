@@ -18,16 +18,20 @@ type moment struct {
 	seen          func(fleet.Audit, string) bool
 }
 
+type auditLine = fleet.Audit
+
+func mentions(a fleet.Audit, text string) bool { return bytes.Contains(a.RequestObject, []byte(text)) }
+
 func hubWrite(resource, text string) func(fleet.Audit, string) bool {
 	return func(a fleet.Audit, _ string) bool {
-		return a.Write() && a.ObjectRef.Resource == resource && bytes.Contains(a.RequestObject, []byte(text))
+		return a.Write() && a.ObjectRef.Resource == resource && mentions(a, text)
 	}
 }
 
 func operation(app string) func(fleet.Audit, string) bool {
 	return func(a fleet.Audit, id string) bool {
 		return a.Write() && a.ObjectRef.Resource == "applications" && strings.HasPrefix(a.ObjectRef.Name, app) &&
-			bytes.Contains(a.RequestObject, []byte("RolloutOperation")) && bytes.Contains(a.RequestObject, []byte(id))
+			mentions(a, "RolloutOperation") && mentions(a, id)
 	}
 }
 
@@ -114,7 +118,7 @@ func TestKilledAtTenMoments(t *testing.T) {
 		if took := resumed.Sub(killed); took > 10*time.Second {
 			t.Errorf("killed when %s: the next write came after %s, want at most 10 s", m.name, took)
 		}
-		if err := r.InOrder("payment-service:"+tag, []string{rig.Canary}, []string{"us-east-1"}, []string{"us-west-2"}, []string{"eu-west-1", "ap-southeast-1"}); err != nil {
+		if err := r.InOrder(rig.PaymentName, "payment-service:"+tag, []string{rig.Canary}, []string{"us-east-1"}, []string{"us-west-2"}, []string{"eu-west-1", "ap-southeast-1"}); err != nil {
 			t.Errorf("killed when %s: %v", m.name, err)
 		}
 		t.Logf("killed when %s: settled %s later", m.name, time.Since(killed).Round(100*time.Millisecond))

@@ -66,30 +66,36 @@ spec:
         syncOptions: [CreateNamespace=true]
 `
 
-const paymentManifest = `apiVersion: apps/v1
+// PaymentName is the Deployment of the payment service.
+const PaymentName = "payment-service"
+
+// Workload is a Deployment of two replicas with its Service.
+func Workload(name, tag string) string {
+	return fmt.Sprintf(`apiVersion: apps/v1
 kind: Deployment
-metadata: {name: payment-service}
+metadata: {name: %[1]s}
 spec:
   replicas: 2
-  selector: {matchLabels: {app: payment-service}}
+  selector: {matchLabels: {app: %[1]s}}
   template:
-    metadata: {labels: {app: payment-service}}
+    metadata: {labels: {app: %[1]s}}
     spec:
       containers:
-      - name: payment-service
-        image: registry.example.com/payment-service:%s
+      - name: %[1]s
+        image: registry.example.com/%[1]s:%[2]s
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: payment-service}
+metadata: {name: %[1]s}
 spec:
-  selector: {app: payment-service}
+  selector: {app: %[1]s}
   ports: [{port: 80, targetPort: 8080}]
-`
+`, name, tag)
+}
 
 // CommitPayment commits a version of the payment service and returns the id.
 func (r *Rig) CommitPayment(tag string) (string, error) {
-	return r.Repo.Commit("payment-service "+tag, gitserver.Files{"apps/payment-service/manifests.yaml": fmt.Sprintf(paymentManifest, tag)})
+	return r.Repo.Commit("payment-service "+tag, gitserver.Files{"apps/payment-service/manifests.yaml": Workload(PaymentName, tag)})
 }
 
 // ApplyPayment creates project and ApplicationSet.
@@ -107,6 +113,23 @@ func (r *Rig) ApplyPaymentLimited(ctx context.Context, primary int) error {
 	}
 	manifest := strings.Replace(fmt.Sprintf(paymentSet, r.Git.URL("gitops-fleet")), "maxUpdate: 2", fmt.Sprintf("maxUpdate: %d", primary), 1)
 	return r.Apply(ctx, manifest, &v1alpha1.ApplicationSet{})
+}
+
+// Pause sets or removes the pause of the payment service's rollout.
+func (r *Rig) Pause(ctx context.Context, on bool) error {
+	var set v1alpha1.ApplicationSet
+	if err := r.Hub.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: SetName}, &set); err != nil {
+		return err
+	}
+	next := set.DeepCopy()
+	if next.Annotations == nil {
+		next.Annotations = map[string]string{}
+	}
+	delete(next.Annotations, v1alpha1.AnnotationPauseRollout)
+	if on {
+		next.Annotations[v1alpha1.AnnotationPauseRollout] = "true"
+	}
+	return r.Hub.Patch(ctx, next, client.MergeFrom(&set))
 }
 
 // FirstWriteAfter is when sluice first wrote anything, on the hub or a target
@@ -131,45 +154,60 @@ func (r *Rig) FirstWriteAfter(after time.Time) (time.Time, error) {
 	return first, nil
 }
 
-// InOrder checks, on the clusters, that a version reached them group by group:
-// each group was first written to after every Deployment of the groups before
-// had become ready with the version.
-func (r *Rig) InOrder(text string, groups ...[]string) error {
+// InOrder checks, on the clusters, that a version of a Deployment reached them
+// group by group: each group was first written to after every Deployment of
+// the groups before had become ready with the version.
+func (r *Rig) InOrder(name, text string, groups ...[]string) error {
 	var ready time.Time
 	for i, group := range groups {
 		next := ready
-		for _, name := range group {
-			c, err := r.Fleet.Cluster(name)
+		for _, cluster := range group {
+			c, err := r.Fleet.Cluster(cluster)
 			if err != nil {
 				return err
 			}
-			writes, err := Applies(c, text)
+			written, available, err := Delivered(c, name, text)
 			if err != nil {
 				return err
 			}
-			if len(writes) == 0 {
-				return fmt.Errorf("%s was never written to %s", text, name)
+			if written.Before(ready) {
+				return fmt.Errorf("%s was written to %s at %s, before group %d was ready at %s", text, cluster, written.Format(time.StampMilli), i, ready.Format(time.StampMilli))
 			}
-			if writes[0].Before(ready) {
-				return fmt.Errorf("%s was written to %s at %s, before group %d was ready at %s", text, name, writes[0].Format(time.StampMilli), i, ready.Format(time.StampMilli))
+			if available.IsZero() {
+				return fmt.Errorf("%s never became ready on %s", text, cluster)
 			}
-			lines, err := c.AuditLines()
-			if err != nil {
-				return err
-			}
-			for _, a := range lines {
-				available := a.ObjectRef.Resource == "deployments" && a.ObjectRef.Subresource == "status" && bytes.Contains(a.RequestObject, []byte(`"availableReplicas":2`)) && bytes.Contains(a.RequestObject, []byte(`"updatedReplicas":2`))
-				if available && a.Received.After(writes[0]) {
-					if a.Received.After(next) {
-						next = a.Received
-					}
-					break
-				}
+			if available.After(next) {
+				next = available
 			}
 		}
 		ready = next
 	}
 	return nil
+}
+
+// Delivered is when a cluster accepted our first write of a Deployment that
+// mentions text, and when two updated replicas of it were first available
+// after that; zero when they never were.
+func Delivered(c fleet.Cluster, name, text string) (written, available time.Time, err error) {
+	writes, err := Applies(c, text)
+	if err != nil {
+		return written, available, err
+	}
+	if len(writes) == 0 {
+		return written, available, fmt.Errorf("%s was never written to %s", text, c.Name)
+	}
+	lines, err := c.AuditLines()
+	if err != nil {
+		return written, available, err
+	}
+	for _, a := range lines {
+		ready := a.ObjectRef.Resource == "deployments" && a.ObjectRef.Subresource == "status" && a.ObjectRef.Name == name &&
+			bytes.Contains(a.RequestObject, []byte(`"availableReplicas":2`)) && bytes.Contains(a.RequestObject, []byte(`"updatedReplicas":2`))
+		if ready && a.Received.After(writes[0]) {
+			return writes[0], a.Received, nil
+		}
+	}
+	return writes[0], available, nil
 }
 
 // Row is what a person wants to know of one cluster.

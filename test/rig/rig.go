@@ -46,8 +46,8 @@ type Rig struct {
 	Repo    *gitserver.Repository
 	Hub     client.Client
 	HubPart fleet.Cluster
-	process *exec.Cmd
-	exited  chan error
+	process *Process
+	all     []*Process
 }
 
 // Start brings everything up but the sluice process.
@@ -141,14 +141,19 @@ func (r *Rig) Apply(ctx context.Context, manifest string, into client.Object) er
 }
 
 // Launch starts the sluice process; its log goes to sluice.log in the folder.
-func (r *Rig) Launch(args ...string) error {
+func (r *Rig) Launch(args ...string) error { return r.launch("data", args) }
+
+// LaunchIn starts the process with another data folder: under another name.
+func (r *Rig) LaunchIn(data string, args ...string) error { return r.launch(data, args) }
+
+func (r *Rig) launch(data string, args []string) error {
 	out, err := os.OpenFile(r.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
 	defer out.Close()
 	base := []string{
-		"all", "--kubeconfig", r.HubPart.Kubeconfig, "--data-dir", filepath.Join(r.options.Dir, "data"),
+		"all", "--kubeconfig", r.HubPart.Kubeconfig, "--data-dir", filepath.Join(r.options.Dir, data),
 		"--metrics-addr", "0", "--probe-addr", "0", "--repository-poll-interval", "1s", "--logformat", "text",
 	}
 	cmd := exec.Command(filepath.Join(r.options.Bin, "sluice"), append(base, args...)...)
@@ -157,9 +162,40 @@ func (r *Rig) Launch(args ...string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start sluice: %w", err)
 	}
-	r.process, r.exited = cmd, make(chan error, 1)
-	go func(done chan error) { done <- cmd.Wait() }(r.exited)
+	p := &Process{cmd: cmd, exited: make(chan struct{})}
+	go func() { _ = cmd.Wait(); close(p.exited) }()
+	r.process = p
+	r.all = append(r.all, p)
 	return nil
+}
+
+// Process is a running sluice.
+type Process struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+// Signal sends a signal.
+func (p *Process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
+
+// Gone waits until the process has ended.
+func (p *Process) Gone(ctx context.Context, limit time.Duration) error {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	select {
+	case <-p.exited:
+		return nil
+	case <-bounded.Done():
+		return fmt.Errorf("sluice still runs after %s", limit)
+	}
+}
+
+// Detach gives the running process away: Kill and Launch no longer know it,
+// Stop ends it all the same.
+func (r *Rig) Detach() *Process {
+	p := r.process
+	r.process = nil
+	return p
 }
 
 // Log is the file the sluice process writes to.
@@ -170,19 +206,26 @@ func (r *Rig) Kill(sig syscall.Signal) {
 	if r.process == nil {
 		return
 	}
-	_ = r.process.Process.Signal(sig)
-	select {
-	case <-r.exited:
-	case <-time.After(20 * time.Second):
-		_ = r.process.Process.Kill()
-		<-r.exited
-	}
+	r.process.end(sig)
 	r.process = nil
+}
+
+func (p *Process) end(sig syscall.Signal) {
+	_ = p.Signal(syscall.SIGCONT)
+	_ = p.Signal(sig)
+	select {
+	case <-p.exited:
+	case <-time.After(20 * time.Second):
+		_ = p.Signal(syscall.SIGKILL)
+		<-p.exited
+	}
 }
 
 // Stop takes everything away.
 func (r *Rig) Stop(ctx context.Context) error {
-	r.Kill(syscall.SIGTERM)
+	for _, p := range r.all {
+		p.end(syscall.SIGTERM)
+	}
 	var err error
 	if r.Git != nil {
 		err = r.Git.Close()
@@ -200,14 +243,18 @@ func Until(ctx context.Context, limit time.Duration, what string, ok func(contex
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		done, err := ok(bounded)
 		if done && err == nil {
 			return nil
 		}
+		if bounded.Err() == nil { // what was seen, not that time was up
+			last = err
+		}
 		select {
 		case <-bounded.Done():
-			return fmt.Errorf("not seen within %s: %s (last problem: %w)", limit, what, err)
+			return fmt.Errorf("not seen within %s: %s (last problem: %w)", limit, what, errors.Join(last, ctx.Err()))
 		case <-tick.C:
 		}
 	}

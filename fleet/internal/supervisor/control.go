@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/sluice-cd/sluice/fleet/internal/faultproxy"
 )
@@ -35,7 +36,14 @@ func (s *Supervisor) serve(ctx context.Context, down func()) (stop func(), err e
 	})
 	server := &http.Server{Handler: mux} //nolint:gosec // a socket in a private folder
 	go func() { _ = server.Serve(l) }()
-	return func() { _ = server.Close() }, nil
+	return func() {
+		// Whoever asked the fleet to go down is answered before it goes.
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if server.Shutdown(bounded) != nil {
+			_ = server.Close()
+		}
+	}, nil
 }
 
 func (s *Supervisor) command(ctx context.Context, name, verb, fault string) error {

@@ -44,10 +44,10 @@ func (p *pass) finalize(ctx context.Context) (time.Duration, error) {
 	}
 	highest := syncplan.Wave(slices.MaxFunc(doomed, func(a, b *unstructured.Unstructured) int { return syncplan.Wave(a) - syncplan.Wave(b) }))
 	for _, live := range doomed {
-		if syncplan.Wave(live) != highest || live.GetDeletionTimestamp() != nil {
+		if syncplan.Wave(live) != highest {
 			continue
 		}
-		if err := p.conn.Delete(ctx, live, propagation); err != nil {
+		if err := p.destroy(ctx, live, propagation); err != nil {
 			p.conditions([]string{v1alpha1.ConditionDeletionError}, condition(v1alpha1.ConditionDeletionError,
 				fmt.Sprintf("%s: %s", object.KeyOf(live), err.Error())))
 			p.soon(2 * time.Second)
@@ -55,6 +55,21 @@ func (p *pass) finalize(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	return 2 * time.Second, p.save(ctx)
+}
+
+// destroy deletes one object. A hook of an operation that was cut off still
+// carries the finalizer that kept it until its result was read: nobody will
+// read it any more.
+func (p *pass) destroy(ctx context.Context, live *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
+	if slices.Contains(live.GetFinalizers(), syncplan.HookFinalizer) {
+		if err := p.conn.RemoveFinalizer(ctx, live, syncplan.HookFinalizer); err != nil {
+			return err
+		}
+	}
+	if live.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	return p.conn.Delete(ctx, live, propagation)
 }
 
 // doomed lists the live objects that go with the Application.

@@ -34,10 +34,14 @@ func (p *pass) operate(ctx context.Context) error {
 		}
 		state = p.app.Status.OperationState
 	}
-	if p.heldByWindow(state) {
-		return nil
+	waiting := state.Phase == v1alpha1.OperationRunning && state.FinishedAt != nil
+	if waiting {
+		if newer := p.newer(ctx); newer != "" {
+			p.finish(v1alpha1.OperationFailed, fmt.Sprintf("%s Abandoned for the newer revision %s.", state.Message, newer))
+			return nil
+		}
 	}
-	if state.Phase == v1alpha1.OperationRunning && state.FinishedAt != nil && !p.retryDue(state) {
+	if p.heldByWindow(state) || (waiting && !p.retryDue(state)) {
 		return nil
 	}
 	if p.app.Operation.Sync == nil {
@@ -148,6 +152,25 @@ func (p *pass) retry(message string) bool {
 	state.Message = fmt.Sprintf("%s. Retrying attempt #%d at %s.", message, state.RetryCount, now.Add(wait).Format(time.Kitchen))
 	p.soon(wait)
 	return true
+}
+
+// newer is the revision that an automated operation would sync if it began
+// now, when that is not the one it keeps failing at. The repetitions of a bad
+// commit must not hold up the commit that mends it.
+func (p *pass) newer(ctx context.Context) string {
+	op, result := p.app.Operation, p.app.Status.OperationState.SyncResult
+	if !op.InitiatedBy.Automated || result == nil {
+		return ""
+	}
+	head, err := p.resolve(ctx, p.app.Spec.GetSources(), false)
+	failing := result.Revisions
+	if len(failing) == 0 {
+		failing = []string{result.Revision}
+	}
+	if err != nil || slices.Equal(head, failing) {
+		return ""
+	}
+	return strings.Join(head, ", ")
 }
 
 // retryDue says that the pause before a repetition is over, and prepares it.

@@ -97,7 +97,12 @@ func newProgress(s State) *progress {
 	return &progress{State: s, updates: map[TaskID]Result{}}
 }
 
+// refresh brings every task up to what its object says. When all waves have
+// been started and no hook is awaited, the health of plain objects is nobody's
+// business here any more: the sync is done and the Application's health tells
+// the rest (spec/sync.md §6, step 8).
 func (p *progress) refresh() {
+	awaited := p.awaited()
 	for _, t := range p.Tasks {
 		r, known := p.Results[t.ID()]
 		if !known && p.ours(t) {
@@ -110,11 +115,22 @@ func (p *progress) refresh() {
 			}
 			continue
 		}
-		if r.Phase == v1alpha1.OperationRunning {
+		if r.Phase == v1alpha1.OperationRunning && (awaited || t.Hook) {
 			r = p.judge(t, r)
 		}
 		p.file(t, r)
 	}
+}
+
+// awaited says that a task is still to be started or a hook to be waited for.
+func (p *progress) awaited() bool {
+	return slices.ContainsFunc(p.Tasks, func(t Task) bool {
+		r, known := p.Results[t.ID()]
+		if !known {
+			return t.Phase != SyncFail || p.ours(t)
+		}
+		return t.Hook && !r.completed()
+	})
 }
 
 // ours says that the live hook was created by this attempt.

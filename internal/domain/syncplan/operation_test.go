@@ -345,3 +345,37 @@ func BenchmarkNext(b *testing.B) {
 		}
 	}
 }
+
+// TestLastWaveIsNotJudged: what the last wave brought may be as sick as it
+// likes, the sync itself is over; an earlier wave that is sick fails it.
+func TestLastWaveIsNotJudged(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		sick []string
+		want v1alpha1.OperationPhase
+	}{
+		{"the only wave", []string{"Deployment/web"}, v1alpha1.OperationSucceeded},
+		{"the last wave", []string{"ConfigMap/a sync-wave=-1", "Deployment/web"}, v1alpha1.OperationSucceeded},
+		{"an earlier wave", []string{"Deployment/web", "ConfigMap/z sync-wave=1"}, v1alpha1.OperationFailed},
+		{"with a hook after it", []string{"Deployment/web", "Job/smoke hook=PostSync"}, v1alpha1.OperationFailed},
+	} {
+		var targets []*unstructured.Unstructured
+		for _, text := range c.sick {
+			id, annotation, _ := strings.Cut(text, " ")
+			if annotation == "" {
+				targets = append(targets, thing(id))
+				continue
+			}
+			targets = append(targets, thing(id, annotation))
+		}
+		o := start(targets...)
+		for _, u := range targets {
+			if u.GetKind() == "Deployment" {
+				o.health[object.KeyOf(u)] = health.Status{Code: health.Degraded, Message: "crash loop"}
+			}
+		}
+		if o.run(t); o.move.Phase != c.want {
+			t.Errorf("%s is sick: %s (%s), want %s", c.name, o.move.Phase, o.move.Message, c.want)
+		}
+	}
+}
