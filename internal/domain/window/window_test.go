@@ -116,7 +116,7 @@ func TestBoundariesAgree(t *testing.T) {
 			if !s.Until.After(now) {
 				t.Fatalf("%+v at %s: until %s", w, now, s.Until)
 			}
-			for probe := now; probe.Before(s.Until); probe = probe.Add(s.Until.Sub(now)/13 + time.Second) {
+			for probe := now; probe.Before(s.Until); probe = probe.Add(s.Until.Sub(now)/5 + time.Second) {
 				if r.At(1, probe).Closed != s.Closed {
 					t.Fatalf("%+v: closed %v at %s changes at %s before its boundary %s", w, s.Closed, now, probe, s.Until)
 				}
