@@ -112,6 +112,7 @@ const (
 	ConditionExcludedResourceWarning = "ExcludedResourceWarning"
 	ConditionOrphanedResourceWarning = "OrphanedResourceWarning"
 	ConditionRolloutHolderGone       = "RolloutHolderGone"
+	ConditionSyncWindowClosed        = "SyncWindowClosed"
 )
 
 // Condition types of an ApplicationSet.

@@ -42,7 +42,7 @@ type allFlags struct {
 	hubFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pollInterval, safety                                    time.Duration
-	progressive, elect, installCRDs                         bool
+	progressive, elect, installCRDs, newGlobs               bool
 }
 
 func allCommand() *cobra.Command {
@@ -58,6 +58,7 @@ func allCommand() *cobra.Command {
 	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository")
 	flags.DurationVar(&f.safety, "applicationset-controller-requeue-after", 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
 	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
+	flags.BoolVar(&f.newGlobs, "enable-new-git-file-globbing", false, "let only ** cross folders in the file patterns of git generators")
 	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")
 	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
 	c.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) }
@@ -197,7 +198,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	})
 	sets := generate.New(generate.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Settings: store, Engine: template.New(),
-		Tree: manifests.Tree, Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive,
+		Tree: manifests.Tree, Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive, NewGlobs: f.newGlobs,
 		Recorder: mgr.GetEventRecorderFor("applicationset-controller"), Log: logger.With("component", "generate"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry,
 	})

@@ -42,6 +42,9 @@ type Snapshot struct {
 	// Clusters holds the registered clusters by name, the hub included unless
 	// argocd-cm sets cluster.inClusterEnabled to "false".
 	Clusters destination.Clusters
+	// Unusable are the cluster Secrets that could not be used, by SecretName
+	// with their labels: whoever lists clusters must know that some are missing.
+	Unusable destination.Clusters
 	// Config is argocd-cm, Params argocd-cmd-params-cm.
 	Config, Params map[string]string
 	// Problems lists what could not be used.
@@ -101,11 +104,16 @@ func (s *Snapshot) problem(secret *corev1.Secret, format string, args ...any) {
 func (s *Snapshot) addCluster(secret *corev1.Secret) {
 	text := func(key string) string { return strings.TrimSpace(string(secret.Data[key])) }
 	server := strings.TrimSuffix(text("server"), "/")
+	unusable := func() {
+		s.Unusable = append(s.Unusable, destination.Cluster{Name: text("name"), Server: server, SecretName: secret.Name, Labels: userKeys(secret.Labels)})
+	}
 	if server == "" {
+		unusable()
 		s.problem(secret, "key \"server\" is empty: set it to the URL of the cluster's API server")
 		return
 	}
 	if slices.ContainsFunc(s.Clusters, func(c destination.Cluster) bool { return c.Server == server }) {
+		unusable()
 		s.problem(secret, "key \"server\": another cluster Secret registers the same server; delete one of both")
 		return
 	}

@@ -42,6 +42,9 @@ func TestClusters(t *testing.T) {
 	if len(s.Problems) != 2 || s.Problems[0].Object != "Secret/empty" || s.Problems[1].Object != "Secret/twin" {
 		t.Errorf("problems %v", s.Problems)
 	}
+	if len(s.Unusable) != 2 || s.Unusable[0].SecretName != "empty" || s.Unusable[1].SecretName != "twin" || s.Unusable[0].Labels["env"] != "prod" || len(s.Unusable[0].Config) > 0 {
+		t.Errorf("unusable %v", s.Unusable)
+	}
 	for _, p := range s.Problems {
 		if !strings.Contains(p.Message, `key "server"`) || strings.Contains(p.Message, "s3cret") {
 			t.Errorf("problem %q does not name the key, or shows a value", p.Message)

@@ -141,7 +141,7 @@ func evaluate(t *testing.T, archive *txtar.Archive) (name string, got []byte) {
 	}
 	for _, app := range result.Applications {
 		raw, err := yaml.Marshal(map[string]any{
-			"name": app.Name, "labels": app.Labels, "annotations": app.Annotations, "spec": app.Spec, "invalid": result.Invalid[app.Name],
+			"name": app.Name, "namespace": app.Namespace, "finalizers": app.Finalizers, "labels": app.Labels, "annotations": app.Annotations, "spec": app.Spec, "invalid": result.Invalid[app.Name],
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -6,9 +6,11 @@ package template
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	gotemplate "text/template"
+	"text/template/parse"
 
 	"github.com/Masterminds/sprig/v3"
 	"sigs.k8s.io/yaml"
@@ -38,6 +40,7 @@ func New() *Engine {
 	}
 	f["fromYaml"] = func(s string) (out map[string]any, err error) { return out, yaml.Unmarshal([]byte(s), &out) }
 	f["fromYamlArray"] = func(s string) (out []any, err error) { return out, yaml.Unmarshal([]byte(s), &out) }
+	f[printer] = printed
 	return &Engine{functions: f}
 }
 
@@ -63,11 +66,54 @@ func (e *Engine) Render(text string, values map[string]any, options []string) (o
 	if err != nil {
 		return "", fmt.Errorf("template %q: %s", text, strip(err))
 	}
+	for _, named := range t.Templates() {
+		printNumbers(named.Root)
+	}
 	var b bounded
 	if err := t.Execute(&b, values); err != nil {
 		return "", fmt.Errorf("template %q: %s", text, strip(err))
 	}
 	return b.String(), nil
+}
+
+// printer is the function that ends every pipeline that prints.
+const printer = "_print"
+
+// printed makes whole numbers print without an exponent: numbers of YAML and
+// JSON are floating point, and 1000000 must not become 1e+06.
+func printed(v any) any {
+	if f, ok := v.(float64); ok && f == math.Trunc(f) && math.Abs(f) < 1<<63 {
+		return int64(f)
+	}
+	return v
+}
+
+// printNumbers appends the printer to every action below node that prints.
+func printNumbers(node parse.Node) {
+	switch n := node.(type) {
+	case *parse.ListNode:
+		if n == nil {
+			return
+		}
+		for _, child := range n.Nodes {
+			printNumbers(child)
+		}
+	case *parse.ActionNode:
+		if len(n.Pipe.Decl) == 0 {
+			n.Pipe.Cmds = append(n.Pipe.Cmds, &parse.CommandNode{
+				NodeType: parse.NodeCommand, Args: []parse.Node{parse.NewIdentifier(printer).SetPos(n.Pos)},
+			})
+		}
+	case *parse.IfNode:
+		printNumbers(n.List)
+		printNumbers(n.ElseList)
+	case *parse.RangeNode:
+		printNumbers(n.List)
+		printNumbers(n.ElseList)
+	case *parse.WithNode:
+		printNumbers(n.List)
+		printNumbers(n.ElseList)
+	}
 }
 
 // strip removes the engine's own prefix from its words.

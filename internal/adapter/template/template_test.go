@@ -8,7 +8,7 @@ import (
 )
 
 func TestRender(t *testing.T) {
-	values := map[string]any{"name": "Web App", "list": []any{"a", "b"}, "text": "a: 1"}
+	values := map[string]any{"name": "Web App", "list": []any{"a", "b"}, "text": "a: 1", "big": float64(12345678), "half": 1.5, "yes": true, "nothing": nil, "huge": 1e300}
 	for _, c := range []struct {
 		text    string
 		options []string
@@ -22,6 +22,12 @@ func TestRender(t *testing.T) {
 		{"{{toYaml .list}}", nil, "- a\n- b", ""},
 		{"{{(fromYaml .text).a}}", nil, "1", ""},
 		{"{{.absent}}", nil, "<no value>", ""},
+		{"{{.nothing}}", nil, "<no value>", ""},
+		{"{{.big}} {{.half}} {{.yes}} {{.huge}}", nil, "12345678 1.5 true 1e+300", ""},
+		{`{{printf "%.0f" .big}} {{int .big}} {{add .big 1}} {{.big | toString}}`, nil, "12345678 12345678 12345679 1.2345678e+07", ""},
+		{`{{if .yes}}{{.big}}{{else}}x{{end}}{{range $i, $x := .list}}{{$i}}{{$x}}{{end}}{{with .big}}{{.}}{{end}}{{$v := .big}}{{$v}}`, nil, "123456780a1b1234567812345678", ""},
+		{`{{define "x"}}{{.big}}{{end}}{{template "x" .}}`, nil, "12345678", ""},
+		{"{{eq .big 12345678.0}}", nil, "true", ""},
 		{"{{.absent}}", []string{"missingkey=error"}, "", `no entry for key "absent"`},
 		{"{{.name", nil, "", "unclosed action"},
 		{"{{fail \"no\"}}", nil, "", "no"},

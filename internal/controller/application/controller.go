@@ -95,16 +95,20 @@ func (c *Controller) Start(ctx context.Context) error {
 	}
 	all := func(any) { c.enqueueAll(ctx) }
 	if _, err := projects.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: all, DeleteFunc: all,
+		AddFunc: func(o any) { c.warnOfWindows(o); all(o) }, DeleteFunc: all,
 		UpdateFunc: func(before, after any) {
 			a, okA := before.(*v1alpha1.AppProject)
 			b, okB := after.(*v1alpha1.AppProject)
 			if okA && okB && !reflect.DeepEqual(a.Spec, b.Spec) {
+				c.warnOfWindows(after)
 				all(after)
 			}
 		},
 	}); err != nil {
 		return fmt.Errorf("watch AppProjects: %w", err)
+	}
+	if err := c.watchHolders(ctx); err != nil {
+		return err
 	}
 	<-ctx.Done()
 	return nil

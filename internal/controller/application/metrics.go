@@ -1,6 +1,8 @@
 package application
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -11,6 +13,7 @@ type metrics struct {
 	syncs     *prometheus.CounterVec
 	seconds   *prometheus.CounterVec
 	info      *prometheus.GaugeVec
+	windowed  *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -27,14 +30,22 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		info: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "argocd_app_info", Help: "One series per Application.",
 		}, []string{"namespace", "name", "project", "dest_server", "dest_namespace", "sync_status", "health_status", "operation"}),
+		windowed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "argocd_app_sync_window_blocked", Help: "1 while a sync window holds a sync of the Application back.",
+		}, []string{"namespace", "name", "project"}),
 	}
-	r.MustRegister(m.reconcile, m.syncs, m.seconds, m.info)
+	r.MustRegister(m.reconcile, m.syncs, m.seconds, m.info, m.windowed)
 	return m
 }
 
 // describe replaces the info series of an Application.
 func (m *metrics) describe(app *v1alpha1.Application, server string) {
-	m.info.DeletePartialMatch(prometheus.Labels{"namespace": app.Namespace, "name": app.Name})
+	for _, g := range []*prometheus.GaugeVec{m.info, m.windowed} {
+		g.DeletePartialMatch(prometheus.Labels{"namespace": app.Namespace, "name": app.Name})
+	}
+	if slices.ContainsFunc(app.Status.Conditions, func(c v1alpha1.ApplicationCondition) bool { return c.Type == v1alpha1.ConditionSyncWindowClosed }) {
+		m.windowed.WithLabelValues(app.Namespace, app.Name, app.Spec.Project).Set(1)
+	}
 	operation := ""
 	if app.Operation != nil {
 		operation = "sync"

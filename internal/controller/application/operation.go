@@ -34,14 +34,15 @@ func (p *pass) operate(ctx context.Context) error {
 		}
 		state = p.app.Status.OperationState
 	}
-	if state.Phase == v1alpha1.OperationRunning && state.FinishedAt != nil {
+	waiting := state.Phase == v1alpha1.OperationRunning && state.FinishedAt != nil
+	if waiting {
 		if newer := p.newer(ctx); newer != "" {
 			p.finish(v1alpha1.OperationFailed, fmt.Sprintf("%s Abandoned for the newer revision %s.", state.Message, newer))
 			return nil
 		}
-		if !p.retryDue(state) {
-			return nil
-		}
+	}
+	if p.heldByWindow(state) || (waiting && !p.retryDue(state)) {
+		return nil
 	}
 	if p.app.Operation.Sync == nil {
 		p.finish(v1alpha1.OperationError, "Invalid operation request: no operation specified")

@@ -38,6 +38,8 @@ type pass struct {
 	refresh     v1alpha1.RefreshType
 	again       time.Duration
 	events      []event
+	// closed says in words which sync window holds the Application back now.
+	closed string
 }
 
 type event struct{ kind, reason, message string }
@@ -75,6 +77,7 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 	if err := p.follow(p.key, p.project.Name, p.app.Spec.GetSources()); err != nil {
 		return p.invalid(ctx, err)
 	}
+	p.holder(ctx)
 	if state := p.conn.State(); state.Status != cluster.StatusSuccessful {
 		return p.unreachable(ctx, state)
 	}
@@ -83,6 +86,7 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 	}
 	p.compare(ctx)
 	p.automate()
+	p.showWindow()
 	delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
 	return p.again, p.save(ctx)
 }
@@ -159,6 +163,9 @@ func (p *pass) automate() {
 	d := autosync.Decide(p.app, autosync.Seen{
 		Status: p.app.Status.Sync.Status, Revisions: revisions(p.app.Status.Sync), Resources: p.app.Status.Resources,
 	}, p.Clock.Now())
+	if p.automationHeld(d.Operation != nil || d.Wait > 0) {
+		return // the result of the last attempt stays as it is
+	}
 	p.soon(d.Wait)
 	if d.Refused != "" {
 		p.conditions([]string{v1alpha1.ConditionSyncError}, condition(v1alpha1.ConditionSyncError, d.Refused))

@@ -38,8 +38,10 @@ type Options struct {
 	// Subscribe calls notify when a revision of a repository moves.
 	Subscribe func(project string, src v1alpha1.ApplicationSource, notify func()) (func(), error)
 	// Offer hands the outcome to the loop that advances the set.
-	Offer      func(appset.Outcome)
-	Gate       bool
+	Offer func(appset.Outcome)
+	Gate  bool
+	// NewGlobs is --enable-new-git-file-globbing.
+	NewGlobs   bool
 	Recorder   record.EventRecorder
 	Log        *slog.Logger
 	Clock      clock.Clock
@@ -49,13 +51,19 @@ type Options struct {
 // Controller evaluates ApplicationSets.
 type Controller struct {
 	Options
-	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	seconds *prometheus.HistogramVec
+	queue workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	metrics
 
 	mu        sync.Mutex
 	last      map[types.NamespacedName]appset.Outcome
 	following map[types.NamespacedName]following
+	// lastAt is when the last complete answer came, guarded the message of the
+	// drop that people were told of, confirmed the Applications of a
+	// confirmation that is being carried out.
+	lastAt    map[types.NamespacedName]time.Time
 	guarded   map[types.NamespacedName]string
+	confirmed map[types.NamespacedName][]string
+	deletions map[types.NamespacedName]*going
 }
 
 type following struct {
@@ -73,11 +81,9 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, queue: workqueue.NewTypedRateLimitingQueue(limiter),
 		last: map[types.NamespacedName]appset.Outcome{}, following: map[types.NamespacedName]following{}, guarded: map[types.NamespacedName]string{},
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "argocd_appset_reconcile", Help: "Duration of evaluations in seconds.", Buckets: []float64{.25, .5, 1, 2, 4, 8, 16},
-		}, []string{"namespace", "name"}),
+		lastAt: map[types.NamespacedName]time.Time{}, confirmed: map[types.NamespacedName][]string{}, deletions: map[types.NamespacedName]*going{},
+		metrics: newMetrics(o.Registerer),
 	}
-	o.Registerer.MustRegister(c.seconds)
 	return c
 }
 
@@ -220,11 +226,10 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 		}
 		return 0, err
 	}
-	if set.DeletionTimestamp != nil {
-		c.forget(key)
-		return 0, c.release(ctx, &set)
-	}
 	e := &evaluation{Controller: c, set: &set, key: key, log: log}
+	if set.DeletionTimestamp != nil {
+		return e.release(ctx)
+	}
 	again, err = e.run(ctx)
 	c.seconds.WithLabelValues(key.Namespace, key.Name).Observe(c.Clock.Since(begin).Seconds())
 	if err != nil {
@@ -241,7 +246,11 @@ func (c *Controller) forget(key types.NamespacedName) {
 	}
 	delete(c.following, key)
 	delete(c.last, key)
+	delete(c.lastAt, key)
 	delete(c.guarded, key)
+	delete(c.confirmed, key)
+	delete(c.deletions, key)
+	c.metrics.forget(key)
 }
 
 // follow subscribes the set to the revisions its git generators read.

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/appset"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
@@ -19,8 +20,10 @@ var preservedAnnotations = []string{
 }
 
 // Desired is the Application to store: the rendered one, with what survives of
-// the live one, and with automation switched off where a rollout holds it.
-func Desired(set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.Application) *v1alpha1.Application {
+// the live one, and with automation switched off where a rollout holds it,
+// whatever the rules on ignored fields say. The error names a rule that cannot
+// be followed.
+func Desired(set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.Application) (*v1alpha1.Application, error) {
 	app := &v1alpha1.Application{}
 	if live != nil {
 		app = live.DeepCopy()
@@ -53,13 +56,31 @@ func Desired(set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.A
 		}
 	}
 	app.Annotations, app.Labels, app.Finalizers = annotations, labels, finalizers
+	app, err := appset.Ignore(set, app, live)
+	if err != nil {
+		return nil, err
+	}
 	hold(set, gate, rendered, app)
+	if live != nil && live.Annotations[v1alpha1.AnnotationRolloutHeldBy] == set.Name && app.Annotations[v1alpha1.AnnotationRolloutHeldBy] == "" {
+		restore(rendered, app)
+	}
 	yes := true
 	app.OwnerReferences = []metav1.OwnerReference{{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.ApplicationSetKind, Name: set.Name, UID: set.UID,
 		Controller: &yes, BlockOwnerDeletion: &yes,
 	}}
-	return app
+	return app, nil
+}
+
+// restore gives automation of an Application that is no longer held its
+// rendered value, also where an ignored field would keep ours.
+func restore(rendered, app *v1alpha1.Application) {
+	if p := app.Spec.SyncPolicy; p != nil && p.Automated != nil {
+		p.Automated.Enabled = nil
+		if r := rendered.Spec.SyncPolicy; r != nil && r.Automated != nil {
+			p.Automated.Enabled = r.Automated.Enabled
+		}
+	}
 }
 
 func keep(into, from map[string]string, keys []string) {
@@ -78,6 +99,9 @@ func hold(set *v1alpha1.ApplicationSet, gate bool, rendered, app *v1alpha1.Appli
 	if p := app.Spec.SyncPolicy; p != nil && p.Automated != nil {
 		off := false
 		p.Automated.Enabled = &off
+		if app.Annotations == nil {
+			app.Annotations = map[string]string{}
+		}
 		app.Annotations[v1alpha1.AnnotationRolloutHeldBy] = set.Name
 	}
 }
@@ -90,30 +114,4 @@ func equal(a, b *v1alpha1.Application) bool {
 
 func sameMap(a, b map[string]string) bool {
 	return len(a) == 0 && len(b) == 0 || maps.Equal(a, b)
-}
-
-// Guarded says that deleting surplus of total Applications is suspicious: more
-// than the guard's share, by default a tenth, at least one.
-func Guarded(set *v1alpha1.ApplicationSet, surplus, total int) bool {
-	if surplus == 0 {
-		return false
-	}
-	percent := 10
-	if p := set.Spec.SyncPolicy; p != nil {
-		if p.PreserveResourcesOnDeletion {
-			return true
-		}
-		if g := p.DeletionGuard; g != nil {
-			if g.Disabled {
-				return false
-			}
-			if g.MaxCount != nil && surplus > int(*g.MaxCount) {
-				return true
-			}
-			if g.MaxPercent != nil {
-				percent = int(*g.MaxPercent)
-			}
-		}
-	}
-	return surplus > max(1, total*percent/100)
 }

@@ -25,15 +25,25 @@ func rendered(wave string) *v1alpha1.Application {
 	return app
 }
 
+// desired is generate.Desired where it must not fail.
+func desired(t *testing.T, set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.Application) *v1alpha1.Application {
+	t.Helper()
+	app, err := generate.Desired(set, gate, rendered, live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return app
+}
+
 func TestRolloutHoldsAutomation(t *testing.T) {
-	held := generate.Desired(rolling(), true, rendered("canary"), nil)
+	held := desired(t, rolling(), true, rendered("canary"), nil)
 	if a := held.Spec.SyncPolicy.Automated; a.Enabled == nil || *a.Enabled || !a.Prune || held.Annotations[v1alpha1.AnnotationRolloutHeldBy] != "payment" {
 		t.Errorf("automated %+v, annotations %v", a, held.Annotations)
 	}
 	for name, free := range map[string]*v1alpha1.Application{
-		"an unmatched Application": generate.Desired(rolling(), true, rendered("other"), nil),
-		"with the gate closed":     generate.Desired(rolling(), false, rendered("canary"), nil),
-		"after the rollout":        generate.Desired(&v1alpha1.ApplicationSet{}, true, rendered("canary"), held),
+		"an unmatched Application": desired(t, rolling(), true, rendered("other"), nil),
+		"with the gate closed":     desired(t, rolling(), false, rendered("canary"), nil),
+		"after the rollout":        desired(t, &v1alpha1.ApplicationSet{}, true, rendered("canary"), held),
 	} {
 		if a := free.Spec.SyncPolicy.Automated; a.Enabled != nil || free.Annotations[v1alpha1.AnnotationRolloutHeldBy] != "" {
 			t.Errorf("%s: automated %+v, annotations %v", name, a, free.Annotations)
@@ -53,7 +63,7 @@ func TestWhatSurvivesOfTheLiveApplication(t *testing.T) {
 	live.Operation = &v1alpha1.Operation{}
 	template := rendered("new")
 	template.Labels = nil
-	got := generate.Desired(set, true, template, live)
+	got := desired(t, set, true, template, live)
 	if diff := cmp.Diff(map[string]string{"kept": "yes"}, got.Labels); diff != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
@@ -68,28 +78,94 @@ func TestWhatSurvivesOfTheLiveApplication(t *testing.T) {
 	}
 }
 
-func TestGuarded(t *testing.T) {
-	count, percent := int32(3), int32(50)
-	guard := func(g *v1alpha1.DeletionGuard) *v1alpha1.ApplicationSet {
-		return &v1alpha1.ApplicationSet{Spec: v1alpha1.ApplicationSetSpec{SyncPolicy: &v1alpha1.ApplicationSetSyncPolicy{DeletionGuard: g}}}
+// TestB15LabelByHand: a label on the live Application neither moves it to
+// another step nor survives.
+func TestB15LabelByHand(t *testing.T) {
+	live := rendered("other")
+	live.Labels["wave"] = "canary"
+	got := desired(t, rolling(), true, rendered("other"), live)
+	if got.Labels["wave"] != "other" {
+		t.Errorf("labels %v", got.Labels)
 	}
-	for _, c := range []struct {
-		name           string
-		set            *v1alpha1.ApplicationSet
-		surplus, total int
-		want           bool
-	}{
-		{"nothing to delete", &v1alpha1.ApplicationSet{}, 0, 10, false},
-		{"one is always allowed", &v1alpha1.ApplicationSet{}, 1, 3, false},
-		{"a tenth", &v1alpha1.ApplicationSet{}, 10, 100, false},
-		{"more than a tenth", &v1alpha1.ApplicationSet{}, 11, 100, true},
-		{"everything", &v1alpha1.ApplicationSet{}, 100, 100, true},
-		{"a larger share", guard(&v1alpha1.DeletionGuard{MaxPercent: &percent}), 50, 100, false},
-		{"a count", guard(&v1alpha1.DeletionGuard{MaxCount: &count, MaxPercent: &percent}), 4, 100, true},
-		{"switched off", guard(&v1alpha1.DeletionGuard{Disabled: true}), 100, 100, false},
-	} {
-		if got := generate.Guarded(c.set, c.surplus, c.total); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+	if a := got.Spec.SyncPolicy.Automated; a.Enabled != nil {
+		t.Errorf("a label by hand made the Application a member: automated %+v", a)
+	}
+}
+
+func automated(app *v1alpha1.Application) string {
+	a := app.Spec.SyncPolicy.Automated
+	switch {
+	case a == nil:
+		return "none"
+	case a.Enabled == nil:
+		return "unset"
+	case *a.Enabled:
+		return "on"
+	}
+	return "off"
+}
+
+// TestA7PolicyForbidsUpdate (R22): nobody would sync what is never updated.
+func TestA7PolicyForbidsUpdate(t *testing.T) {
+	for _, policy := range []string{"create-only", "create-delete"} {
+		set := rolling()
+		set.Spec.SyncPolicy = &v1alpha1.ApplicationSetSyncPolicy{ApplicationsSync: &policy}
+		app := desired(t, set, true, rendered("canary"), nil)
+		if automated(app) != "unset" || app.Annotations[v1alpha1.AnnotationRolloutHeldBy] != "" {
+			t.Errorf("%s: automated %s, annotations %v", policy, automated(app), app.Annotations)
 		}
+	}
+}
+
+// TestI12IgnoredAutomation (R23): an ignored field does not let a member
+// escape the waves, and does not keep it held afterwards.
+func TestI12IgnoredAutomation(t *testing.T) {
+	set := rolling()
+	set.Spec.IgnoreApplicationDifferences = []v1alpha1.ApplicationSetIgnoreRule{{JSONPointers: []string{"/spec/syncPolicy"}}}
+	live := rendered("canary")
+	live.Spec.SyncPolicy.Automated.SelfHeal = true
+	held := desired(t, set, true, rendered("canary"), live)
+	if automated(held) != "off" || !held.Spec.SyncPolicy.Automated.SelfHeal {
+		t.Errorf("a member: automated %s, %+v", automated(held), held.Spec.SyncPolicy.Automated)
+	}
+	if free := desired(t, set, true, rendered("other"), held); automated(free) != "unset" || !free.Spec.SyncPolicy.Automated.SelfHeal {
+		t.Errorf("no member any more: automated %s", automated(free))
+	}
+	off := false
+	by := rendered("other")
+	by.Spec.SyncPolicy.Automated.Enabled = &off
+	if kept := desired(t, set, true, rendered("other"), by); automated(kept) != "off" {
+		t.Errorf("a person's toggle on an Application outside of the rollout: automated %s", automated(kept))
+	}
+	set.Spec.IgnoreApplicationDifferences[0].JSONPointers = []string{"/status"}
+	if _, err := generate.Desired(set, true, rendered("canary"), live); err == nil {
+		t.Error("a rule that cannot be followed is not reported")
+	}
+}
+
+// TestF16Skip: the annotation survives, takes the Application out, and its
+// removal brings it back.
+func TestF16Skip(t *testing.T) {
+	live := desired(t, rolling(), true, rendered("canary"), nil)
+	live.Annotations[v1alpha1.AnnotationRolloutSkip] = "true"
+	skipped := desired(t, rolling(), true, rendered("canary"), live)
+	if skipped.Annotations[v1alpha1.AnnotationRolloutSkip] != "true" || automated(skipped) != "off" {
+		t.Errorf("automated %s, annotations %v", automated(skipped), skipped.Annotations)
+	}
+	delete(skipped.Annotations, v1alpha1.AnnotationRolloutSkip)
+	if back := desired(t, rolling(), true, rendered("canary"), skipped); automated(back) != "off" || back.Annotations[v1alpha1.AnnotationRolloutSkip] != "" {
+		t.Errorf("automated %s, annotations %v", automated(back), back.Annotations)
+	}
+}
+
+// TestF9Unmatched: an Application that leaves the steps gets its rendered
+// value back, also an explicit one.
+func TestF9Unmatched(t *testing.T) {
+	on := true
+	template := rendered("other")
+	template.Spec.SyncPolicy.Automated.Enabled = &on
+	held := desired(t, rolling(), true, rendered("canary"), nil)
+	if free := desired(t, rolling(), true, template, held); automated(free) != "on" || free.Annotations[v1alpha1.AnnotationRolloutHeldBy] != "" {
+		t.Errorf("automated %s, annotations %v", automated(free), free.Annotations)
 	}
 }

@@ -7,11 +7,8 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -49,6 +46,9 @@ func (e *evaluation) policy() string {
 // writersAtOnce bounds the writes of one evaluation at a time.
 const writersAtOnce = 10
 
+// globSetting switches the new patterns of git files on.
+const globSetting = "applicationsetcontroller.enable.new.git.file.globbing"
+
 // gitPause is how often a set with git generators is evaluated without cause.
 const gitPause = 3 * time.Minute
 
@@ -58,8 +58,12 @@ func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
 	if strings.Contains(project, "{{") {
 		project = ""
 	}
+	if err := e.finalizer(ctx); err != nil {
+		return 0, err
+	}
 	rendered, err := appset.Evaluate(e.set, appset.World{
-		Clusters: e.Settings.Snapshot().Clusters, Go: e.Engine,
+		Clusters: e.Settings.Snapshot().Clusters, Unusable: e.Settings.Snapshot().Unusable, Go: e.Engine, TrackingLabel: e.Settings.Snapshot().Config["application.instanceLabelKey"],
+		NewGlobs: e.NewGlobs || e.Settings.Snapshot().Params[globSetting] == "true",
 		Tree: func(repoURL, revision string) (tree.Tree, error) {
 			e.git = append(e.git, v1alpha1.ApplicationSource{RepoURL: repoURL, TargetRevision: revision, Path: "."})
 			return e.Tree(ctx, project, repoURL, revision, fresh)
@@ -67,8 +71,11 @@ func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
 	})
 	e.follow(e.key, project, slices.Clip(e.git))
 	if err != nil {
-		e.offerError("ApplicationGenerationFromParamsError", err.Error(), false)
+		e.offerError("ApplicationGenerationFromParamsError", err.Error()+"; "+e.kept(), false)
 		return 0, err
+	}
+	for _, note := range rendered.Notes {
+		e.log.Debug(note)
 	}
 	if err := e.validate(ctx, rendered); err != nil {
 		return 0, err
@@ -78,12 +85,15 @@ func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	failure := errors.Join(rendered.Errors...)
-	writeErr := e.write(ctx, rendered, owned)
-	guard := ""
-	if failure == nil && writeErr == nil {
-		guard, writeErr = e.prune(ctx, rendered, owned)
+	if len(rendered.Incomplete) > 0 {
+		failure = errors.Join(failure, errors.New(strings.Join(rendered.Incomplete, "; ")))
 	}
-	e.report(rendered, failure, writeErr, guard)
+	writeErr := e.write(ctx, rendered, owned)
+	ruling := appset.Ruling{}
+	if failure == nil && writeErr == nil {
+		ruling, writeErr = e.prune(ctx, rendered, owned)
+	}
+	e.report(rendered, failure, writeErr, ruling)
 	if fresh && writeErr == nil && failure == nil {
 		writeErr = e.unmark(ctx, v1alpha1.AnnotationAppSetRefresh)
 	}
@@ -141,133 +151,6 @@ func ownedBy(app *v1alpha1.Application, set *v1alpha1.ApplicationSet) bool {
 	return ref != nil && ref.Kind == v1alpha1.ApplicationSetKind && ref.Name == set.Name
 }
 
-// write creates and updates what differs; one failure does not stop others.
-func (e *evaluation) write(ctx context.Context, r *appset.Rendered, live map[string]*v1alpha1.Application) error {
-	var guard sync.Mutex
-	failures := map[string]error{}
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(writersAtOnce)
-	for i := range r.Applications {
-		app := &r.Applications[i]
-		if r.Invalid[app.Name] != "" {
-			continue
-		}
-		group.Go(func() error {
-			if err := e.one(gctx, app, live[app.Name]); err != nil && !apierrors.IsConflict(err) {
-				guard.Lock()
-				failures[app.Name] = err
-				guard.Unlock()
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	if len(failures) == 0 {
-		return nil
-	}
-	names := make([]string, 0, len(failures))
-	for name := range failures {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return fmt.Errorf("application %s: %w", names[0], failures[names[0]])
-}
-
-func (e *evaluation) one(ctx context.Context, rendered, live *v1alpha1.Application) error {
-	if live == nil {
-		app := Desired(e.set, e.Gate, rendered, nil)
-		if err := e.Client.Create(ctx, app); err != nil {
-			return client.IgnoreAlreadyExists(err) // the cache lags behind: look again on the watch event
-		}
-		e.Recorder.Event(e.set, corev1.EventTypeNormal, "created", fmt.Sprintf("created Application %q", app.Name))
-		e.log.Info("created Application", "application", app.Name)
-		return nil
-	}
-	if ref := metav1.GetControllerOf(live); ref != nil && !ownedBy(live, e.set) {
-		return fmt.Errorf("is owned by %s %s: give it another name in spec.template.metadata.name", ref.Kind, ref.Name)
-	}
-	if p := e.policy(); p == createOnly || p == createDelete || live.DeletionTimestamp != nil {
-		return nil
-	}
-	app := Desired(e.set, e.Gate, rendered, live)
-	if equal(app, live) {
-		return nil
-	}
-	patch := client.MergeFrom(live)
-	if err := e.Client.Patch(ctx, app, patch); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	e.Recorder.Event(e.set, corev1.EventTypeNormal, "updated", fmt.Sprintf("updated Application %q", app.Name))
-	e.log.Info("updated Application", "application", app.Name)
-	return nil
-}
-
-// prune deletes Applications that are no longer generated, unless the drop is
-// suspicious; then it says so and deletes nothing.
-func (e *evaluation) prune(ctx context.Context, r *appset.Rendered, live map[string]*v1alpha1.Application) (string, error) {
-	if p := e.policy(); p == createOnly || p == createUpdate {
-		return "", nil
-	}
-	wanted := map[string]bool{}
-	for _, a := range r.Applications {
-		wanted[a.Name] = true
-	}
-	var surplus []string
-	total := 0
-	for name, app := range live {
-		if !ownedBy(app, e.set) {
-			continue
-		}
-		total++
-		if !wanted[name] && app.DeletionTimestamp == nil {
-			surplus = append(surplus, name)
-		}
-	}
-	slices.Sort(surplus)
-	confirmed := e.set.Annotations[v1alpha1.AnnotationConfirmDeletion] == fmt.Sprint(len(surplus)) && len(surplus) > 0
-	if !confirmed && Guarded(e.set, len(surplus), total) {
-		return fmt.Sprintf("%d of %d Applications are no longer generated and are kept: %s: confirm with annotation %s=%d",
-			len(surplus), total, strings.Join(surplus[:min(10, len(surplus))], ", "), v1alpha1.AnnotationConfirmDeletion, len(surplus)), nil
-	}
-	for _, name := range surplus {
-		if err := e.remove(ctx, live[name]); err != nil {
-			return "", fmt.Errorf("application %s: %w", name, err)
-		}
-	}
-	if confirmed {
-		return "", e.unmark(ctx, v1alpha1.AnnotationConfirmDeletion)
-	}
-	return "", nil
-}
-
-// remove deletes one Application; when its cluster is gone, without waiting
-// for its resources.
-func (e *evaluation) remove(ctx context.Context, app *v1alpha1.Application) error {
-	d := app.Spec.Destination
-	if _, err := e.Settings.Snapshot().Clusters.Resolve(d.Server, d.Name); err != nil && len(app.Finalizers) > 0 {
-		bare := app.DeepCopy()
-		bare.Finalizers = slices.DeleteFunc(bare.Finalizers, func(f string) bool { return strings.HasPrefix(f, v1alpha1.FinalizerResources) })
-		if err := e.Client.Patch(ctx, bare, client.MergeFrom(app)); err != nil {
-			return client.IgnoreNotFound(err)
-		}
-	}
-	uid := app.UID
-	if err := e.Client.Delete(ctx, app, client.Preconditions{UID: &uid}); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	e.Recorder.Event(e.set, corev1.EventTypeNormal, "Deleted", fmt.Sprintf("Deleted Application %q", app.Name))
-	e.log.Info("deleted Application", "application", app.Name)
-	return nil
-}
-
-func (e *evaluation) unmark(ctx context.Context, annotation string) error {
-	next := e.set.DeepCopy()
-	delete(next.Annotations, annotation)
-	return client.IgnoreNotFound(e.Client.Patch(ctx, next, client.MergeFrom(e.set)))
-}
-
 func cond(kind string, on bool, reason, message string) v1alpha1.ApplicationSetCondition {
 	status := "False"
 	if on {
@@ -287,11 +170,36 @@ func (e *evaluation) offerError(reason, message string, generated bool) {
 		cond(v1alpha1.AppSetParametersGenerated, generated, map[bool]string{true: "ParametersGenerated", false: "ErrorOccurred"}[generated], message),
 		cond(v1alpha1.AppSetResourcesUpToDate, false, "ErrorOccurred", message),
 	}
+	o.Conditions = append(o.Conditions, e.guardStands()...)
 	e.Offer(o)
 }
 
+// reasonDrop is the reason of condition DeletionGuarded.
+const reasonDrop = "DropExceedsLimit"
+
+// guardStands is the condition of a drop that was held back before: a failing
+// evaluation neither ends nor repeats it.
+func (e *evaluation) guardStands() []v1alpha1.ApplicationSetCondition {
+	held := e.held()
+	if len(held) == 0 {
+		return nil
+	}
+	return []v1alpha1.ApplicationSetCondition{cond(v1alpha1.AppSetDeletionGuarded, true, reasonDrop, held[0])}
+}
+
+// kept says which answer of the generators stands while they fail.
+func (e *evaluation) kept() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at, known := e.lastAt[e.key]
+	if !known {
+		return "nothing is deleted; there has been no complete answer since this process started"
+	}
+	return "nothing is deleted; the last complete answer, of " + at.UTC().Format(time.RFC3339) + ", is used"
+}
+
 // report hands over the outcome of a complete evaluation.
-func (e *evaluation) report(r *appset.Rendered, failure, writeErr error, guard string) {
+func (e *evaluation) report(r *appset.Rendered, failure, writeErr error, ruling appset.Ruling) {
 	o := appset.Outcome{Set: e.key, Generation: e.set.Generation, Applications: r.Applications, Invalid: r.Invalid, Complete: failure == nil}
 	invalid := ""
 	for name, why := range r.Invalid {
@@ -303,7 +211,10 @@ func (e *evaluation) report(r *appset.Rendered, failure, writeErr error, guard s
 	reason, message := "", ""
 	switch {
 	case failure != nil:
-		reason, message = "RenderTemplateParamsError", failure.Error()
+		reason, message = "RenderTemplateParamsError", failure.Error()+"; "+e.kept()
+		if len(r.Errors) == 0 {
+			reason = "ApplicationGenerationFromParamsError"
+		}
 	case invalid != "":
 		reason, message = "ApplicationValidationError", r.Invalid[invalid]
 		if n := len(r.Invalid) - 1; n > 0 {
@@ -326,44 +237,16 @@ func (e *evaluation) report(r *appset.Rendered, failure, writeErr error, guard s
 			cond(v1alpha1.AppSetResourcesUpToDate, false, "ErrorOccurred", message),
 		}
 	}
-	e.mu.Lock()
-	if guard != "" {
-		o.Conditions = append(o.Conditions, cond(v1alpha1.AppSetDeletionGuarded, true, "DropExceedsLimit", guard))
-		if e.guarded[e.key] != guard {
-			e.Recorder.Event(e.set, corev1.EventTypeWarning, "DeletionGuarded", guard)
-		}
+	if failure != nil || writeErr != nil {
+		o.Conditions = append(o.Conditions, e.guardStands()...)
+	} else if ruling.Guarded != "" {
+		o.Conditions = append(o.Conditions, cond(v1alpha1.AppSetDeletionGuarded, true, reasonDrop, ruling.Guarded))
 	}
-	e.guarded[e.key] = guard
+	e.mu.Lock()
 	e.last[e.key] = o
+	if failure == nil {
+		e.lastAt[e.key] = e.Clock.Now()
+	}
 	e.mu.Unlock()
 	e.Offer(o)
-}
-
-// release lets a set go that is being deleted: its Applications follow by
-// garbage collection, or are let go when the policy forbids deletion.
-func (c *Controller) release(ctx context.Context, set *v1alpha1.ApplicationSet) error {
-	if !slices.Contains(set.Finalizers, v1alpha1.FinalizerResources) {
-		return nil
-	}
-	e := &evaluation{Controller: c, set: set}
-	if p := e.policy(); p == createOnly || p == createUpdate {
-		live, err := e.owned(ctx)
-		if err != nil {
-			return err
-		}
-		for _, app := range live {
-			if !ownedBy(app, set) {
-				continue
-			}
-			free := app.DeepCopy()
-			free.OwnerReferences = nil
-			delete(free.Annotations, v1alpha1.AnnotationRolloutHeldBy)
-			if err := c.Client.Patch(ctx, free, client.MergeFrom(app)); client.IgnoreNotFound(err) != nil {
-				return err
-			}
-		}
-	}
-	next := set.DeepCopy()
-	next.Finalizers = slices.DeleteFunc(next.Finalizers, func(f string) bool { return f == v1alpha1.FinalizerResources })
-	return client.IgnoreNotFound(c.Client.Patch(ctx, next, client.MergeFrom(set)))
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,17 +26,34 @@ type Engine interface {
 // World is what generators read from outside.
 type World struct {
 	Clusters destination.Clusters
+	// Unusable are registrations of clusters that cannot be used: a generator
+	// that would have chosen one gives an incomplete answer.
+	Unusable destination.Clusters
 	// Tree reads a revision of a repository.
 	Tree func(repoURL, revision string) (tree.Tree, error)
 	// Go is the engine for goTemplate: true.
 	Go Engine
+	// TrackingLabel is the configured key of the label that marks what an
+	// Application owns; empty when the default is used.
+	TrackingLabel string
+	// NewGlobs makes patterns of git files cross folders with ** only.
+	NewGlobs bool
 }
+
+// maxParams bounds the parameter sets of one generator: what Git holds must
+// not exhaust the memory of the controller.
+const maxParams = 50_000
 
 // evaluation is one evaluation of an ApplicationSet.
 type evaluation struct {
 	World
 	goMode  bool
 	options []string
+	// outer are the parameters of the first child while the second child of a
+	// matrix is evaluated.
+	outer map[string]any
+	// incomplete collects why an answer lacks something.
+	incomplete *[]string
 }
 
 func (e *evaluation) render(s string, values map[string]any, options []string) (string, error) {
@@ -98,7 +117,31 @@ func nested(n v1alpha1.NestedGenerator, level int) (generator, error) {
 			return g, fmt.Errorf("merge: %w", err)
 		}
 	}
+	if kinds := len(split(g.ApplicationSetGenerator)); kinds > 1 {
+		return g, fmt.Errorf("names %d generators: a child names exactly one", kinds)
+	}
 	return g, nil
+}
+
+// split makes one generator of each kind that an entry names.
+func split(g v1alpha1.ApplicationSetGenerator) []v1alpha1.ApplicationSetGenerator {
+	var out []v1alpha1.ApplicationSetGenerator
+	add := func(named bool, one v1alpha1.ApplicationSetGenerator) {
+		if named {
+			one.Selector = g.Selector
+			out = append(out, one)
+		}
+	}
+	add(g.List != nil, v1alpha1.ApplicationSetGenerator{List: g.List})
+	add(g.Clusters != nil, v1alpha1.ApplicationSetGenerator{Clusters: g.Clusters})
+	add(g.Git != nil, v1alpha1.ApplicationSetGenerator{Git: g.Git})
+	add(g.SCMProvider != nil, v1alpha1.ApplicationSetGenerator{SCMProvider: g.SCMProvider})
+	add(g.ClusterDecisionResource != nil, v1alpha1.ApplicationSetGenerator{ClusterDecisionResource: g.ClusterDecisionResource})
+	add(g.PullRequest != nil, v1alpha1.ApplicationSetGenerator{PullRequest: g.PullRequest})
+	add(g.Plugin != nil, v1alpha1.ApplicationSetGenerator{Plugin: g.Plugin})
+	add(g.Matrix != nil, v1alpha1.ApplicationSetGenerator{Matrix: g.Matrix})
+	add(g.Merge != nil, v1alpha1.ApplicationSetGenerator{Merge: g.Merge})
+	return out
 }
 
 // generate evaluates one generator and filters by its selector.
@@ -106,6 +149,9 @@ func (e *evaluation) generate(g generator) ([]Params, error) {
 	all, err := e.unfiltered(g)
 	if err != nil {
 		return nil, err
+	}
+	if len(all) > maxParams {
+		return nil, fmt.Errorf("yields %d parameter sets, at most %d are allowed: narrow the generators", len(all), maxParams)
 	}
 	var out []Params
 	for _, p := range all {
@@ -130,10 +176,12 @@ func (e *evaluation) unfiltered(g generator) ([]Params, error) {
 		return e.git(g.Git)
 	case g.Matrix != nil:
 		return e.matrix(g.Matrix, g.level)
-	case g.SCMProvider != nil, g.PullRequest != nil, g.ClusterDecisionResource != nil, g.Plugin != nil, g.Merge != nil:
-		return nil, fmt.Errorf("this kind of generator is not available yet: use list, clusters, git or matrix")
+	case g.Merge != nil:
+		return e.merge(g.Merge, g.level)
+	case g.SCMProvider != nil, g.PullRequest != nil, g.ClusterDecisionResource != nil, g.Plugin != nil:
+		return nil, fmt.Errorf("this kind of generator is not available yet: use list, clusters, git, matrix or merge")
 	}
-	return nil, errors.New("names no generator: set one of list, clusters, git, matrix")
+	return nil, errors.New("names no generator: set one of list, clusters, git, matrix, merge")
 }
 
 func (e *evaluation) list(g *v1alpha1.ListGenerator) ([]Params, error) {
@@ -168,9 +216,11 @@ func (e *evaluation) element(element map[string]any, i int) (Params, error) {
 		return p, nil
 	}
 	flat := map[string]any{}
-	for k, v := range element {
+	for _, k := range slices.Sorted(maps.Keys(element)) {
+		v := element[k]
 		if values, ok := v.(map[string]any); ok && k == "values" {
-			for vk, vv := range values {
+			for _, vk := range slices.Sorted(maps.Keys(values)) {
+				vv := values[vk]
 				s, isText := vv.(string)
 				if !isText {
 					return p, fmt.Errorf("list.elements[%d].values.%s is not a string: quote it", i, vk)
@@ -189,17 +239,6 @@ func (e *evaluation) element(element map[string]any, i int) (Params, error) {
 	return p, nil
 }
 
-func scalarLabels(element map[string]any) map[string]string {
-	out := map[string]string{}
-	for k, v := range element {
-		switch v.(type) {
-		case string, bool, float64, int64:
-			out[k] = text(v)
-		}
-	}
-	return out
-}
-
 func (e *evaluation) clusters(g *v1alpha1.ClusterGenerator) ([]Params, error) {
 	selector, err := metav1.LabelSelectorAsSelector(&g.Selector)
 	if err != nil {
@@ -208,11 +247,13 @@ func (e *evaluation) clusters(g *v1alpha1.ClusterGenerator) ([]Params, error) {
 	everything := len(g.Selector.MatchLabels) == 0 && len(g.Selector.MatchExpressions) == 0
 	var out []Params
 	var local []Params
+	seen := map[string]bool{}
 	for _, c := range e.Clusters {
 		implicit := c.SecretName == ""
-		if (implicit && !everything) || (!implicit && !selector.Matches(labels.Set(c.Labels))) {
+		if (implicit && !everything) || (!implicit && !selector.Matches(labels.Set(c.Labels))) || seen[c.Name] {
 			continue
 		}
+		seen[c.Name] = true
 		p, err := e.cluster(c, g.Values)
 		if err != nil {
 			return nil, err
@@ -224,10 +265,16 @@ func (e *evaluation) clusters(g *v1alpha1.ClusterGenerator) ([]Params, error) {
 		out = append(out, p)
 	}
 	out = append(out, local...)
+	for _, c := range e.Unusable {
+		why := fmt.Sprintf("clusters: Secret %s registers a cluster that cannot be used: see its problem in the log, correct or delete it", c.SecretName)
+		if selector.Matches(labels.Set(c.Labels)) && !slices.Contains(*e.incomplete, why) {
+			*e.incomplete = append(*e.incomplete, why)
+		}
+	}
 	if !g.FlatList {
 		return out, nil
 	}
-	var flat []any
+	flat := []any{}
 	for _, p := range out {
 		flat = append(flat, p.Values)
 	}
@@ -266,14 +313,19 @@ func anyMap(in map[string]string) map[string]any {
 	return out
 }
 
-// addValues renders a generator's values against its own parameters.
+// addValues renders a generator's values against its own parameters and, in
+// the second child of a matrix, those of the first; never against one another.
 func (e *evaluation) addValues(p *Params, extra map[string]string) error {
 	if len(extra) == 0 {
 		return nil
 	}
+	known := p.Values
+	if len(e.outer) > 0 {
+		known = deepMerge(p.Values, e.outer)
+	}
 	rendered := map[string]any{}
-	for k, v := range extra {
-		s, err := e.render(v, p.Values, e.options)
+	for _, k := range slices.Sorted(maps.Keys(extra)) {
+		s, err := e.render(extra[k], known, e.options)
 		if err != nil {
 			return fmt.Errorf("values.%s: %w", k, err)
 		}
@@ -287,108 +339,4 @@ func (e *evaluation) addValues(p *Params, extra map[string]string) error {
 		p.Values["values."+k] = v
 	}
 	return nil
-}
-
-func (e *evaluation) matrix(m *v1alpha1.MatrixGenerator, level int) ([]Params, error) {
-	if len(m.Generators) != 2 {
-		return nil, fmt.Errorf("matrix: has %d children, wants exactly 2", len(m.Generators))
-	}
-	first, err := nested(m.Generators[0], level+1)
-	if err != nil {
-		return nil, err
-	}
-	as, err := e.generate(first)
-	if err != nil {
-		return nil, fmt.Errorf("matrix.generators[0]: %w", err)
-	}
-	var out []Params
-	for _, a := range as {
-		child, err := e.interpolate(m.Generators[1], a)
-		if err != nil {
-			return nil, fmt.Errorf("matrix.generators[1]: %w", err)
-		}
-		second, err := nested(child, level+1)
-		if err != nil {
-			return nil, err
-		}
-		bs, err := e.generate(second)
-		if err != nil {
-			return nil, fmt.Errorf("matrix.generators[1]: %w", err)
-		}
-		for _, b := range bs {
-			c, err := combine(a, b, e.goMode)
-			if err != nil {
-				return nil, fmt.Errorf("matrix: %w", err)
-			}
-			out = append(out, c)
-		}
-	}
-	return out, nil
-}
-
-// interpolate fills the strings of the second child with the parameters of
-// the first. Entries of "values" that need the child's own parameters stay.
-func (e *evaluation) interpolate(n v1alpha1.NestedGenerator, a Params) (v1alpha1.NestedGenerator, error) {
-	if len(a.Values) == 0 {
-		return n, nil
-	}
-	raw, err := json.Marshal(n)
-	if err != nil {
-		return n, fmt.Errorf("encode: %w", err)
-	}
-	var value any
-	if err := json.Unmarshal(raw, &value); err != nil {
-		return n, fmt.Errorf("decode: %w", err)
-	}
-	filled, err := e.fill(value, a.Values, "")
-	if err != nil {
-		return n, err
-	}
-	if raw, err = json.Marshal(filled); err != nil {
-		return n, fmt.Errorf("encode: %w", err)
-	}
-	var out v1alpha1.NestedGenerator
-	if err := json.Unmarshal(raw, &out); err != nil {
-		return n, fmt.Errorf("decode: %w", err)
-	}
-	return out, nil
-}
-
-func (e *evaluation) fill(v any, values map[string]any, at string) (any, error) {
-	switch t := v.(type) {
-	case string:
-		if strings.Contains(at, ".values.") {
-			if s, err := e.render(t, values, []string{"missingkey=error"}); err == nil {
-				return s, nil
-			}
-			return t, nil
-		}
-		s, err := e.render(t, values, e.options)
-		if err != nil {
-			return nil, fmt.Errorf("field %s: %w", strings.TrimPrefix(at, "."), err)
-		}
-		return s, nil
-	case map[string]any:
-		out := make(map[string]any, len(t))
-		for k, x := range t {
-			key, err := e.render(k, values, e.options)
-			if err != nil {
-				return nil, fmt.Errorf("key %s: %w", k, err)
-			}
-			if out[key], err = e.fill(x, values, at+"."+k); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	case []any:
-		out := make([]any, len(t))
-		for i, x := range t {
-			var err error
-			if out[i], err = e.fill(x, values, fmt.Sprintf("%s[%d]", at, i)); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	}
-	return v, nil
 }

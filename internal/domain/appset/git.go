@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -39,23 +40,15 @@ func (e *evaluation) gitDirectories(g *v1alpha1.GitGenerator, t tree.Tree) ([]Pa
 	}
 	var out []Params
 	for _, d := range dirs {
-		wanted := false
+		in, excluded := false, false
 		for _, item := range g.Directories {
-			if ok, err := path.Match(item.Path, d); err != nil {
+			ok, err := path.Match(item.Path, d)
+			if err != nil {
 				return nil, fmt.Errorf("git.directories: %q is not a pattern", item.Path)
-			} else if ok && item.Exclude {
-				wanted = false
-				break
-			} else if ok {
-				wanted = true
 			}
+			in, excluded = in || (ok && !item.Exclude), excluded || (ok && item.Exclude)
 		}
-		for _, item := range g.Directories {
-			if ok, _ := path.Match(item.Path, d); ok && item.Exclude {
-				wanted = false
-			}
-		}
-		if !wanted {
+		if !in || excluded {
 			continue
 		}
 		p := Params{Values: map[string]any{}}
@@ -106,9 +99,11 @@ func (e *evaluation) gitFiles(g *v1alpha1.GitGenerator, t tree.Tree) ([]Params, 
 	for _, f := range files {
 		in, excluded := false, false
 		for _, item := range g.Files {
-			if pathspec(item.Path, f) {
-				in, excluded = in || !item.Exclude, excluded || item.Exclude
+			hit, err := e.fileMatches(item.Path, f)
+			if err != nil {
+				return nil, err
 			}
+			in, excluded = in || (hit && !item.Exclude), excluded || (hit && item.Exclude)
 		}
 		if !in || excluded {
 			continue
@@ -122,9 +117,25 @@ func (e *evaluation) gitFiles(g *v1alpha1.GitGenerator, t tree.Tree) ([]Params, 
 	return out, nil
 }
 
-// pathspec is Git's glob in which * crosses slashes.
+// Bounds of a file pattern: each choice can double the work of matching.
+const maxPattern, maxChoices = 1000, 8
+
+// fileMatches matches a path: by Git's own rules or, when the installation asks
+// for it, by those in which * stays within a folder and ** crosses them.
+func (e *evaluation) fileMatches(pattern, name string) (bool, error) {
+	if !e.NewGlobs {
+		return pathspec(pattern, name), nil
+	}
+	if len(pattern) > maxPattern || strings.Count(pattern, "{") > maxChoices || !doublestar.ValidatePattern(pattern) {
+		return false, fmt.Errorf("git.files: %q is not a pattern", pattern)
+	}
+	return doublestar.MatchUnvalidated(pattern, name), nil
+}
+
+// pathspec is Git's glob: * crosses slashes, and the name of a folder means
+// all that is below it.
 func pathspec(pattern, name string) bool {
-	if pattern == name {
+	if pattern == name || strings.HasPrefix(name, strings.TrimSuffix(pattern, "/")+"/") {
 		return true
 	}
 	const stand = "\x00"

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Params is one parameter set: nested in Go-template mode, flat with string
@@ -80,14 +80,21 @@ func selects(selector *metav1.LabelSelector, p Params) (bool, error) {
 	}
 	flat := map[string]any{}
 	flatten("", p.Values, flat)
-	for key, want := range selector.MatchLabels {
+	for _, key := range slices.Sorted(maps.Keys(selector.MatchLabels)) {
+		want := selector.MatchLabels[key]
+		if err := labelKey(key); err != nil {
+			return false, err
+		}
 		if flat[key] != want {
 			return false, nil
 		}
 	}
 	for _, e := range selector.MatchExpressions {
-		if _, err := labels.NewRequirement(e.Key, "exists", nil); err != nil {
-			return false, fmt.Errorf("selector key %q is not a valid label key", e.Key)
+		if err := labelKey(e.Key); err != nil {
+			return false, err
+		}
+		if listed := e.Operator == metav1.LabelSelectorOpIn || e.Operator == metav1.LabelSelectorOpNotIn; listed && len(e.Values) == 0 {
+			return false, fmt.Errorf("selector for %q: %s needs values", e.Key, e.Operator)
 		}
 		value, present := flat[e.Key]
 		hit := present && slices.Contains(e.Values, text(value))
@@ -111,6 +118,13 @@ func selects(selector *metav1.LabelSelector, p Params) (bool, error) {
 	return true, nil
 }
 
+func labelKey(key string) error {
+	if len(validation.IsQualifiedName(key)) > 0 {
+		return fmt.Errorf("selector key %q is not a valid label key", key)
+	}
+	return nil
+}
+
 // combine unites two parameter sets of a matrix. In plain mode the same key
 // with different values is an error; in Go mode maps merge and the first wins.
 func combine(a, b Params, goMode bool) (Params, error) {
@@ -123,7 +137,8 @@ func combine(a, b Params, goMode bool) (Params, error) {
 		out.Values = deepMerge(a.Values, b.Values)
 		return out, nil
 	}
-	for k, v := range a.Values {
+	for _, k := range slices.Sorted(maps.Keys(a.Values)) {
+		v := a.Values[k]
 		if old, clash := b.Values[k]; clash && !reflect.DeepEqual(old, v) {
 			return out, fmt.Errorf("both children yield parameter %q with different values: rename one, for example with pathParamPrefix", k)
 		}

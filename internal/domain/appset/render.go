@@ -2,13 +2,9 @@ package appset
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -26,34 +22,78 @@ type Rendered struct {
 	Errors []error
 	// Invalid says by name why an Application must not be written.
 	Invalid map[string]string
+	// Incomplete says what the generators lack: Applications that are not in
+	// this answer may still be wanted.
+	Incomplete []string
+	// Notes say which generator labels do not reach an Application, for the
+	// debug log.
+	Notes []string
 }
 
 // Evaluate runs all generators and renders the template. An error of a
 // generator is an error of the whole; one of a parameter set is not.
 func Evaluate(set *v1alpha1.ApplicationSet, w World) (*Rendered, error) {
-	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions}
 	out := &Rendered{Invalid: map[string]string{}}
-	for i, g := range set.Spec.Generators {
-		params, err := e.generate(generator{ApplicationSetGenerator: g})
-		if err != nil {
-			return nil, fmt.Errorf("spec.generators[%d]: %w", i, err)
-		}
-		template, err := merged(set.Spec.Template, g)
-		if err != nil {
-			return nil, fmt.Errorf("spec.generators[%d].template: %w", i, err)
-		}
-		for _, p := range params {
-			app, err := e.application(set, template, p)
-			if err != nil {
-				out.Errors = append(out.Errors, fmt.Errorf("spec.generators[%d], parameters %s: %w", i, describe(p), err))
-				continue
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &out.Incomplete}
+	for i, entry := range set.Spec.Generators {
+		for _, g := range kinds(entry) {
+			if err := e.entry(set, i, g, out); err != nil {
+				return nil, err
 			}
-			out.Applications = append(out.Applications, *app)
 		}
 	}
 	slices.SortStableFunc(out.Applications, func(a, b v1alpha1.Application) int { return cmp.Compare(a.Name, b.Name) })
 	out.check()
 	return out, nil
+}
+
+// Parameters lists what the generators of the set yield, in their order, before
+// any template is rendered.
+func Parameters(set *v1alpha1.ApplicationSet, w World) ([]Params, error) {
+	var incomplete []string
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &incomplete}
+	var out []Params
+	for i, entry := range set.Spec.Generators {
+		for _, g := range kinds(entry) {
+			params, err := e.generate(generator{ApplicationSetGenerator: g})
+			if err != nil {
+				return nil, fmt.Errorf("spec.generators[%d]: %w", i, err)
+			}
+			out = append(out, params...)
+		}
+	}
+	return out, nil
+}
+
+// kinds are the generators that a top-level entry names; an entry without one
+// stands for itself, to be refused.
+func kinds(entry v1alpha1.ApplicationSetGenerator) []v1alpha1.ApplicationSetGenerator {
+	if named := split(entry); len(named) > 0 {
+		return named
+	}
+	return []v1alpha1.ApplicationSetGenerator{entry}
+}
+
+// entry renders what one top-level generator yields.
+func (e *evaluation) entry(set *v1alpha1.ApplicationSet, i int, g v1alpha1.ApplicationSetGenerator, out *Rendered) error {
+	params, err := e.generate(generator{ApplicationSetGenerator: g})
+	if err != nil {
+		return fmt.Errorf("spec.generators[%d]: %w", i, err)
+	}
+	template, err := merged(set.Spec.Template, g)
+	if err != nil {
+		return fmt.Errorf("spec.generators[%d].template: %w", i, err)
+	}
+	for _, p := range params {
+		app, notes, err := e.application(set, template, p)
+		if err != nil {
+			out.Errors = append(out.Errors, fmt.Errorf("spec.generators[%d], parameters %s: %w", i, describe(p), err))
+			continue
+		}
+		out.Applications = append(out.Applications, *app)
+		out.Notes = append(out.Notes, notes...)
+	}
+	return nil
 }
 
 // check finds names that cannot be: doubled ones and malformed ones.
@@ -85,6 +125,8 @@ func merged(base v1alpha1.ApplicationSetTemplate, g v1alpha1.ApplicationSetGener
 		over = g.Git.Template
 	case g.Matrix != nil:
 		over = g.Matrix.Template
+	case g.Merge != nil:
+		over = g.Merge.Template
 	}
 	raw, err := json.Marshal(base)
 	if err != nil {
@@ -137,24 +179,24 @@ func nonZero(in map[string]any) map[string]any {
 	return out
 }
 
-// application renders the template with one parameter set.
-func (e *evaluation) application(set *v1alpha1.ApplicationSet, template any, p Params) (*v1alpha1.Application, error) {
+// application renders the template with one parameter set; notes say which
+// labels are left out.
+func (e *evaluation) application(set *v1alpha1.ApplicationSet, template any, p Params) (app *v1alpha1.Application, notes []string, err error) {
 	filled := template
-	var err error
 	if len(p.Values) > 0 {
 		if filled, err = e.fill(template, p.Values, "template"); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	raw, err := json.Marshal(filled)
 	if err != nil {
-		return nil, fmt.Errorf("template: %w", err)
+		return nil, nil, fmt.Errorf("template: %w", err)
 	}
 	var rendered v1alpha1.ApplicationSetTemplate
 	if err := json.Unmarshal(raw, &rendered); err != nil {
-		return nil, fmt.Errorf("template: %w", err)
+		return nil, nil, fmt.Errorf("template: %w", err)
 	}
-	app := &v1alpha1.Application{Spec: rendered.Spec}
+	app = &v1alpha1.Application{Spec: rendered.Spec}
 	app.APIVersion, app.Kind = v1alpha1.GroupVersion.String(), v1alpha1.ApplicationKind
 	app.Name, app.Labels, app.Annotations, app.Finalizers = rendered.Name, rendered.Labels, rendered.Annotations, rendered.Finalizers
 	preserve := set.Spec.SyncPolicy != nil && set.Spec.SyncPolicy.PreserveResourcesOnDeletion
@@ -163,12 +205,16 @@ func (e *evaluation) application(set *v1alpha1.ApplicationSet, template any, p P
 	}
 	if set.Spec.TemplatePatch != nil {
 		if app, err = e.patched(app, *set.Spec.TemplatePatch, p); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	app.Namespace = set.Namespace
-	app.Labels = withLabels(set, p.Labels, app.Labels)
-	return app, nil
+	l := labeller{set: set, tracking: e.TrackingLabel}
+	app.Labels, notes = l.labels(p.Labels, app.Labels)
+	for i := range notes {
+		notes[i] = fmt.Sprintf("application %s: %s", app.Name, notes[i])
+	}
+	return app, notes, nil
 }
 
 // patched applies templatePatch; it cannot change the project.
@@ -195,57 +241,4 @@ func (e *evaluation) patched(app *v1alpha1.Application, patch string, p Params) 
 	}
 	out.Spec.Project = app.Spec.Project
 	return &out, nil
-}
-
-// maxLabels bounds the labels that generators add to one Application.
-const maxLabels = 64
-
-// Propagates says whether generator labels reach the Applications.
-func Propagates(set *v1alpha1.ApplicationSet) bool {
-	mode := "Auto"
-	if g := set.Spec.GeneratorLabels; g != nil && g.Propagation != "" {
-		mode = g.Propagation
-	}
-	if mode == "Always" || mode == "Never" {
-		return mode == "Always"
-	}
-	return set.Spec.Strategy != nil && set.Spec.Strategy.Type == "RollingSync"
-}
-
-// withLabels lays generator labels under those of the template and names the
-// set.
-func withLabels(set *v1alpha1.ApplicationSet, offered, template map[string]string) map[string]string {
-	out := map[string]string{v1alpha1.LabelApplicationSetName: LabelValue(set.Name)}
-	if Propagates(set) {
-		for _, k := range slices.Sorted(maps.Keys(offered)) {
-			if len(out) <= maxLabels && permitted(set, k, offered[k]) {
-				out[k] = offered[k]
-			}
-		}
-	}
-	maps.Copy(out, template)
-	return out
-}
-
-func permitted(set *v1alpha1.ApplicationSet, key, value string) bool {
-	if g := set.Spec.GeneratorLabels; g != nil && slices.Contains(g.Exclude, key) {
-		return false
-	}
-	for _, prefix := range []string{"argocd.argoproj.io/", "kubectl.kubernetes.io/", "helm.sh/"} {
-		if strings.HasPrefix(key, prefix) && key != v1alpha1.LabelKubernetesVersion {
-			return false
-		}
-	}
-	return key != v1alpha1.LabelInstance && key != v1alpha1.LabelApplicationSetName &&
-		len(validation.IsQualifiedName(key)) == 0 && len(validation.IsValidLabelValue(value)) == 0
-}
-
-// LabelValue is the value of the label applicationset-name: the name, or for
-// a long one its beginning and a digest.
-func LabelValue(name string) string {
-	if len(name) <= 63 {
-		return name
-	}
-	sum := sha256.Sum256([]byte(name))
-	return name[:54] + "-" + hex.EncodeToString(sum[:4])
 }
