@@ -76,6 +76,18 @@ func (w *World) permit(op rollout.Operation) {
 	w.limit(op, rec)
 }
 
+// ahead holds I7: the record that was handed in has admitted what the decision
+// requests. The new record is not stored yet.
+func (w *World) ahead(d rollout.Decision) {
+	for _, op := range d.Operations {
+		rec := w.Status(op.Application)
+		admitted := rec.Status == rollout.Pending || (op.Kind == rollout.KindSelfHeal && rec.Reason == rollout.ReasonSelfHealing)
+		if !admitted || rollout.OperationID(w.Set, d.Rollout.ID, rec.Attempt) != op.ID {
+			w.problem("I7: operation %s for %s, the stored record says %s %s, attempt %d", op.ID, op.Application, rec.Status, rec.Reason, rec.Attempt)
+		}
+	}
+}
+
 // barriers holds I5.
 func (w *World) barriers(op rollout.Operation) {
 	r := w.Set.Status.Rollout

@@ -261,6 +261,7 @@ func (w *World) Decide() (d rollout.Decision, changed bool) {
 	in := w.input(w.Set)
 	d = rollout.Next(in)
 	w.wake = d.Wake
+	w.ahead(d)
 	changed = w.differs(d)
 	if !changed {
 		return d, false

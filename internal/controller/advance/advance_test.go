@@ -217,8 +217,8 @@ func TestSentUntilSeen(t *testing.T) {
 func TestActor(t *testing.T) {
 	set := &v1alpha1.ApplicationSet{}
 	set.ManagedFields = []metav1.ManagedFieldsEntry{
-		{Manager: "other", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{"f:x":{}}}}`)}},
-		{Manager: "kubectl-annotate", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{"f:argocd.argoproj.io/promote-rollout":{}}}}`)}},
+		{Manager: "other", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:x":{}}}}`)},
+		{Manager: "kubectl-annotate", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:argocd.argoproj.io/promote-rollout":{}}}}`)},
 		{Manager: "empty"},
 	}
 	if got := actor(set, v1alpha1.AnnotationPromoteRollout); got != "kubectl-annotate" {

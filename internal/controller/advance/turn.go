@@ -191,7 +191,7 @@ func (t *turn) input(ctx context.Context) rollout.Input {
 // actor is the manager that set an annotation.
 func actor(o client.Object, annotation string) string {
 	for _, f := range o.GetManagedFields() {
-		if f.FieldsV1 != nil && strings.Contains(string(f.FieldsV1.Raw), `"f:`+annotation+`"`) {
+		if f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:`+annotation+`"`) {
 			return f.Manager
 		}
 	}
