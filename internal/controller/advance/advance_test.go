@@ -242,3 +242,27 @@ func TestForeignOperationsAreCountedOnce(t *testing.T) {
 		t.Errorf("newly synced by people: %v", got)
 	}
 }
+
+// TestOwnedByTheVerySet leaves Applications alone that belonged to a set of
+// the same name.
+func TestOwnedByTheVerySet(t *testing.T) {
+	set := &v1alpha1.ApplicationSet{}
+	set.Name, set.UID = "payment", "new"
+	yes := true
+	for _, c := range []struct {
+		ref  metav1.OwnerReference
+		want bool
+	}{
+		{metav1.OwnerReference{Kind: "ApplicationSet", Name: "payment", UID: "new", Controller: &yes}, true},
+		{metav1.OwnerReference{Kind: "ApplicationSet", Name: "payment", UID: "old", Controller: &yes}, false},
+		{metav1.OwnerReference{Kind: "ApplicationSet", Name: "other", UID: "new", Controller: &yes}, false},
+		{metav1.OwnerReference{Kind: "Application", Name: "payment", UID: "new", Controller: &yes}, false},
+		{metav1.OwnerReference{Kind: "ApplicationSet", Name: "payment", UID: "new"}, false},
+	} {
+		app := &v1alpha1.Application{}
+		app.OwnerReferences = []metav1.OwnerReference{c.ref}
+		if got := owned(app, set); got != c.want {
+			t.Errorf("%+v: %v", c.ref, got)
+		}
+	}
+}
