@@ -276,6 +276,7 @@ func (w *World) Decide() (d rollout.Decision, changed bool) {
 		return rollout.Decision{}, true
 	}
 	w.check(in, d)
+	w.admitted(w.Set.Status.ApplicationStatus, d)
 	w.Writes++
 	w.Set.Status.ApplicationStatus, w.Set.Status.Rollout, w.Set.Status.Conditions = d.Applications, d.Rollout, d.Conditions
 	w.Events = append(w.Events, d.Events...)
