@@ -76,6 +76,18 @@ func (w *World) permit(op rollout.Operation) {
 	w.limit(op, rec)
 }
 
+// ahead holds I7: the record that was handed in has admitted what the decision
+// requests. The new record is not stored yet.
+func (w *World) ahead(d rollout.Decision) {
+	for _, op := range d.Operations {
+		rec := w.Status(op.Application)
+		admitted := rec.Status == rollout.Pending || (op.Kind == rollout.KindSelfHeal && rec.Reason == rollout.ReasonSelfHealing)
+		if !admitted || rollout.OperationID(w.Set, d.Rollout.ID, rec.Attempt) != op.ID {
+			w.problem("I7: operation %s for %s, the stored record says %s %s, attempt %d", op.ID, op.Application, rec.Status, rec.Reason, rec.Attempt)
+		}
+	}
+}
+
 // barriers holds I5.
 func (w *World) barriers(op rollout.Operation) {
 	r := w.Set.Status.Rollout
@@ -173,18 +185,40 @@ func (w *World) limit(op rollout.Operation, rec v1alpha1.ApplicationSetAppStatus
 		return
 	}
 	allowed := r.Steps[step-1].Limit
-	if w.ledger.sizes[step] == nil {
-		w.ledger.sizes[step] = map[int32]int32{}
-	}
-	if w.ledger.sizes[step][rec.Batch] == 0 || w.ledger.rollout != r.ID {
-		w.ledger.sizes[step][rec.Batch] = allowed
-	}
-	w.ledger.rollout = r.ID
 	if op.Kind == rollout.KindRollback {
 		allowed = max(1, allowed)
 	}
 	if n > int(max(allowed, w.ledger.sizes[step][rec.Batch])) {
 		w.problem("I1: step %d: %d in flight with %s, limit %d: %v", step, n, op.Application, allowed, w.ledger.open)
+	}
+}
+
+// admitted notes the limit under which members of a stored record were
+// admitted: it holds for their batch, whatever happens to the step.
+func (w *World) admitted(old []v1alpha1.ApplicationSetAppStatus, d rollout.Decision) {
+	if w.ledger.rollout != d.Rollout.ID {
+		w.ledger.rollout = d.Rollout.ID
+		clear(w.ledger.sizes)
+	}
+	was := map[string]string{}
+	for i := range old {
+		was[old[i].Application] = old[i].Status
+	}
+	for i := range d.Applications {
+		a := &d.Applications[i]
+		if a.Status != rollout.Pending || was[a.Application] == rollout.Pending {
+			continue
+		}
+		step := int32(w.step(a.Application)) //nolint:gosec // steps are few
+		if step < 1 || int(step) > len(d.Rollout.Steps) {
+			continue
+		}
+		if w.ledger.sizes[step] == nil {
+			w.ledger.sizes[step] = map[int32]int32{}
+		}
+		if w.ledger.sizes[step][a.Batch] == 0 || w.rolling().Batching == "Sliding" {
+			w.ledger.sizes[step][a.Batch] = d.Rollout.Steps[step-1].Limit
+		}
 	}
 }
 

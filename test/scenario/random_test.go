@@ -23,7 +23,6 @@ import (
 type machine struct {
 	*World
 	r    *rand.Rand
-	log  []string
 	next int
 }
 

@@ -45,6 +45,7 @@ type World struct {
 	windows  map[int]time.Time // closed windows by step, until when
 	outcomes map[string]rollout.Outcome
 	answers  []rollout.Measured
+	late     []rollout.Measured // answers that come a second time
 	watched  time.Time
 	unknown  bool // revisions cannot be resolved
 	refuse   map[string]int
@@ -246,7 +247,7 @@ func (w *World) Members() []rollout.Member {
 
 func (w *World) input(set *v1alpha1.ApplicationSet) rollout.Input {
 	in := rollout.Input{
-		Set: set, Members: w.Members(), Now: w.Now, Watched: w.watched, Measures: true, Measured: w.answers,
+		Set: set, Members: w.Members(), Now: w.Now, Watched: w.watched, Measures: true, Measured: slices.Concat(w.answers, w.late),
 		Actors: map[string]string{v1alpha1.AnnotationPromoteRollout: "ann"}, Windows: make([]rollout.Closure, len(w.rolling().Steps)+1),
 	}
 	for step, until := range w.windows {
@@ -261,6 +262,7 @@ func (w *World) Decide() (d rollout.Decision, changed bool) {
 	in := w.input(w.Set)
 	d = rollout.Next(in)
 	w.wake = d.Wake
+	w.ahead(d)
 	changed = w.differs(d)
 	if !changed {
 		return d, false
@@ -274,10 +276,11 @@ func (w *World) Decide() (d rollout.Decision, changed bool) {
 		return rollout.Decision{}, true
 	}
 	w.check(in, d)
+	w.admitted(w.Set.Status.ApplicationStatus, d)
 	w.Writes++
 	w.Set.Status.ApplicationStatus, w.Set.Status.Rollout, w.Set.Status.Conditions = d.Applications, d.Rollout, d.Conditions
 	w.Events = append(w.Events, d.Events...)
-	w.answers = nil
+	w.answers, w.late = nil, w.answers
 	w.settle()
 	if w.crash == "after-store" && admits(d) {
 		w.die()

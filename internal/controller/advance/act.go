@@ -45,21 +45,21 @@ const maxActs = 16
 
 // act carries out what the stored record permits.
 func (t *turn) act(ctx context.Context, d rollout.Decision) error {
-	group, gctx := errgroup.WithContext(ctx)
+	var group errgroup.Group // one that fails does not keep the others from being done
 	group.SetLimit(maxActs)
 	for _, op := range d.Operations {
 		if app := t.live[op.Application]; app != nil {
-			group.Go(func() error { return t.issue(gctx, app, op) })
+			group.Go(func() error { return t.issue(ctx, app, op) })
 		}
 	}
 	for _, name := range d.Refreshes {
 		if app := t.live[name]; app != nil {
-			group.Go(func() error { return t.refresh(gctx, app) })
+			group.Go(func() error { return t.refresh(ctx, app) })
 		}
 	}
 	for _, name := range d.Terminate {
 		if app := t.live[name]; app != nil {
-			group.Go(func() error { return t.terminate(gctx, app) })
+			group.Go(func() error { return t.terminate(ctx, app) })
 		}
 	}
 	if err := group.Wait(); err != nil {

@@ -217,8 +217,8 @@ func TestSentUntilSeen(t *testing.T) {
 func TestActor(t *testing.T) {
 	set := &v1alpha1.ApplicationSet{}
 	set.ManagedFields = []metav1.ManagedFieldsEntry{
-		{Manager: "other", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{"f:x":{}}}}`)}},
-		{Manager: "kubectl-annotate", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{"f:argocd.argoproj.io/promote-rollout":{}}}}`)}},
+		{Manager: "other", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:x":{}}}}`)},
+		{Manager: "kubectl-annotate", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:argocd.argoproj.io/promote-rollout":{}}}}`)},
 		{Manager: "empty"},
 	}
 	if got := actor(set, v1alpha1.AnnotationPromoteRollout); got != "kubectl-annotate" {
@@ -240,5 +240,29 @@ func TestForeignOperationsAreCountedOnce(t *testing.T) {
 	}
 	if got := foreign(manual("a"), manual("a", "b")); len(got) != 1 || got[0] != "b" {
 		t.Errorf("newly synced by people: %v", got)
+	}
+}
+
+// TestOwnedByTheVerySet leaves Applications alone that belonged to a set of
+// the same name.
+func TestOwnedByTheVerySet(t *testing.T) {
+	set := &v1alpha1.ApplicationSet{}
+	set.Name, set.UID = "payment", "new"
+	yes := true
+	for _, c := range []struct {
+		ref  metav1.OwnerReference
+		want bool
+	}{
+		{metav1.OwnerReference{Kind: "ApplicationSet", Name: "payment", UID: "new", Controller: &yes}, true},
+		{metav1.OwnerReference{Kind: "ApplicationSet", Name: "payment", UID: "old", Controller: &yes}, false},
+		{metav1.OwnerReference{Kind: "ApplicationSet", Name: "other", UID: "new", Controller: &yes}, false},
+		{metav1.OwnerReference{Kind: "Application", Name: "payment", UID: "new", Controller: &yes}, false},
+		{metav1.OwnerReference{Kind: "ApplicationSet", Name: "payment", UID: "new"}, false},
+	} {
+		app := &v1alpha1.Application{}
+		app.OwnerReferences = []metav1.OwnerReference{c.ref}
+		if got := owned(app, set); got != c.want {
+			t.Errorf("%+v: %v", c.ref, got)
+		}
 	}
 }

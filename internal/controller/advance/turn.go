@@ -120,12 +120,18 @@ func (t *turn) read(ctx context.Context) error {
 	}
 	t.live = map[string]*v1alpha1.Application{}
 	for i := range list.Items {
-		app := &list.Items[i]
-		if ref := metav1.GetControllerOf(app); ref != nil && ref.Kind == v1alpha1.ApplicationSetKind && ref.Name == t.key.Name {
+		if app := &list.Items[i]; owned(app, t.set) {
 			t.live[app.Name] = app
 		}
 	}
 	return nil
+}
+
+// owned says that the Application belongs to this very set, not to one of the
+// same name that is gone.
+func owned(app *v1alpha1.Application, set *v1alpha1.ApplicationSet) bool {
+	ref := metav1.GetControllerOf(app)
+	return ref != nil && ref.Kind == v1alpha1.ApplicationSetKind && ref.Name == set.Name && ref.UID == set.UID
 }
 
 // decide computes the next status and what may be done now.
@@ -191,7 +197,7 @@ func (t *turn) input(ctx context.Context) rollout.Input {
 // actor is the manager that set an annotation.
 func actor(o client.Object, annotation string) string {
 	for _, f := range o.GetManagedFields() {
-		if f.FieldsV1 != nil && strings.Contains(string(f.FieldsV1.Raw), `"f:`+annotation+`"`) {
+		if f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:`+annotation+`"`) {
 			return f.Manager
 		}
 	}

@@ -198,12 +198,12 @@ func (p *planner) analysisFailed(k int, a *v1alpha1.RolloutAnalysis) {
 		subject += " of " + a.Application
 	}
 	text := fmt.Sprintf("rollout %d: metric %s of %s failed: %d failed, %d inconclusive, %d errors, last value %q", p.id, subject, p.label(k), a.Failed, a.Inconclusive, a.Errors, a.Value)
-	switch {
-	case c.onFailure == OnFailureContinue:
+	switch c.onFailure {
+	case OnFailureContinue:
 		s.Skipped = true
 		p.event(true, "RolloutAnalysisFailed", text)
 		p.wake(0)
-	case c.onFailure == OnFailureRollback:
+	case OnFailureRollback:
 		if !p.mayTurn(k) {
 			return // once the pause is over
 		}

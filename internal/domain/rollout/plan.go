@@ -110,8 +110,7 @@ type planner struct {
 	changes      []change
 	entries      []entry
 	seen         []Observation
-	lists        [][]int // member numbers by step, step 1 first
-	current      int     // 1-based, 0 for none
+	current      int // 1-based, 0 for none
 	halt         *v1alpha1.RolloutHalt
 	stats        []tally
 	queued       *v1alpha1.RolloutTarget
