@@ -131,6 +131,18 @@ func TestProviders(t *testing.T) {
 	}
 }
 
+// TestH31CheckOfAllSteps finds the step whose address may not be asked.
+func TestH31CheckOfAllSteps(t *testing.T) {
+	r := &v1alpha1.RollingSync{Steps: []v1alpha1.RolloutStep{{}, {Analysis: &v1alpha1.StepAnalysis{Metrics: []v1alpha1.AnalysisMetric{metric(nil)}}}}}
+	if err := analysis.Check(r, analysis.Providers{Any: true}); err != nil {
+		t.Error(err)
+	}
+	err := analysis.Check(r, analysis.Providers{Allowed: []string{"http://other"}})
+	if err == nil || !strings.HasPrefix(err.Error(), "spec.strategy.rollingSync.steps[1].analysis.metrics[0].provider.prometheus.address: ") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestFill(t *testing.T) {
 	arguments := analysis.Subject{
 		ApplicationSet: "payment", Namespace: "argocd", RolloutID: 7, Step: 2, StepName: "eu", Application: "payment-eu",
