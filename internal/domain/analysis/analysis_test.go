@@ -131,6 +131,18 @@ func TestProviders(t *testing.T) {
 	}
 }
 
+// TestH31CheckOfAllSteps finds the step whose address may not be asked.
+func TestH31CheckOfAllSteps(t *testing.T) {
+	r := &v1alpha1.RollingSync{Steps: []v1alpha1.RolloutStep{{}, {Analysis: &v1alpha1.StepAnalysis{Metrics: []v1alpha1.AnalysisMetric{metric(nil)}}}}}
+	if err := analysis.Check(r, analysis.Providers{Any: true}); err != nil {
+		t.Error(err)
+	}
+	err := analysis.Check(r, analysis.Providers{Allowed: []string{"http://other"}})
+	if err == nil || !strings.HasPrefix(err.Error(), "spec.strategy.rollingSync.steps[1].analysis.metrics[0].provider.prometheus.address: ") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestFill(t *testing.T) {
 	arguments := analysis.Subject{
 		ApplicationSet: "payment", Namespace: "argocd", RolloutID: 7, Step: 2, StepName: "eu", Application: "payment-eu",
@@ -218,6 +230,11 @@ func TestJudge(t *testing.T) {
 		{"asFloat(\"0.5\") > result[0]", "", list(0.2), analysis.Successful, "[0.2]"},
 		{"asInt(result[0]) == 2", "", list(2.9), analysis.Successful, "[2.9]"},
 		{"default(result[0], 3) == 2", "", list(2), analysis.Successful, "[2]"},
+		{"isNil(nil) && !isNil(result[0]) && default(nil, 3) == 3", "", list(2), analysis.Successful, "[2]"},
+		{"asInt(2) == 2 && asFloat(2) == 2.0", "", list(2), analysis.Successful, "[2]"},
+		{"asFloat(result) > 1", "", list(2), analysis.Error, "[2]"},
+		{"asFloat(\"x\") > 1", "", list(2), analysis.Error, "[2]"},
+		{"result", "", list(2), analysis.Error, "[2]"},
 		{"true", "", many, analysis.Error, "[0 0 0 0 0 0 0 0 0 0 and 991 more]"},
 	} {
 		m := parse(t, metric(func(m *v1alpha1.AnalysisMetric) { m.SuccessCondition, m.FailureCondition = c.success, c.failure }))

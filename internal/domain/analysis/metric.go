@@ -102,6 +102,20 @@ func Parse(at string, a *v1alpha1.StepAnalysis, providers Providers) ([]Metric, 
 	return out, nil
 }
 
+// Check reads the analyses of all steps of a strategy. The error names the
+// first wrong field, an address that may not be asked included.
+func Check(r *v1alpha1.RollingSync, providers Providers) error {
+	for i, s := range r.Steps {
+		if s.Analysis == nil {
+			continue
+		}
+		if _, err := Parse(fmt.Sprintf("spec.strategy.rollingSync.steps[%d].analysis", i), s.Analysis, providers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ParseMetric reads one metric; at is where it stands. The error names the first
 // wrong field.
 func ParseMetric(at string, m v1alpha1.AnalysisMetric, providers Providers) (Metric, error) {

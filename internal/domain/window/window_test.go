@@ -142,6 +142,10 @@ func TestRolloutSteps(t *testing.T) {
 		if s.Closed != want {
 			t.Errorf("step %d closed: %v, want %v", step, s.Closed, want)
 		}
+		all, err := window.Steps(&v1alpha1.RollingSync{Windows: windows, Steps: []v1alpha1.RolloutStep{{Name: "canary"}, {Name: "prod"}, {}}}, at(t, "2026-07-01T12:00:00Z"))
+		if err != nil || len(all) != 3 || all[step-1] != s {
+			t.Errorf("all steps: %v, %v", all, err)
+		}
 		if want && s.Why != `outside of allow window "0 8 * * *" for 1h (UTC): office hours` {
 			t.Errorf("why: %s", s.Why)
 		}
@@ -177,6 +181,9 @@ func TestRolloutErrors(t *testing.T) {
 		{long, "windows[0].description: "},
 	} {
 		_, err := window.ParseRollout([]rw{c.w}, steps)
+		if _, all := window.Steps(&v1alpha1.RollingSync{Windows: []rw{c.w}, Steps: steps}, time.Time{}); all == nil {
+			t.Errorf("%+v: accepted for the steps", c.w)
+		}
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "spec.strategy.rollingSync.windows[0]") {
 			t.Errorf("%+v: %v, want %s", c.w, err, c.want)
 		}
