@@ -28,13 +28,16 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/measure"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/application"
+	"github.com/sluice-cd/sluice/internal/controller/gate"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/analysis"
 )
 
 // allFlags configure the one-process form.
@@ -42,7 +45,8 @@ type allFlags struct {
 	hubFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pollInterval, safety                                    time.Duration
-	progressive, elect, installCRDs, newGlobs               bool
+	progressive, elect, installCRDs, newGlobs, strictTokens bool
+	analysisProviders                                       []string
 }
 
 func allCommand() *cobra.Command {
@@ -59,6 +63,8 @@ func allCommand() *cobra.Command {
 	flags.DurationVar(&f.safety, "applicationset-controller-requeue-after", 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
 	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
 	flags.BoolVar(&f.newGlobs, "enable-new-git-file-globbing", false, "let only ** cross folders in the file patterns of git generators")
+	flags.StringSliceVar(&f.analysisProviders, "allowed-analysis-providers", nil, "addresses that the analysis of a rollout may ask; none is all")
+	flags.BoolVar(&f.strictTokens, "token-ref-strict-mode", false, "let Secrets be referred to only when they are labelled scm-creds")
 	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")
 	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
 	c.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) }
@@ -187,7 +193,12 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry, NewID: randomID,
 	})
-	steps := advance.New(advance.Options{
+	meter := measure.New(measure.Options{
+		Providers: analysis.Providers{Allowed: f.analysisProviders, Any: true}, // this process watches no namespace but its own
+		Log:       logger.With("component", "measure"), Clock: clk, Registerer: registry,
+	})
+	asked := newGates(mgr.GetCache(), store, meter, f.strictTokens)
+	options := advance.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Gate: f.progressive, Safety: f.safety,
 		Resolve: func(ctx context.Context, project string, src v1alpha1.ApplicationSource) (string, error) {
 			return manifests.Resolve(ctx, project, src, false)
@@ -195,7 +206,12 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		Subscribe: manifests.Subscribe,
 		Recorder:  mgr.GetEventRecorderFor("applicationset-controller"), Log: logger.With("component", "rollout"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry,
-	})
+	}
+	asked.attach(ctx, &options)
+	steps := advance.New(options)
+	if asked.projects, err = gate.Follow(ctx, mgr.GetCache(), f.namespace, steps.LookAgain); err != nil {
+		return err
+	}
 	sets := generate.New(generate.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Settings: store, Engine: template.New(),
 		Tree: manifests.Tree, Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive, NewGlobs: f.newGlobs,

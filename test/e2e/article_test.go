@@ -126,34 +126,7 @@ func TestArticle(t *testing.T) {
 			t.Errorf("the bad version was written to %v (%v), want the canary only", got, err)
 		}
 	})
-	t.Run("pause in mid-step and resume", func(t *testing.T) {
-		id := next("v4")
-		applied := moment{"p-1 is written to", "p-1", func(a auditLine, _ string) bool {
-			return applied("deployments")(a, "") && mentions(a, "payment-service:v4")
-		}}
-		applied.await(t, r, 0, id)
-		must(t, r.Pause(t.Context(), true))
-		must(t, rig.Until(t.Context(), 40*time.Second, "a paused rollout with nothing in flight", func(ctx context.Context) (bool, error) {
-			rows, set, err := r.Rows(ctx)
-			if err != nil || set.Status.Rollout == nil {
-				return false, err
-			}
-			for _, row := range rows {
-				if row.Status != "Healthy" && row.Status != "Waiting" || row.Revision != id {
-					return false, fmt.Errorf("%s is %s", row.Cluster, row.Status)
-				}
-			}
-			return set.Status.Rollout.Phase == "Paused", nil
-		}))
-		got, err := r.Received("payment-service:v4")
-		must(t, err)
-		if s := strings.Join(got, " "); s != "c-1 p-1" && s != "c-1 p-1 p-2" { // the pause may come a moment after p-2 was let in
-			t.Errorf("while paused the version is on %v, want the canary and the first primaries", got)
-		}
-		must(t, r.Pause(t.Context(), false))
-		settle(t, r, id, time.Minute)
-		ordered("v4")
-	})
+	t.Run("pause in mid-step and resume", func(t *testing.T) { paused(t, r, next("v4")); ordered("v4") })
 	t.Run("restart in mid-step", func(t *testing.T) {
 		id := next("v5")
 		half := moment{"s-1 is written to", "s-1", func(a auditLine, _ string) bool {
@@ -166,6 +139,36 @@ func TestArticle(t *testing.T) {
 		ordered("v5")
 	})
 	t.Run("a matrix of services", func(t *testing.T) { services(t, r) })
+}
+
+// paused pauses when the first primary has been written to, and resumes when
+// nothing is in flight any more.
+func paused(t *testing.T, r *rig.Rig, id string) {
+	t.Helper()
+	applied := moment{"p-1 is written to", "p-1", func(a auditLine, _ string) bool {
+		return applied("deployments")(a, "") && mentions(a, "payment-service:v4")
+	}}
+	applied.await(t, r, 0, id)
+	must(t, r.Pause(t.Context(), true))
+	must(t, rig.Until(t.Context(), 40*time.Second, "a paused rollout with nothing in flight", func(ctx context.Context) (bool, error) {
+		rows, set, err := r.Rows(ctx)
+		if err != nil || set.Status.Rollout == nil {
+			return false, err
+		}
+		for _, row := range rows {
+			if row.Status != "Healthy" && row.Status != "Waiting" || row.Revision != id {
+				return false, fmt.Errorf("%s is %s", row.Cluster, row.Status)
+			}
+		}
+		return set.Status.Rollout.Phase == "Paused", nil
+	}))
+	got, err := r.Received("payment-service:v4")
+	must(t, err)
+	if s := strings.Join(got, " "); s != "c-1 p-1" && s != "c-1 p-1 p-2" { // the pause may come a moment after p-2 was let in
+		t.Errorf("while paused the version is on %v, want the canary and the first primaries", got)
+	}
+	must(t, r.Pause(t.Context(), false))
+	settle(t, r, id, time.Minute)
 }
 
 // services rolls three services out: at most two at a time on the canary, and

@@ -175,34 +175,7 @@ func TestLifeOfAnApplication(t *testing.T) {
 			t.Errorf("last history entry is of %s, want %s", h[len(h)-1].Revision, v2)
 		}
 	})
-	t.Run("a failing hook fails the sync and says why", func(t *testing.T) {
-		next := func(image, mode string) gitserver.Files { // a hook alone is no difference
-			return gitserver.Files{
-				"apps/shop/f-migrate.yaml": strings.Replace(shopFiles["apps/shop/f-migrate.yaml"], "x:v1", image, 1),
-				"apps/shop/d-config.yaml":  strings.Replace(shopFiles["apps/shop/d-config.yaml"], "production", mode, 1),
-			}
-		}
-		_, err := r.Repo.Commit("bad migration", next("x:fail", "bad"))
-		must(t, err)
-		must(t, rig.Until(t.Context(), 40*time.Second, "a failed operation that names the hook", func(ctx context.Context) (bool, error) {
-			app, err := get(ctx, r, "shop")
-			if err != nil {
-				return false, err
-			}
-			s := app.Status.OperationState
-			if s.Phase == "Failed" || s.RetryCount > 0 {
-				return true, nil
-			}
-			return false, fmt.Errorf("operation %s: %s", s.Phase, s.Message)
-		}))
-		if app, err := get(t.Context(), r, "shop"); err != nil || !strings.Contains(app.Status.OperationState.Message, "migrate") && !strings.Contains(app.Status.OperationState.Message, "Job") {
-			t.Errorf("the message does not tell what failed: %q (%v)", app.Status.OperationState.Message, err)
-		}
-		prints(t, r, "one", "production", "get", "configmap", "config", "-n", "shop", "-o", "jsonpath={.data.mode}")
-		fixed, err := r.Repo.Commit("good migration", next("x:v1", "good"))
-		must(t, err)
-		good(t, r, "shop", fixed)
-	})
+	t.Run("a failing hook fails the sync and says why", func(t *testing.T) { failingHook(t, r) })
 	t.Run("a hook that hangs does not hold up deletion", func(t *testing.T) {
 		_, err := r.Repo.Commit("endless migration", gitserver.Files{
 			"apps/shop/f-migrate.yaml": strings.Replace(shopFiles["apps/shop/f-migrate.yaml"], "x:v1", "x:never-ready", 1),
@@ -221,4 +194,35 @@ func TestLifeOfAnApplication(t *testing.T) {
 		}))
 		prints(t, r, "one", "", "get", "deployment,service,serviceaccount,configmap", "-n", "shop", "-l", "!kubernetes.io/none", "-o", "name", "--field-selector", "metadata.name!=kube-root-ca.crt,metadata.name!=default")
 	})
+}
+
+// failingHook commits a migration that fails, then one that does not.
+func failingHook(t *testing.T, r *rig.Rig) {
+	t.Helper()
+	next := func(image, mode string) gitserver.Files { // a hook alone is no difference
+		return gitserver.Files{
+			"apps/shop/f-migrate.yaml": strings.Replace(shopFiles["apps/shop/f-migrate.yaml"], "x:v1", image, 1),
+			"apps/shop/d-config.yaml":  strings.Replace(shopFiles["apps/shop/d-config.yaml"], "production", mode, 1),
+		}
+	}
+	_, err := r.Repo.Commit("bad migration", next("x:fail", "bad"))
+	must(t, err)
+	must(t, rig.Until(t.Context(), 40*time.Second, "a failed operation that names the hook", func(ctx context.Context) (bool, error) {
+		app, err := get(ctx, r, "shop")
+		if err != nil {
+			return false, err
+		}
+		s := app.Status.OperationState
+		if s.Phase == "Failed" || s.RetryCount > 0 {
+			return true, nil
+		}
+		return false, fmt.Errorf("operation %s: %s", s.Phase, s.Message)
+	}))
+	if app, err := get(t.Context(), r, "shop"); err != nil || !strings.Contains(app.Status.OperationState.Message, "migrate") && !strings.Contains(app.Status.OperationState.Message, "Job") {
+		t.Errorf("the message does not tell what failed: %q (%v)", app.Status.OperationState.Message, err)
+	}
+	prints(t, r, "one", "production", "get", "configmap", "config", "-n", "shop", "-o", "jsonpath={.data.mode}")
+	fixed, err := r.Repo.Commit("good migration", next("x:v1", "good"))
+	must(t, err)
+	good(t, r, "shop", fixed)
 }

@@ -253,6 +253,31 @@ var gating = []scenario{
 		p.condition(v1alpha1.AppSetRolloutPaused, "PausedBySpec")
 		p.reached(p.tag())
 	}},
+	{"H9 a closed window is a pause", func(p *payments) {
+		p.rolling(func(r *v1alpha1.RollingSync) {
+			r.Windows = []v1alpha1.RolloutWindow{{Kind: "deny", Schedule: "* * * * *", Duration: "1h", Description: "freeze"}}
+		})
+		id := p.push()
+		p.phase("Paused", id)
+		p.condition(v1alpha1.AppSetRolloutPaused, "PausedByWindow")
+		p.reached(p.tag())
+		p.rolling(func(*v1alpha1.RollingSync) {})
+		settle(p.T, p.r, id, time.Minute)
+		p.ordered(p.tag())
+	}},
+	{"H30 a metric server that is down fails the analysis", func(p *payments) {
+		p.rolling(func(r *v1alpha1.RollingSync) {
+			one := intstr.FromInt32(1)
+			r.Steps[0].Analysis = &v1alpha1.StepAnalysis{Metrics: []v1alpha1.AnalysisMetric{{
+				Name: "errors", Interval: "200ms", ConsecutiveErrorLimit: &one, SuccessCondition: "result[0] < 1",
+				Provider: v1alpha1.AnalysisProvider{Prometheus: &v1alpha1.PrometheusProvider{Address: "http://127.0.0.1:1", Query: "up"}},
+			}}}
+		})
+		p.push()
+		p.await("c", p.tag())
+		p.halted("AnalysisFailed", 1)
+		p.reached(p.tag(), "c")
+	}},
 	{"H12 a step bakes before the next begins", func(p *payments) {
 		p.rolling(func(r *v1alpha1.RollingSync) { r.Steps[0].BakeTime = "4s" })
 		id := p.push()

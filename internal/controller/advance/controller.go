@@ -111,6 +111,16 @@ func (c *Controller) Offer(o appset.Outcome) {
 	c.queue.Add(o.Set)
 }
 
+// LookAgain advances every known set once more: something that all of them may
+// depend on, such as a project's sync windows, has changed.
+func (c *Controller) LookAgain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key := range c.outcomes {
+		c.queue.Add(key)
+	}
+}
+
 // Start runs until ctx ends.
 func (c *Controller) Start(ctx context.Context) error {
 	sets, err := c.Cache.GetInformer(ctx, &v1alpha1.ApplicationSet{})

@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/analysis"
 )
 
 // When metrics are measured, and for what.
@@ -110,7 +111,7 @@ func (p *planner) subjects(k int) []v1alpha1.RolloutAnalysis {
 	var out []v1alpha1.RolloutAnalysis
 	for i := range p.steps[k-1].analysis.Metrics {
 		m := &p.steps[k-1].analysis.Metrics[i]
-		if m.Scope != ScopeApplication {
+		if analysis.ScopeOf(*m) != analysis.Application {
 			out = append(out, v1alpha1.RolloutAnalysis{Name: m.Name, Phase: MetricRunning})
 			continue
 		}

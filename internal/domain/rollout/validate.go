@@ -80,7 +80,7 @@ func validStep(at string, s *v1alpha1.RolloutStep, names map[string]bool) error 
 		return err
 	}
 	if s.Analysis != nil {
-		return analysis(at+".analysis", s.Analysis)
+		return analysisFields(at+".analysis", s.Analysis)
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func WindowApplies(r *v1alpha1.RollingSync, w v1alpha1.RolloutWindow, step int) 
 	return len(w.Steps) == 0 || slices.ContainsFunc(w.Steps, func(name string) bool { return stepNamed(r.Steps, name) == step })
 }
 
-func analysis(at string, a *v1alpha1.StepAnalysis) error {
+func analysisFields(at string, a *v1alpha1.StepAnalysis) error {
 	if err := oneOf(at+".when", a.When, []string{AnalyzeAfterHealthy, AnalyzeDuringBake}); err != nil {
 		return err
 	}

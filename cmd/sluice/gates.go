@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/measure"
+	"github.com/sluice-cd/sluice/internal/adapter/settings"
+	"github.com/sluice-cd/sluice/internal/controller/advance"
+	"github.com/sluice-cd/sluice/internal/controller/gate"
+	"github.com/sluice-cd/sluice/internal/domain/analysis"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
+	"github.com/sluice-cd/sluice/internal/domain/window"
+)
+
+// gates answers what rollouts ask of windows, projects and metric servers.
+type gates struct {
+	cache     cache.Cache
+	store     *settings.Store
+	providers analysis.Providers
+	projects  *gate.Projects
+	metrics   *gate.Gate
+}
+
+func newGates(c cache.Cache, store *settings.Store, client *measure.Client, strict bool) *gates {
+	g := &gates{cache: c, store: store, providers: client.Providers}
+	g.metrics = gate.New(gate.Options{
+		Measure: client.Measure, Secret: g.secret, Providers: g.providers, Strict: strict,
+		ClusterName: func(d v1alpha1.ApplicationDestination) (string, error) {
+			found, err := store.Snapshot().Clusters.Resolve(d.Server, d.Name)
+			return found.Name, err
+		},
+	})
+	return g
+}
+
+func (g *gates) secret(ctx context.Context, namespace, name string) (gate.Secret, error) {
+	var s corev1.Secret
+	if err := g.cache.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &s); err != nil {
+		return gate.Secret{}, fmt.Errorf("secret %s: %w", name, err)
+	}
+	return gate.Secret{Labels: s.Labels, Data: s.Data}, nil
+}
+
+// attach gives the advancing loop its answers; measurements end with ctx.
+func (g *gates) attach(ctx context.Context, o *advance.Options) {
+	o.Windows = func(set *v1alpha1.ApplicationSet, now time.Time) ([]rollout.Closure, error) {
+		states, err := window.Steps(set.Spec.Strategy.RollingSync, now)
+		out := make([]rollout.Closure, len(states))
+		for i, s := range states {
+			out[i] = rollout.Closure{Closed: s.Closed, Until: s.Until}
+		}
+		return out, err
+	}
+	o.SyncWindow = func(app *v1alpha1.Application, now time.Time) rollout.Closure {
+		v := g.projects.SyncWindow(app, now)
+		return rollout.Closure{Closed: !v.Allowed, Until: v.Until}
+	}
+	o.Allowed = func(set *v1alpha1.ApplicationSet) error {
+		return analysis.Check(set.Spec.Strategy.RollingSync, g.providers)
+	}
+	o.Measure = func(set *v1alpha1.ApplicationSet, m rollout.Measurement, answer func(rollout.Measured)) {
+		due := gate.Due{Set: set, Rollout: m.Rollout, Step: m.Step, StepName: m.StepName, Metric: m.Metric}
+		if m.Application != "" {
+			app := &v1alpha1.Application{}
+			if err := g.cache.Get(ctx, client.ObjectKey{Namespace: set.Namespace, Name: m.Application}, app); err != nil {
+				answer(rollout.Measured{Measurement: m, Outcome: rollout.OutcomeError, Message: err.Error()})
+				return
+			}
+			due.Application = app
+		}
+		g.metrics.Start(ctx, due, func(a analysis.Measurement) {
+			answer(rollout.Measured{Measurement: m, Outcome: rollout.Outcome(a.Outcome), Value: a.Value, Message: a.Message})
+		})
+	}
+}
