@@ -191,7 +191,7 @@ var (
 	specConditions    = []string{v1alpha1.ConditionInvalidSpecError, v1alpha1.ConditionUnknownError}
 	compareConditions = []string{
 		v1alpha1.ConditionInvalidSpecError, v1alpha1.ConditionUnknownError, v1alpha1.ConditionComparisonError,
-		v1alpha1.ConditionSharedResourceWarning, v1alpha1.ConditionRepeatedResourceWarning,
+		v1alpha1.ConditionSharedResourceWarning, v1alpha1.ConditionRepeatedResourceWarning, v1alpha1.ConditionComparisonWarning,
 	}
 )
 

@@ -48,9 +48,13 @@ type State struct {
 	Results map[TaskID]Result
 	// Health of a live object; known is false for kinds without a rule.
 	Health func(object.Key) (status health.Status, known bool)
-	// Marker is the value of AnnotationOperation for this attempt.
+	// Marker names this attempt of this operation; see Mark.
 	Marker string
 }
+
+// Mark is the value of AnnotationOperation on a hook: an object that is a hook
+// of several phases is another one in each.
+func Mark(marker string, phase Phase) string { return marker + "/" + string(phase) }
 
 // Move is the answer of Next. Acts in one group run concurrently, groups run
 // one after the other. Without groups the operation waits (Phase Running) or
@@ -74,6 +78,8 @@ func Next(s State) Move {
 		return p.wait("completion of hook", p.runningHooks)
 	case len(p.failed) > 0:
 		return p.fail()
+	case len(p.pending) == 0 && len(p.running) > 0 && p.endsWithHooks():
+		return p.wait("healthy state of", p.running)
 	case len(p.pending) == 0:
 		return p.succeed()
 	case len(p.running) > 0:
@@ -82,6 +88,24 @@ func Next(s State) Move {
 		return p.wait("deletion of", p.terminating)
 	}
 	return p.wave()
+}
+
+// endsWithHooks says that the operation has several steps and that the last
+// has hooks: then its other objects have to become healthy too
+// (spec/sync.md §6, steps 2 and 8).
+func (p *progress) endsWithHooks() bool {
+	var last *Task
+	several := false
+	for i := range p.Tasks {
+		t := &p.Tasks[i]
+		several = several || t.Phase != p.Tasks[0].Phase || t.Wave != p.Tasks[0].Wave
+		if t.Phase != SyncFail {
+			last = t
+		}
+	}
+	return several && last != nil && slices.ContainsFunc(p.Tasks, func(t Task) bool {
+		return t.Hook && t.Phase == last.Phase && t.Wave == last.Wave
+	})
 }
 
 // progress sorts the tasks by what is known about them.
@@ -119,7 +143,7 @@ func (p *progress) refresh() {
 
 // ours says that the live hook was created by this attempt.
 func (p *progress) ours(t Task) bool {
-	return t.Hook && t.Live != nil && t.Live.GetAnnotations()[AnnotationOperation] == p.Marker
+	return t.Hook && t.Live != nil && t.Live.GetAnnotations()[AnnotationOperation] == Mark(p.Marker, t.Phase)
 }
 
 func (p *progress) file(t Task, r Result) {
@@ -220,6 +244,9 @@ func (p *progress) wave() Move {
 		}
 	}
 	message := fmt.Sprintf("applying phase %s wave %d", first.Phase, first.Wave)
+	if waiting := unconfirmed(prunes); len(waiting) > 0 {
+		return p.wait("pruning confirmation of", waiting)
+	}
 	if len(prunes) > 0 {
 		return p.act([][]Act{acts(Prune, prunes)}, message)
 	}
@@ -227,6 +254,10 @@ func (p *progress) wave() Move {
 		return p.removeStale(stale)
 	}
 	return p.act(byKind(applies), message)
+}
+
+func unconfirmed(prunes []Task) []Task {
+	return slices.DeleteFunc(slices.Clone(prunes), func(t Task) bool { return !t.Unconfirmed })
 }
 
 // removeStale deletes hooks of earlier operations, or waits until they are gone.

@@ -84,6 +84,16 @@ type Task struct {
 	DeletePolicies []DeletePolicy
 	// PruneRefused says why a prune is not carried out; empty when it is.
 	PruneRefused string
+	// Unconfirmed says that a prune waits for somebody's approval.
+	Unconfirmed bool
+	// Manner is how the target is written.
+	Manner Manner
+	// Identical says that live is known to be what an apply would make of it,
+	// ignored fields included, so that nothing need be sent.
+	Identical bool
+	// Created says that the task is the namespace which the operation itself
+	// provides, and which Git does not name.
+	Created bool
 }
 
 // Prune says that the task removes an object.
