@@ -208,6 +208,7 @@ func (p *pass) compare(ctx context.Context) {
 	} else if len(v.manifests.SourceTypes) > 0 {
 		status.SourceType = v.manifests.SourceTypes[0]
 	}
+	p.keepFinalizers(v)
 	p.summarize(v)
 }
 

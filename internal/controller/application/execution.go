@@ -67,6 +67,9 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 	for id, r := range m.Results {
 		x.results[id] = r
 	}
+	if err := x.writeAhead(ctx, m); err != nil {
+		return "", "", false, err
+	}
 	for _, group := range m.Groups {
 		if err := x.carryOut(ctx, group); err != nil {
 			return "", "", false, err
@@ -79,6 +82,16 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 		return m.Phase, m.Message, false, nil
 	}
 	return m.Phase, m.Message, len(m.Groups) == 0, nil
+}
+
+// writeAhead stores how hooks ended before anything lets go of them: whoever
+// takes over after us cannot read it from a hook that is gone.
+func (x *execution) writeAhead(ctx context.Context, m syncplan.Move) error {
+	if !m.RemovesHooks() || len(m.Results) == 0 {
+		return nil
+	}
+	x.store(x.app.Status.OperationState)
+	return x.patch(ctx)
 }
 
 // untouched says that the operation has done nothing yet but, perhaps, provide

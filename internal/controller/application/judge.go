@@ -39,7 +39,7 @@ func (c *Controller) systemRules() *systemRules {
 		return known
 	}
 	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config)}
-	if raw := snapshot.Params[jqTimeoutKey]; raw != "" {
+	if raw := snapshot.Params[jqTimeoutKey]; raw != "" && raw != "0" {
 		limit, err := time.ParseDuration(raw)
 		if err != nil || limit <= 0 {
 			s.parsed.Problems = append(s.parsed.Problems, fmt.Errorf("ConfigMap/argocd-cmd-params-cm key %q is not a duration like \"1s\": using %s", jqTimeoutKey, jq.DefaultTimeout))

@@ -309,6 +309,7 @@ func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error
 			return phase, why, nil
 		}
 		phase, message, waiting, err := x.move(ctx, v)
+		state = p.app.Status.OperationState
 		x.store(state)
 		if err != nil || phase.Completed() || waiting {
 			return phase, message, err

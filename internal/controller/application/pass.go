@@ -124,7 +124,7 @@ func (p *pass) locate(ctx context.Context) error {
 // invalid ends the pass of an Application whose spec cannot be followed.
 func (p *pass) invalid(ctx context.Context, err error) (time.Duration, error) {
 	if p.app.DeletionTimestamp != nil && p.cluster.Server == "" {
-		p.app.Finalizers = without(p.app.Finalizers, cascadeFinalizers...)
+		p.app.Finalizers = without(p.app.Finalizers, slices.Concat(cascadeFinalizers, preFinalizers, postFinalizers)...)
 		return 0, p.save(ctx)
 	}
 	p.conditions(specConditions, condition(v1alpha1.ConditionInvalidSpecError, err.Error()))

@@ -67,6 +67,19 @@ type Move struct {
 	Message string
 }
 
+// RemovesHooks says that acts of the move let go of hooks, so that Results
+// have to be stored first.
+func (m Move) RemovesHooks() bool {
+	for _, group := range m.Groups {
+		for _, act := range group {
+			if act.Verb == DeleteHook || act.Verb == ReleaseHook {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Next says what to do now.
 func Next(s State) Move {
 	p := newProgress(s)
@@ -74,6 +87,8 @@ func Next(s State) Move {
 	switch {
 	case len(p.releases) > 0:
 		return p.act([][]Act{p.releases}, "removing finalizers of completed hooks")
+	case p.cutOff():
+		return p.wave()
 	case len(p.runningHooks) > 0 && !p.failedHooksOnly():
 		return p.wait("completion of hook", p.runningHooks)
 	case len(p.failed) > 0:
@@ -88,6 +103,18 @@ func Next(s State) Move {
 		return p.wait("deletion of", p.terminating)
 	}
 	return p.wave()
+}
+
+// cutOff says that the wave of the first pending task has been begun: whoever
+// was at it did not get to its end, which comes before all judgement.
+func (p *progress) cutOff() bool {
+	if len(p.pending) == 0 || p.pending[0].Prune() {
+		return false
+	}
+	first := p.pending[0]
+	return slices.ContainsFunc(p.Tasks, func(t Task) bool {
+		return !t.Prune() && !t.Created && t.Phase == first.Phase && t.Wave == first.Wave && p.result(t).Phase != ""
+	})
 }
 
 // endsWithHooks says that the operation has several steps and that the last

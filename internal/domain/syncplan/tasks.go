@@ -119,6 +119,15 @@ func AsksConfirmation(verb string, live *unstructured.Unstructured, options []st
 	return Option(live, verb+"=confirm") || slices.Contains(options, verb+"=confirm")
 }
 
+// Kept says that live stays when its Application is deleted: option
+// Delete=false, of the object before the Application's.
+func Kept(live *unstructured.Unstructured, options []string) bool {
+	if Option(live, "Delete=true") || Option(live, "Delete=confirm") {
+		return false
+	}
+	return Option(live, "Delete=false") || slices.Contains(options, "Delete=false")
+}
+
 func pruneRefused(r Request, live *unstructured.Unstructured) string {
 	overridden := Option(live, "Prune=true") || Option(live, "Prune=confirm")
 	switch {
