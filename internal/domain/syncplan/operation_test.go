@@ -175,6 +175,7 @@ func (o *operation) change(a syncplan.Act) {
 		o.results[a.Task.ID()] = syncplan.Result{Status: v1alpha1.ResultPruned, Phase: v1alpha1.OperationSucceeded}
 	case syncplan.DeleteHook:
 		delete(o.live, k)
+		delete(o.health, k)
 	case syncplan.ReleaseHook:
 		u := o.live[k].DeepCopy()
 		u.SetFinalizers(nil)
