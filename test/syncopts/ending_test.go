@@ -7,6 +7,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -52,7 +54,7 @@ var ending = map[string]func(*run){
 	"retry": func(r *run) {
 		r.commit(hook("Job", "bad", "x:fail", "hook: PreSync") + "---" + configs("a"))
 		r.create("CreateNamespace=true")
-		r.patch("operation: {sync: {}, retry: {limit: 1, backoff: {duration: 1s}}}")
+		r.patch("operation: {sync: " + r.operation("") + ", retry: {limit: 1, backoff: {duration: 1s}}}")
 		s := r.end()
 		if s.Phase != v1alpha1.OperationFailed || s.RetryCount != 1 || !strings.HasSuffix(s.Message, "(retried 1 times).") {
 			r.Errorf("operation %s after %d: %s", s.Phase, s.RetryCount, s.Message)
@@ -66,7 +68,7 @@ var ending = map[string]func(*run){
 		if created != 2 {
 			r.Errorf("the hook was created %d times, want once per attempt: %v", created, r.writes())
 		}
-		r.patch("operation: {sync: {}, retry: {limit: 1, backoff: {duration: soon}}}")
+		r.patch("operation: {sync: " + r.operation("") + ", retry: {limit: 1, backoff: {duration: soon}}}")
 		if s := r.end(); s.Phase != v1alpha1.OperationError || !strings.Contains(s.Message, "failed to retry") {
 			r.Errorf("a bad pause: operation %s: %s", s.Phase, s.Message)
 		}
@@ -127,13 +129,60 @@ var comparing = map[string]func(*run){
 	},
 	"broken-rule": func(r *run) {
 		r.commit(configs("a"))
-		r.create("CreateNamespace=true", "ignoreDifferences: [{kind: ConfigMap, jqPathExpressions: ['.data[']}]")
+		r.create("CreateNamespace=true")
 		r.succeeds("")
+		r.patch("spec: {ignoreDifferences: [{kind: ConfigMap, jqPathExpressions: ['.data[']}]}")
 		app := r.status(v1alpha1.SyncStatusUnknown)
 		if text := fmt.Sprint(app.Status.Conditions); !strings.Contains(text, "spec.ignoreDifferences[0].jqPathExpressions[0]") {
 			r.Errorf("conditions %s do not name the rule", text)
 		}
+		r.fails("", "spec.ignoreDifferences[0].jqPathExpressions[0]")
+		r.wrote(r.writes())
 	},
+	"no-dry-run": func(r *run) {
+		r.commit(configs("a", "b"))
+		r.create("CreateNamespace=true")
+		r.succeeds("")
+		for _, o := range refusal(r.name) {
+			must(r.T, r.target.Create(r.Context(), o))
+		}
+		probe := client.RawPatch(types.MergePatchType, []byte(`{"data":{"probe":"1"}}`))
+		r.until("dry runs are refused", func() error {
+			if err := r.target.Patch(r.Context(), r.live("v1", "ConfigMap", "b"), probe, client.DryRunAll); !apierrors.IsForbidden(err) {
+				return fmt.Errorf("answer %w", errors.Join(err))
+			}
+			return nil
+		})
+		r.edit("v1", "ConfigMap", "a", `{"data":{"mode":"edited"}}`)
+		app := r.status(v1alpha1.SyncStatusOutOfSync)
+		if text := fmt.Sprint(app.Status.Conditions); !strings.Contains(text, "ComparisonWarning compared in memory") || strings.Contains(text, "ComparisonError") {
+			r.Errorf("conditions %s", text)
+		}
+		r.wrote(r.succeeds(""), "patch configmaps/a")
+		if app := r.status(v1alpha1.SyncStatusSynced); len(app.Status.Conditions) != 0 {
+			r.Errorf("conditions %+v", app.Status.Conditions)
+		}
+	},
+}
+
+// refusal makes a cluster that refuses dry runs in a namespace.
+func refusal(namespace string) []*unstructured.Unstructured {
+	name := "refuse-" + namespace
+	made := func(kind string, spec map[string]any) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": map[string]any{"name": name}, "spec": spec,
+		}}
+	}
+	where := map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": namespace}}
+	return []*unstructured.Unstructured{
+		made("ValidatingAdmissionPolicy", map[string]any{
+			"matchConstraints": map[string]any{"namespaceSelector": where, "resourceRules": []any{
+				map[string]any{"apiGroups": []any{""}, "apiVersions": []any{"v1"}, "operations": []any{"CREATE", "UPDATE"}, "resources": []any{"configmaps"}},
+			}},
+			"validations": []any{map[string]any{"expression": "!request.dryRun", "reason": "Forbidden", "message": "no dry runs here"}},
+		}),
+		made("ValidatingAdmissionPolicyBinding", map[string]any{"policyName": name, "validationActions": []any{"Deny"}}),
+	}
 }
 
 const drifting = `

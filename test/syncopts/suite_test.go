@@ -79,6 +79,8 @@ type run struct {
 	name string
 	// seen is how many lines of the audit log have been read.
 	seen int
+	// revision of the last commit.
+	revision string
 }
 
 // commit puts the objects of a case into Git.
@@ -86,8 +88,9 @@ func (r *run) commit(objects string) {
 	r.Helper()
 	r.git.Lock()
 	defer r.git.Unlock()
-	_, err := r.rig.Repo.Commit(r.name, gitserver.Files{"apps/" + r.name + "/all.yaml": objects})
+	id, err := r.rig.Repo.Commit(r.name, gitserver.Files{"apps/" + r.name + "/all.yaml": objects})
 	must(r.T, err)
+	r.revision = id
 }
 
 // create makes the Application with sync options and further fields of spec.
@@ -133,7 +136,15 @@ func (r *run) sync(operation string) *v1alpha1.OperationState {
 func (r *run) begin(operation string) {
 	r.Helper()
 	r.seen = len(r.lines())
-	r.patch("metadata: {annotations: {argocd.argoproj.io/refresh: normal}}\noperation: {sync: {" + operation + "}}")
+	r.patch("metadata: {annotations: {argocd.argoproj.io/refresh: normal}}\noperation: {sync: " + r.operation(operation) + "}")
+}
+
+// operation is a sync of the last commit, whatever was polled by now.
+func (r *run) operation(fields string) string {
+	if fields != "" {
+		fields = ", " + fields
+	}
+	return fmt.Sprintf("{revision: %q%s}", r.revision, fields)
 }
 
 func (r *run) end() *v1alpha1.OperationState {

@@ -27,6 +27,8 @@ type write struct {
 	obj      *unstructured.Unstructured
 	manner   syncplan.Manner
 	dryRun   bool
+	// refused is why server-side apply could not take the object.
+	refused error
 }
 
 func (c *Connection) write(obj *unstructured.Unstructured, m syncplan.Manner, dryRun bool) (*write, error) {
@@ -37,22 +39,52 @@ func (c *Connection) write(obj *unstructured.Unstructured, m syncplan.Manner, dr
 	return &write{Connection: c, resource: r, obj: diff.Prepare(obj), manner: m, dryRun: dryRun}, nil
 }
 
+// Applied is the outcome of an Apply.
+type Applied struct {
+	// Message such as "deployment.apps/web serverside-applied".
+	Message string
+	// Warning says that the object was written in another manner than asked
+	// for, and why; empty when it was not.
+	Warning string
+}
+
 // Apply makes the live object have the fields of obj, in the manner its sync
-// options ask for, and returns a message such as "deployment.apps/web
-// serverside-applied". An object that server-side apply refuses for reasons of
-// its schema is applied client-side; the message then says so.
-func (c *Connection) Apply(ctx context.Context, obj *unstructured.Unstructured, m syncplan.Manner) (string, error) {
+// options ask for. An object that server-side apply refuses for reasons of its
+// schema is applied client-side, with a warning.
+func (c *Connection) Apply(ctx context.Context, obj *unstructured.Unstructured, m syncplan.Manner) (Applied, error) {
 	w, err := c.write(obj, m, false)
 	if err != nil {
-		return "", err
+		return Applied{}, err
 	}
 	done, verb, err := w.carryOut(ctx)
 	c.count("apply", err)
 	if err != nil {
-		return "", err
+		return Applied{}, err
 	}
 	c.remember(done)
-	return w.name() + " " + verb, nil
+	out := Applied{Message: w.name() + " " + verb}
+	if w.refused != nil {
+		out.Message += " client-side"
+		out.Warning = fmt.Sprintf("%s was applied client-side, for server-side apply refused it: %s", w.name(), Brief(obj, w.refused))
+	}
+	return out, nil
+}
+
+// Brief words the refusal of an object without the patch that some of them
+// quote; that of a Secret by its kind only, for the text may quote a value.
+func Brief(o *unstructured.Unstructured, err error) string {
+	if o.GetKind() == "Secret" && o.GroupVersionKind().Group == "" && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
+		word := string(apierrors.ReasonForError(err))
+		if word == "" {
+			word = "not valid"
+		}
+		return fmt.Sprintf("Secret %s: %s (details are withheld, for they may show a value)", o.GetName(), word)
+	}
+	text := err.Error()
+	if i := strings.Index(text, "strict decoding error:"); i >= 0 {
+		return fmt.Sprintf("%s %s: %s", o.GetKind(), o.GetName(), text[i:])
+	}
+	return text
 }
 
 // name is kind.group/name in lower case.
@@ -78,10 +110,8 @@ func (w *write) carryOut(ctx context.Context) (*unstructured.Unstructured, strin
 	}
 	done, err := w.serverSide(ctx)
 	if schemaRefusal(err) {
-		reason := err.Error()
-		w.manner.Validate = false
-		done, verb, err := w.clientSide(ctx)
-		return done, verb + " client-side, for server-side apply refused it: " + reason, err
+		w.refused, w.manner.Validate = err, false
+		return w.clientSide(ctx)
 	}
 	return done, "serverside-applied", err
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -225,7 +226,7 @@ func (x *execution) rehearse(ctx context.Context, tasks []syncplan.Task, missing
 			if cluster.Unreachable(err) {
 				return err
 			}
-			text := reason(t.Target, err)
+			text := cluster.Brief(t.Target, err)
 			guard.Lock()
 			defer guard.Unlock()
 			problems = append(problems, text)
@@ -291,7 +292,7 @@ func (x *execution) carryOut(ctx context.Context, group []syncplan.Act) error {
 			if err != nil {
 				text := err.Error()
 				if act.Task.Target != nil {
-					text = reason(act.Task.Target, err)
+					text = cluster.Brief(act.Task.Target, err)
 				}
 				x.refused = true
 				r = &syncplan.Result{Status: v1alpha1.ResultSyncFailed, Phase: v1alpha1.OperationFailed, Message: text}
@@ -349,11 +350,20 @@ func (x *execution) do(ctx context.Context, act syncplan.Act) (*syncplan.Result,
 	if t.Identical {
 		return &syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationRunning, Message: t.Key.Name + " unchanged"}, nil
 	}
-	message, err := x.conn.Apply(ctx, x.marked(t), t.Manner)
+	done, err := x.conn.Apply(ctx, x.marked(t), t.Manner)
 	if err != nil {
 		return nil, err
 	}
-	return &syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationRunning, Message: message}, nil
+	if done.Warning != "" {
+		x.guard.Lock()
+		x.tell(corev1.EventTypeWarning, "ResourceUpdated", done.Warning)
+		x.guard.Unlock()
+	}
+	phase := v1alpha1.OperationRunning
+	if t.Created { // it has no health, and what is watched may not show it yet
+		phase = v1alpha1.OperationSucceeded
+	}
+	return &syncplan.Result{Status: v1alpha1.ResultSynced, Phase: phase, Message: done.Message}, nil
 }
 
 func (x *execution) propagation() metav1.DeletionPropagation {

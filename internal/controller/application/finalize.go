@@ -114,7 +114,7 @@ func (p *pass) deletionHooks(phase syncplan.Phase) func(context.Context) (bool, 
 				return false, fmt.Errorf("%s hook %s has no name: set metadata.name", phase, h.Key)
 			}
 			if err := p.conn.Create(ctx, h.Target); err != nil && !apierrors.IsAlreadyExists(err) {
-				return false, fmt.Errorf("%s hook %s: %s", phase, h.Key, reason(h.Target, err))
+				return false, fmt.Errorf("%s hook %s: %s", phase, h.Key, cluster.Brief(h.Target, err))
 			}
 		}
 		var failed []string

@@ -161,7 +161,7 @@ func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff
 	if refusal != nil {
 		var err error
 		if predicted, err = j.project(ctx, pair); err != nil {
-			j.note(pair.Key, diff.Result{}, fmt.Sprintf("dry run refused: %s; no prediction in memory: %s", reason(pair.Target, refusal), reason(pair.Target, err)), "")
+			j.note(pair.Key, diff.Result{}, fmt.Sprintf("dry run refused: %s; no prediction in memory: %s", cluster.Brief(pair.Target, refusal), cluster.Brief(pair.Target, err)), "")
 			return nil
 		}
 	}
@@ -171,9 +171,9 @@ func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff
 	case err != nil:
 		unknown = err.Error()
 	case refusal != nil && cannotAsk(refusal):
-		memory = reason(pair.Target, refusal)
+		memory = cluster.Brief(pair.Target, refusal)
 	case refusal != nil && !result.Modified:
-		unknown = "the API server refuses what Git asks for: " + reason(pair.Target, refusal)
+		unknown = "the API server refuses what Git asks for: " + cluster.Brief(pair.Target, refusal)
 	}
 	pair.InSync = unknown == "" && !result.Modified
 	pair.Identical = pair.InSync && refusal == nil && ignore.Empty() && diff.Adopted(pair.Live)
@@ -205,19 +205,6 @@ func (j judgement) note(key object.Key, r diff.Result, unknown, memory string) {
 // right to write, or a webhook that knows no dry run.
 func cannotAsk(err error) bool {
 	return apierrors.IsForbidden(err) && !strings.Contains(err.Error(), "denied the request") || strings.Contains(err.Error(), "does not support dry run")
-}
-
-// reason words a refusal; that of a Secret only by its kind, for the text may
-// quote a value.
-func reason(o *unstructured.Unstructured, err error) string {
-	if o.GetKind() != "Secret" || o.GroupVersionKind().Group != "" || apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
-		return err.Error()
-	}
-	word := string(apierrors.ReasonForError(err))
-	if word == "" {
-		word = "not valid"
-	}
-	return fmt.Sprintf("Secret %s: %s (details are withheld, for they may show a value)", o.GetName(), word)
 }
 
 // overall adds to what the resources say what else decides the status.

@@ -30,7 +30,7 @@ type Manner struct {
 	Managers []string
 }
 
-// Annotation of an Application that names a further client-side manager.
+// AnnotationMigrationManager of an Application names a further client-side manager.
 const AnnotationMigrationManager = "argocd.argoproj.io/client-side-apply-migration-manager"
 
 // MannerOf reads the sync options of an Application and of an object, of
@@ -56,12 +56,13 @@ func MannerOf(target, live *unstructured.Unstructured, options []string, force b
 
 // Comparison is the manner in which the outcome of this one is predicted: a
 // replacement is compared like a client-side apply, for what others added is
-// no drift.
+// no drift. Fields that the schema does not have change nothing; to refuse
+// them is the business of a sync.
 func (m Manner) Comparison() Manner {
 	if m.Mode == Replace {
 		m.Mode = ClientSide
 	}
-	m.Force = false
+	m.Force, m.Validate = false, false
 	return m
 }
 

@@ -96,6 +96,7 @@ func lift(tasks []Task) []Task {
 	}
 	out := make([]Task, 0, len(tasks))
 	for i, t := range tasks {
+		slices.SortStableFunc(before[i], func(a, b Task) int { return cmp.Compare(kindRank(a.Key.Kind), kindRank(b.Key.Kind)) })
 		out = append(out, before[i]...)
 		if !moved[i] {
 			out = append(out, t)
