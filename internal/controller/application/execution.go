@@ -28,8 +28,9 @@ type execution struct {
 	guard   sync.Mutex
 	results map[syncplan.TaskID]syncplan.Result
 	hooks   map[syncplan.TaskID]string
-	// refused says that an act of this pass failed.
-	refused bool
+	// refused says that an act of this pass failed, provided that the
+	// destination namespace was found and needs nothing.
+	refused, provided bool
 }
 
 // actsAtOnce bounds the writes of one operation at a time.

@@ -54,14 +54,19 @@ func (x *execution) destinationNamespace(ctx context.Context, v *view) (*syncpla
 		slices.ContainsFunc(v.pairs, func(pair syncplan.Pair) bool { return pair.Key == key && pair.Target != nil }) {
 		return nil, nil
 	}
-	live, err := x.conn.Namespace(ctx, key.Name)
-	if err != nil {
-		return nil, fmt.Errorf("namespace auto creation failed: %w", err)
-	}
 	metadata := x.namespaceMetadata()
-	_, done := x.results[syncplan.TaskID{Key: key, Phase: syncplan.PreSync}]
-	if live != nil && metadata == nil && !done {
-		return nil, nil
+	var live *unstructured.Unstructured
+	if _, done := x.results[syncplan.TaskID{Key: key, Phase: syncplan.PreSync}]; !done {
+		if x.provided {
+			return nil, nil
+		}
+		var err error
+		if live, err = x.conn.Namespace(ctx, key.Name); err != nil {
+			return nil, fmt.Errorf("namespace auto creation failed: %w", err)
+		}
+		if x.provided = live != nil && metadata == nil; x.provided {
+			return nil, nil
+		}
 	}
 	ns := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": key.Name}}}
 	if metadata != nil {

@@ -107,15 +107,20 @@ func (p *pass) finish(phase v1alpha1.OperationPhase, message string) {
 	}
 	p.metrics.syncs.WithLabelValues(p.app.Namespace, p.app.Name, policy.ProjectName(p.app), p.cluster.Server, string(phase), strconv.FormatBool(sync != nil && sync.DryRun)).Inc()
 	p.metrics.seconds.WithLabelValues(p.app.Namespace, p.app.Name, policy.ProjectName(p.app), p.cluster.Server).Add(now.Sub(state.StartedAt.Time).Seconds())
-	revision := ""
-	if state.SyncResult != nil {
-		revision = state.SyncResult.Revision
+	subject, revision := "Sync operation", ""
+	if sync != nil && len(sync.Resources) > 0 {
+		subject = "Partial sync operation"
+	}
+	if r := state.SyncResult; r != nil {
+		if revision = r.Revision; len(r.Revisions) > 0 {
+			revision = strings.Join(r.Revisions, ",")
+		}
 	}
 	if phase == v1alpha1.OperationSucceeded {
-		p.tell(corev1.EventTypeNormal, "OperationCompleted", fmt.Sprintf("Sync operation to %s succeeded", revision))
+		p.tell(corev1.EventTypeNormal, "OperationCompleted", fmt.Sprintf("%s to %s succeeded", subject, revision))
 		return
 	}
-	p.tell(corev1.EventTypeWarning, "OperationCompleted", fmt.Sprintf("Sync operation to %s failed: %s", revision, state.Message))
+	p.tell(corev1.EventTypeWarning, "OperationCompleted", fmt.Sprintf("%s to %s failed: %s", subject, revision, state.Message))
 }
 
 // remember writes the deployment into the history.

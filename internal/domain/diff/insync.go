@@ -14,8 +14,7 @@ import (
 // is gone from desired; ignored fields do not count. False means "not sure",
 // never "different". The objects are not changed.
 func InSync(ctx context.Context, desired, live *unstructured.Unstructured, ignore Ignore, o Options) bool {
-	mine := owned(live)
-	if mine == nil || ClientSide(live) || ignore.Broken() != nil {
+	if ClientSide(live) || ignore.Broken() != nil {
 		return false
 	}
 	desired = Prepare(desired)
@@ -27,7 +26,11 @@ func InSync(ctx context.Context, desired, live *unstructured.Unstructured, ignor
 		}
 	}
 	c := coverage{builtIn: builtIn(desired), status: o.ignoresStatus(desired.GetKind())}
-	return c.object(want.Object, have.Object) && !stale(mine, desired, want, have)
+	if !c.object(want.Object, have.Object) {
+		return false
+	}
+	mine := owned(live)
+	return mine != nil && !stale(mine, desired, want, have)
 }
 
 // strip removes from each object what the rules ignore in it.
