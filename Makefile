@@ -33,12 +33,12 @@ test: verify unit e2e ## Everything that CI runs
 unit: build ## Unit tests, the controllers under the race detector
 	@echo "unit tests ..."
 	@cd fleet && $(GO) test ./...
-	@$(GO) test $$($(GO) list ./... | grep -v -e /test/e2e -e /test/crd -e /internal/controller -e /internal/archtest)
+	@$(GO) test $$($(GO) list ./... | grep -v -e /test/e2e -e /test/crd -e /test/syncopts -e /internal/controller -e /internal/archtest)
 	@$(GO) test -race ./internal/controller/... ./internal/domain/...
 
 e2e: build ## Real clusters, the real process, and the demo's acts
 	@echo "end-to-end tests on real clusters ..."
-	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e ./test/crd -count=1 -timeout 20m
+	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e ./test/crd ./test/syncopts -count=1 -timeout 20m
 	@DEMO_EXIT=1 $(BUILD)/demo
 
 verify: ## Format, lint, generated code, architecture rules

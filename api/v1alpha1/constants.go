@@ -10,25 +10,26 @@ const (
 
 // Annotations with a meaning.
 const (
-	AnnotationRefresh         = "argocd.argoproj.io/refresh"
-	AnnotationHydrate         = "argocd.argoproj.io/hydrate"
-	AnnotationNotified        = "notified.notifications.argoproj.io"
-	AnnotationSkipReconcile   = "argocd.argoproj.io/skip-reconcile"
-	AnnotationTrackingID      = "argocd.argoproj.io/tracking-id"
-	AnnotationInstallationID  = "argocd.argoproj.io/installation-id"
-	AnnotationSyncOptions     = "argocd.argoproj.io/sync-options"
-	AnnotationCompareOptions  = "argocd.argoproj.io/compare-options"
-	AnnotationIgnoreHealth    = "argocd.argoproj.io/ignore-healthcheck"
-	AnnotationAppSetRefresh   = "argocd.argoproj.io/application-set-refresh"
-	AnnotationConfirmDeletion = "argocd.argoproj.io/confirm-deletion"
-	AnnotationPauseRollout    = "argocd.argoproj.io/pause-rollout"
-	AnnotationPauseReason     = "argocd.argoproj.io/pause-rollout-reason"
-	AnnotationPromoteRollout  = "argocd.argoproj.io/promote-rollout"
-	AnnotationRetryRollout    = "argocd.argoproj.io/retry-rollout"
-	AnnotationAbortRollout    = "argocd.argoproj.io/abort-rollout"
-	AnnotationRollbackRollout = "argocd.argoproj.io/rollback-rollout"
-	AnnotationRolloutSkip     = "argocd.argoproj.io/rollout-skip"
-	AnnotationRolloutHeldBy   = "argocd.argoproj.io/rollout-held-by"
+	AnnotationRefresh          = "argocd.argoproj.io/refresh"
+	AnnotationHydrate          = "argocd.argoproj.io/hydrate"
+	AnnotationNotified         = "notified.notifications.argoproj.io"
+	AnnotationSkipReconcile    = "argocd.argoproj.io/skip-reconcile"
+	AnnotationTrackingID       = "argocd.argoproj.io/tracking-id"
+	AnnotationInstallationID   = "argocd.argoproj.io/installation-id"
+	AnnotationSyncOptions      = "argocd.argoproj.io/sync-options"
+	AnnotationCompareOptions   = "argocd.argoproj.io/compare-options"
+	AnnotationIgnoreHealth     = "argocd.argoproj.io/ignore-healthcheck"
+	AnnotationAppSetRefresh    = "argocd.argoproj.io/application-set-refresh"
+	AnnotationDeletionApproved = "argocd.argoproj.io/deletion-approved"
+	AnnotationConfirmDeletion  = "argocd.argoproj.io/confirm-deletion"
+	AnnotationPauseRollout     = "argocd.argoproj.io/pause-rollout"
+	AnnotationPauseReason      = "argocd.argoproj.io/pause-rollout-reason"
+	AnnotationPromoteRollout   = "argocd.argoproj.io/promote-rollout"
+	AnnotationRetryRollout     = "argocd.argoproj.io/retry-rollout"
+	AnnotationAbortRollout     = "argocd.argoproj.io/abort-rollout"
+	AnnotationRollbackRollout  = "argocd.argoproj.io/rollback-rollout"
+	AnnotationRolloutSkip      = "argocd.argoproj.io/rollout-skip"
+	AnnotationRolloutHeldBy    = "argocd.argoproj.io/rollout-held-by"
 )
 
 // RefreshType is the value of the refresh annotation.
@@ -113,6 +114,9 @@ const (
 	ConditionOrphanedResourceWarning = "OrphanedResourceWarning"
 	ConditionRolloutHolderGone       = "RolloutHolderGone"
 	ConditionSyncWindowClosed        = "SyncWindowClosed"
+	// ConditionComparisonWarning (Sluice) says that a comparison is weaker than
+	// it should be, and why.
+	ConditionComparisonWarning = "ComparisonWarning"
 )
 
 // Condition types of an ApplicationSet.

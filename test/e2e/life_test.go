@@ -147,8 +147,8 @@ func TestLifeOfAnApplication(t *testing.T) {
 		t.Errorf("objects were written in the order %v, want %v", got, want)
 	}
 	state := app.Status.OperationState
-	if state.Phase != "Succeeded" || state.SyncResult.Revision != v1 || len(state.SyncResult.Resources) != len(want)-1 {
-		t.Errorf("operation %s at %s with %d results, want Succeeded at %s with %d", state.Phase, state.SyncResult.Revision, len(state.SyncResult.Resources), v1, len(want)-1)
+	if state.Phase != "Succeeded" || state.SyncResult.Revision != v1 || len(state.SyncResult.Resources) != len(want) {
+		t.Errorf("operation %s at %s with %d results, want Succeeded at %s with %d", state.Phase, state.SyncResult.Revision, len(state.SyncResult.Resources), v1, len(want))
 	}
 	if h := app.Status.History; len(h) != 1 || h[0].Revision != v1 || h[0].ID != 0 {
 		t.Errorf("history %+v, want one entry of %s", h, v1)

@@ -53,6 +53,7 @@ type Connection struct {
 	learnt    time.Time
 	watches   map[schema.GroupKind]*kindWatch
 	predicted map[string]prediction
+	schemas   map[schema.GroupVersion]schemas
 }
 
 func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
@@ -73,6 +74,7 @@ func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
 		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, store: newStore(),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[string]prediction{},
+		schemas: map[schema.GroupVersion]schemas{},
 	}
 	go conn.heartbeat()
 	return conn, nil
@@ -209,6 +211,7 @@ func (c *Connection) learn(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mapper = restmapper.NewDiscoveryRESTMapper(resources)
+	clear(c.schemas)
 	c.versions = slices.Compact(versions)
 	c.learnt = c.fleet.options.Clock.Now()
 	return nil

@@ -65,12 +65,13 @@ func (s *sink) see(obj any) error {
 	return nil
 }
 
-// trim drops what nobody reads: of managedFields only appliers stay.
+// trim drops what nobody reads: of managedFields the owners of status. Those
+// of scale stay, for rules name autoscalers by what they own there.
 func trim(u *unstructured.Unstructured) {
 	fields := u.GetManagedFields()
 	kept := fields[:0]
 	for _, f := range fields {
-		if f.Subresource == "" {
+		if f.Subresource != "status" {
 			kept = append(kept, f)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
-	"github.com/sluice-cd/sluice/internal/domain/diff"
 	"github.com/sluice-cd/sluice/internal/domain/health"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
@@ -31,6 +29,7 @@ type view struct {
 	live       *cluster.Observation
 	forbidden  map[object.Key]error
 	conditions []v1alpha1.ApplicationCondition
+	verdicts   verdicts
 }
 
 // observeTimeout bounds the wait for first lists of new kinds.
@@ -142,7 +141,7 @@ func (p *pass) pair(v *view, targets, hooks []*unstructured.Unstructured) {
 	}
 	for key, live := range v.live.Live {
 		_, hook := syncplan.HookPhases(live)
-		if seen[key] || hook || key.Kind == "CustomResourceDefinition" || len(live.GetOwnerReferences()) > 0 {
+		if seen[key] || hook || key.Kind == "CustomResourceDefinition" || p.provides(key) || len(live.GetOwnerReferences()) > 0 {
 			continue
 		}
 		if owner, self := object.Owner(live); !self || owner != p.instance {
@@ -151,48 +150,6 @@ func (p *pass) pair(v *view, targets, hooks []*unstructured.Unstructured) {
 		v.pairs = append(v.pairs, syncplan.Pair{Key: key, Live: live})
 	}
 	slices.SortFunc(v.pairs, func(a, b syncplan.Pair) int { return strings.Compare(a.Key.String(), b.Key.String()) })
-}
-
-// comparisons bounds the dry runs of one Application at a time.
-const comparisons = 8
-
-// judge decides for each pair whether it is in sync.
-func (p *pass) judge(ctx context.Context, v *view) error {
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(comparisons)
-	for i := range v.pairs {
-		pair := &v.pairs[i]
-		if pair.Target == nil || pair.Live == nil {
-			continue
-		}
-		if diff.InSync(pair.Target, pair.Live) {
-			pair.InSync = true
-			continue
-		}
-		group.Go(func() error {
-			predicted, err := p.conn.Predict(gctx, pair.Target)
-			if cluster.Unreachable(err) {
-				return err
-			}
-			// A refusal, for example of an immutable field, is a difference:
-			// the sync will say why it cannot be applied.
-			pair.InSync = err == nil && diff.Same(predicted, pair.Live, p.ignored(pair.Key))
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// ignored lists the JSON pointers that do not count for an object.
-func (p *pass) ignored(key object.Key) []string {
-	var out []string
-	for _, rule := range p.app.Spec.IgnoreDifferences {
-		if (rule.Group == "*" || rule.Group == key.Group) && (rule.Kind == "*" || rule.Kind == key.Kind) &&
-			(rule.Name == "" || rule.Name == key.Name) && (rule.Namespace == "" || rule.Namespace == key.Namespace) {
-			out = append(out, rule.JSONPointers...)
-		}
-	}
-	return out
 }
 
 // resolve gives the commit of each source.
@@ -244,13 +201,14 @@ func (p *pass) compare(ctx context.Context) {
 		p.soon(5 * time.Second)
 		return
 	}
-	p.conditions(compareConditions, v.conditions...)
+	p.conditions(compareConditions, append(v.conditions, v.verdicts.conditions()...)...)
 	status.Sync.Digest = v.manifests.Digest
 	if status.SourceTypes = nil; len(p.app.Spec.Sources) > 0 {
 		status.SourceTypes = v.manifests.SourceTypes
 	} else if len(v.manifests.SourceTypes) > 0 {
 		status.SourceType = v.manifests.SourceTypes[0]
 	}
+	p.keepFinalizers(v)
 	p.summarize(v)
 }
 
@@ -290,7 +248,7 @@ func (p *pass) summarize(v *view) {
 		status.Summary.Images = nil
 	}
 	status.Resources = resources
-	status.Sync.Status = overall
+	status.Sync.Status = p.overall(v, overall)
 	p.health(worst)
 }
 
@@ -308,10 +266,11 @@ func (p *pass) resource(v *view, pair syncplan.Pair) (*v1alpha1.ResourceStatus, 
 	switch {
 	case pair.Target != nil && syncplan.Skipped(pair.Target):
 		return nil, ""
-	case v.forbidden[pair.Key] != nil:
+	case v.forbidden[pair.Key] != nil, v.verdicts.unknown[pair.Key] != "":
 		r.Status = v1alpha1.SyncStatusUnknown
 	case pair.Target == nil:
 		r.RequiresPruning = true
+		r.RequiresDeletionConfirmation = syncplan.AsksConfirmation("Prune", pair.Live, p.specOptions())
 	case pair.InSync:
 		r.Status = v1alpha1.SyncStatusSynced
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,6 +57,8 @@ type Controller struct {
 	// byInstance finds the Application of a tracked object.
 	byInstance map[string]types.NamespacedName
 	following  map[types.NamespacedName]following
+	// rules are those of the newest settings.
+	rules atomic.Pointer[systemRules]
 }
 
 // New makes a controller.

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -26,6 +28,9 @@ type execution struct {
 	guard   sync.Mutex
 	results map[syncplan.TaskID]syncplan.Result
 	hooks   map[syncplan.TaskID]string
+	// refused says that an act of this pass failed, provided that the
+	// destination namespace was found and needs nothing.
+	refused, provided bool
 }
 
 // actsAtOnce bounds the writes of one operation at a time.
@@ -34,40 +39,49 @@ const actsAtOnce = 16
 // move asks the planner what to do and does it. waiting says that nothing
 // more can be done now.
 func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.OperationPhase, message string, waiting bool, err error) {
-	op := x.app.Operation.Sync
-	tasks := syncplan.Tasks(x.request(v))
+	terminating := x.app.Status.OperationState.Phase == v1alpha1.OperationTerminating
+	request, err := x.request(ctx, v)
+	if err != nil {
+		return v1alpha1.OperationFailed, err.Error(), false, unreachable(err)
+	}
+	tasks := syncplan.Tasks(request)
 	x.hooks = map[syncplan.TaskID]string{}
 	for _, t := range tasks {
 		if t.Hook {
 			x.hooks[t.ID()] = string(t.Phase)
 		}
 	}
-	if reasons := x.invalidTasks(v, tasks); len(reasons) > 0 {
-		return v1alpha1.OperationFailed, notValid(reasons), false, nil
-	}
-	if len(x.results) == 0 {
-		if x.wipesOut(v) {
-			return v1alpha1.OperationFailed, wipedOut, false, nil
+	if !terminating {
+		if reasons := x.invalidTasks(v, tasks); len(reasons) > 0 {
+			return v1alpha1.OperationFailed, notValid(reasons), false, nil
 		}
-		if message, err := x.prepare(ctx, tasks); message != "" || err != nil {
-			return v1alpha1.OperationFailed, message, false, err
-		}
-		if op.DryRun {
-			return v1alpha1.OperationSucceeded, "successfully synced (dry run)", false, nil
+		if x.untouched(tasks) {
+			if x.wipesOut(v) {
+				return v1alpha1.OperationFailed, wipedOut, false, nil
+			}
+			if phase, message, err := x.prepare(ctx, tasks); phase != "" || err != nil {
+				return phase, message, false, err
+			}
 		}
 	}
 	state := syncplan.State{Tasks: tasks, Results: x.results, Health: assess(v), Marker: x.marker}
 	m := syncplan.Next(state)
-	if x.app.Status.OperationState.Phase == v1alpha1.OperationTerminating {
+	if terminating {
 		m = syncplan.Terminate(state)
 	}
 	for id, r := range m.Results {
 		x.results[id] = r
 	}
+	if err := x.writeAhead(ctx, m); err != nil {
+		return "", "", false, err
+	}
 	for _, group := range m.Groups {
 		if err := x.carryOut(ctx, group); err != nil {
 			return "", "", false, err
 		}
+	}
+	if terminating && x.refused {
+		return v1alpha1.OperationError, "Operation termination had errors", false, nil
 	}
 	if m.Phase.Completed() {
 		return m.Phase, m.Message, false, nil
@@ -89,16 +103,48 @@ func (x *execution) wipesOut(v *view) bool {
 	return len(v.pairs) > 0 && !slices.ContainsFunc(v.pairs, func(p syncplan.Pair) bool { return p.Target != nil })
 }
 
-func (x *execution) request(v *view) syncplan.Request {
-	op, state := x.app.Operation.Sync, x.app.Status.OperationState
-	options := op.SyncOptions
-	if len(options) == 0 && x.app.Spec.SyncPolicy != nil {
-		options = x.app.Spec.SyncPolicy.SyncOptions
+// writeAhead stores how hooks ended before anything lets go of them: whoever
+// takes over after us cannot read it from a hook that is gone.
+func (x *execution) writeAhead(ctx context.Context, m syncplan.Move) error {
+	if !m.RemovesHooks() || len(m.Results) == 0 {
+		return nil
 	}
+	x.store(x.app.Status.OperationState)
+	return x.patch(ctx)
+}
+
+// untouched says that the operation has done nothing yet but, perhaps, provide
+// the namespace.
+func (x *execution) untouched(tasks []syncplan.Task) bool {
+	created := 0
+	for _, t := range tasks {
+		if _, done := x.results[t.ID()]; done && t.Created {
+			created++
+		}
+	}
+	return len(x.results) == created
+}
+
+// unreachable keeps an error only when the cluster did not answer.
+func unreachable(err error) error {
+	if cluster.Unreachable(err) {
+		return err
+	}
+	return nil
+}
+
+func (x *execution) request(ctx context.Context, v *view) (syncplan.Request, error) {
+	op, state := x.app.Operation.Sync, x.app.Status.OperationState
+	options := x.options()
 	r := syncplan.Request{
 		Pairs: v.pairs, Hooks: v.hooks, WithHooks: op.SyncStrategy == nil || op.SyncStrategy.Apply == nil,
-		Prune: op.Prune, Options: options, StartedAt: state.StartedAt.Time,
-		OutOfSyncOnly: slices.Contains(options, "ApplyOutOfSyncOnly=true") && len(x.results) == 0,
+		Prune: op.Prune, Options: options, StartedAt: state.StartedAt.Time, Managers: x.migrationManagers(),
+		OutOfSyncOnly: slices.Contains(options, "ApplyOutOfSyncOnly=true"),
+		Attempted:     func(id syncplan.TaskID) bool { _, done := x.results[id]; return done },
+		Approved:      x.approved(state.StartedAt.Time),
+	}
+	if s := op.SyncStrategy; s != nil {
+		r.Force = s.Apply != nil && s.Apply.Force || s.Hook != nil && s.Hook.Force
 	}
 	if len(op.Resources) > 0 {
 		r.Selected = func(k object.Key) bool {
@@ -107,58 +153,132 @@ func (x *execution) request(v *view) syncplan.Request {
 			})
 		}
 	}
-	return r
+	if slices.Contains(options, "RespectIgnoreDifferences=true") {
+		if err := x.respect(ctx, v); err != nil {
+			return r, err
+		}
+	}
+	var err error
+	r.Namespace, err = x.destinationNamespace(ctx, v)
+	return r, err
+}
+
+// respect puts ignored fields as they are on the cluster into what is applied
+// (spec/sync.md §8.4).
+func (x *execution) respect(ctx context.Context, v *view) error {
+	rules := x.judgement(&v.verdicts).rules
+	for i := range v.pairs {
+		pair := &v.pairs[i]
+		if pair.Target == nil || pair.Live == nil {
+			continue
+		}
+		target, err := rules.For(pair.Key).Respect(ctx, pair.Target, pair.Live)
+		if err != nil {
+			return fmt.Errorf("%s: %w", pair.Key, err)
+		}
+		pair.Target = target
+	}
+	return nil
+}
+
+// approved says that somebody approved deletions since a moment.
+func (p *pass) approved(since time.Time) bool {
+	at, err := time.Parse(time.RFC3339, p.app.Annotations[v1alpha1.AnnotationDeletionApproved])
+	return err == nil && !at.Before(since.Truncate(time.Second))
 }
 
 // prepare creates the namespace when asked to and then proves by dry run that
-// every object would be accepted; a message says what would not.
-func (x *execution) prepare(ctx context.Context, tasks []syncplan.Task) (string, error) {
-	namespace := x.app.Spec.Destination.Namespace
-	exists, err := x.conn.NamespaceExists(ctx, namespace)
-	if namespace != "" && err != nil {
-		return "", err
-	}
-	if namespace != "" && !exists && slices.Contains(x.options(), "CreateNamespace=true") && !x.app.Operation.Sync.DryRun {
-		if err := x.createNamespace(ctx, namespace); err != nil {
-			return "", err
+// every object would be accepted. It ends the operation, with phase and
+// message, when one would not, or when only a dry run was asked for.
+func (x *execution) prepare(ctx context.Context, tasks []syncplan.Task) (v1alpha1.OperationPhase, string, error) {
+	op := x.app.Operation.Sync
+	x.app.Status.OperationState.SyncResult.ManagedNamespaceMetadata = x.namespaceMetadata()
+	missing := map[string]bool{}
+	for _, t := range tasks {
+		switch {
+		case t.Prune() || t.Key.Group != "" || t.Key.Kind != "Namespace" || t.Live != nil && !t.Created:
+		case !t.Created || op.DryRun:
+			missing[t.Key.Name] = true
+		default:
+			if err := x.carryOut(ctx, []syncplan.Act{{Verb: syncplan.Apply, Task: t}}); err != nil {
+				return "", "", err
+			}
+			if r := x.results[t.ID()]; r.Status == v1alpha1.ResultSyncFailed {
+				return v1alpha1.OperationFailed, "the namespace failed to apply: " + r.Message, nil
+			}
 		}
-		exists = true
 	}
+	problems, err := x.rehearse(ctx, tasks, missing)
+	if err != nil {
+		return "", "", err
+	}
+	if len(problems) > 0 {
+		return v1alpha1.OperationFailed, "one or more objects failed to apply (dry run): " + strings.Join(problems, "; "), nil
+	}
+	if op.DryRun {
+		x.recordDryRun(tasks)
+		return v1alpha1.OperationSucceeded, "successfully synced (dry run)", nil
+	}
+	return "", "", nil
+}
+
+// rehearse sends every task as a dry run, except those of which nothing can be
+// known yet because their namespace or kind is missing, and lists refusals.
+func (x *execution) rehearse(ctx context.Context, tasks []syncplan.Task, missing map[string]bool) ([]string, error) {
 	var guard sync.Mutex
 	var problems []string
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(actsAtOnce)
 	for _, t := range tasks {
-		if t.Target == nil || t.Hook || (t.Target.GetNamespace() != "" && !exists) {
+		if t.Target == nil || t.Created || t.Identical || t.Hook && t.Live != nil || missing[t.Key.Namespace] {
 			continue
 		}
 		if _, known := x.conn.Scope(t.Target.GroupVersionKind()); !known {
 			continue
 		}
 		group.Go(func() error {
-			_, err := x.conn.Predict(gctx, t.Target)
-			if err == nil || apierrors.IsForbidden(err) && strings.Contains(err.Error(), "dry run") || notThereYet(err) {
+			_, err := x.conn.Predict(gctx, t.Target, t.Manner)
+			if err == nil || cannotAsk(err) || notThereYet(err) {
 				return nil
 			}
 			if cluster.Unreachable(err) {
 				return err
 			}
+			text := cluster.Brief(t.Target, err)
 			guard.Lock()
 			defer guard.Unlock()
-			problems = append(problems, err.Error())
-			id := t.ID()
-			x.results[id] = syncplan.Result{Status: v1alpha1.ResultSyncFailed, Phase: v1alpha1.OperationFailed, Message: err.Error(), Version: t.Target.GetAPIVersion()}
+			problems = append(problems, text)
+			x.results[t.ID()] = syncplan.Result{Status: v1alpha1.ResultSyncFailed, Phase: v1alpha1.OperationFailed, Message: text, Version: t.Target.GroupVersionKind().Version}
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return "", err
+	err := group.Wait()
+	slices.Sort(problems)
+	return slices.Compact(problems), err
+}
+
+// recordDryRun notes what a real operation would do (spec/sync.md §7).
+func (x *execution) recordDryRun(tasks []syncplan.Task) {
+	for _, t := range tasks {
+		r := syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationSucceeded, Message: "would be applied (dry run)"}
+		switch {
+		case t.PruneRefused != "":
+			r.Status, r.Message = v1alpha1.ResultPruneSkipped, t.PruneRefused
+		case t.Prune():
+			r.Status, r.Message = v1alpha1.ResultPruned, "pruned (dry run)"
+		}
+		x.results[t.ID()] = described(r, t)
 	}
-	if len(problems) > 0 {
-		slices.Sort(problems)
-		return "one or more objects failed to apply (dry run): " + strings.Join(slices.Compact(problems), "; "), nil
+}
+
+// described adds what is known of the object itself.
+func described(r syncplan.Result, t syncplan.Task) syncplan.Result {
+	if t.Target != nil {
+		r.Version, r.Images = t.Target.GroupVersionKind().Version, syncplan.Images(t.Target)
+	} else {
+		r.Version = t.Live.GroupVersionKind().Version
 	}
-	return "", nil
+	return r
 }
 
 // notThereYet says that only the namespace of the object is missing.
@@ -170,23 +290,7 @@ func (x *execution) options() []string {
 	if op := x.app.Operation.Sync; len(op.SyncOptions) > 0 {
 		return op.SyncOptions
 	}
-	if x.app.Spec.SyncPolicy != nil {
-		return x.app.Spec.SyncPolicy.SyncOptions
-	}
-	return nil
-}
-
-func (x *execution) createNamespace(ctx context.Context, name string) error {
-	ns := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}}}
-	if x.app.Spec.SyncPolicy != nil && x.app.Spec.SyncPolicy.ManagedNamespaceMetadata != nil {
-		m := x.app.Spec.SyncPolicy.ManagedNamespaceMetadata
-		ns.SetLabels(m.Labels)
-		ns.SetAnnotations(m.Annotations)
-	}
-	if _, err := x.conn.Apply(ctx, ns); err != nil {
-		return fmt.Errorf("the namespace failed to apply: namespace %s: %w", name, err)
-	}
-	return nil
+	return x.specOptions()
 }
 
 // carryOut does the acts of a group concurrently and notes the results. An
@@ -201,24 +305,44 @@ func (x *execution) carryOut(ctx context.Context, group []syncplan.Act) error {
 			if cluster.Unreachable(err) {
 				return err
 			}
-			if err != nil {
-				r = &syncplan.Result{Status: v1alpha1.ResultSyncFailed, Phase: v1alpha1.OperationFailed, Message: err.Error()}
-			}
-			if r == nil {
-				return nil
-			}
-			if act.Task.Target != nil {
-				r.Version, r.Images = act.Task.Target.GroupVersionKind().Version, syncplan.Images(act.Task.Target)
-			} else {
-				r.Version = act.Task.Live.GroupVersionKind().Version
-			}
 			x.guard.Lock()
 			defer x.guard.Unlock()
-			x.results[act.Task.ID()] = *r
+			if err != nil {
+				text := err.Error()
+				if act.Task.Target != nil {
+					text = cluster.Brief(act.Task.Target, err)
+				}
+				x.refused = true
+				r = &syncplan.Result{Status: v1alpha1.ResultSyncFailed, Phase: v1alpha1.OperationFailed, Message: text}
+			}
+			if r != nil {
+				x.results[act.Task.ID()] = described(*r, act.Task)
+			}
 			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return x.awaitDefinitions(ctx, group)
+}
+
+// awaitDefinitions waits until kinds that were just defined are served. When
+// one is not in time, the objects of that kind say so themselves.
+func (x *execution) awaitDefinitions(ctx context.Context, group []syncplan.Act) error {
+	for _, act := range group {
+		if act.Verb != syncplan.Apply || act.Task.Key.Kind != "CustomResourceDefinition" || act.Task.Identical || x.results[act.Task.ID()].Status != v1alpha1.ResultSynced {
+			continue
+		}
+		err := x.conn.AwaitDefinition(ctx, act.Task.Target)
+		if cluster.Unreachable(err) && ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			x.log.Warn("definition not served yet", "error", err.Error())
+		}
+	}
+	return nil
 }
 
 func (x *execution) do(ctx context.Context, act syncplan.Act) (*syncplan.Result, error) {
@@ -241,11 +365,23 @@ func (x *execution) do(ctx context.Context, act syncplan.Act) (*syncplan.Result,
 	case syncplan.ReleaseHook:
 		return nil, x.conn.RemoveFinalizer(ctx, t.Live, syncplan.HookFinalizer)
 	}
-	message, err := x.conn.Apply(ctx, x.marked(t))
+	if t.Identical {
+		return &syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationRunning, Message: t.Key.Name + " unchanged"}, nil
+	}
+	done, err := x.conn.Apply(ctx, x.marked(t), t.Manner)
 	if err != nil {
 		return nil, err
 	}
-	return &syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationRunning, Message: message}, nil
+	if done.Warning != "" {
+		x.guard.Lock()
+		x.tell(corev1.EventTypeWarning, "ResourceUpdated", done.Warning)
+		x.guard.Unlock()
+	}
+	phase := v1alpha1.OperationRunning
+	if t.Created { // it has no health, and what is watched may not show it yet
+		phase = v1alpha1.OperationSucceeded
+	}
+	return &syncplan.Result{Status: v1alpha1.ResultSynced, Phase: phase, Message: done.Message}, nil
 }
 
 func (x *execution) propagation() metav1.DeletionPropagation {
@@ -267,7 +403,7 @@ func (x *execution) marked(t syncplan.Task) *unstructured.Unstructured {
 	}
 	hook := t.Target.DeepCopy()
 	annotations := hook.GetAnnotations()
-	annotations[syncplan.AnnotationOperation] = x.marker
+	annotations[syncplan.AnnotationOperation] = syncplan.Mark(x.marker, t.Phase)
 	hook.SetAnnotations(annotations)
 	if !slices.Contains(hook.GetFinalizers(), syncplan.HookFinalizer) {
 		hook.SetFinalizers(append(hook.GetFinalizers(), syncplan.HookFinalizer))
@@ -293,7 +429,7 @@ func (x *execution) deleteHook(ctx context.Context, live *unstructured.Unstructu
 			return err
 		}
 	}
-	return x.conn.Delete(ctx, live, metav1.DeletePropagationBackground)
+	return x.conn.Delete(ctx, live, x.propagation())
 }
 
 // store puts the results into the status, in a stable order.

@@ -62,8 +62,14 @@ func (p *pass) operate(ctx context.Context) error {
 		state.Message = message
 		return nil
 	}
-	if phase != v1alpha1.OperationSucceeded && p.retry(message) {
-		return nil
+	if phase != v1alpha1.OperationSucceeded {
+		again, err := p.retry(message)
+		if again {
+			return nil
+		}
+		if err != nil {
+			phase, message = v1alpha1.OperationError, fmt.Sprintf("%s (failed to retry: %s)", message, err)
+		}
 	}
 	p.finish(phase, message)
 	return nil
@@ -102,15 +108,20 @@ func (p *pass) finish(phase v1alpha1.OperationPhase, message string) {
 	}
 	p.metrics.syncs.WithLabelValues(p.app.Namespace, p.app.Name, policy.ProjectName(p.app), p.cluster.Server, string(phase), strconv.FormatBool(sync != nil && sync.DryRun)).Inc()
 	p.metrics.seconds.WithLabelValues(p.app.Namespace, p.app.Name, policy.ProjectName(p.app), p.cluster.Server).Add(now.Sub(state.StartedAt.Time).Seconds())
-	revision := ""
-	if state.SyncResult != nil {
-		revision = state.SyncResult.Revision
+	subject, revision := "Sync operation", ""
+	if sync != nil && len(sync.Resources) > 0 {
+		subject = "Partial sync operation"
+	}
+	if r := state.SyncResult; r != nil {
+		if revision = r.Revision; len(r.Revisions) > 0 {
+			revision = strings.Join(r.Revisions, ",")
+		}
 	}
 	if phase == v1alpha1.OperationSucceeded {
-		p.tell(corev1.EventTypeNormal, "OperationCompleted", fmt.Sprintf("Sync operation to %s succeeded", revision))
+		p.tell(corev1.EventTypeNormal, "OperationCompleted", fmt.Sprintf("%s to %s succeeded", subject, revision))
 		return
 	}
-	p.tell(corev1.EventTypeWarning, "OperationCompleted", fmt.Sprintf("Sync operation to %s failed: %s", revision, state.Message))
+	p.tell(corev1.EventTypeWarning, "OperationCompleted", fmt.Sprintf("%s to %s failed: %s", subject, revision, state.Message))
 }
 
 // remember writes the deployment into the history.
@@ -137,21 +148,21 @@ func (p *pass) remember(state *v1alpha1.OperationState) {
 
 // retry keeps a failed operation running for another attempt, if its policy
 // allows one.
-func (p *pass) retry(message string) bool {
+func (p *pass) retry(message string) (bool, error) {
 	state, strategy := p.app.Status.OperationState, p.app.Operation.Retry
 	if state.Phase == v1alpha1.OperationTerminating || (strategy.Limit >= 0 && state.RetryCount >= strategy.Limit) {
-		return false
+		return false, nil
 	}
 	wait, err := backoff(strategy.Backoff, state.RetryCount)
 	if err != nil {
-		return false
+		return false, err
 	}
 	now := metav1.NewTime(p.Clock.Now()).Rfc3339Copy()
 	state.FinishedAt = &now
 	state.RetryCount++
 	state.Message = fmt.Sprintf("%s. Retrying attempt #%d at %s.", message, state.RetryCount, now.Add(wait).Format(time.Kitchen))
 	p.soon(wait)
-	return true
+	return true, nil
 }
 
 // newer is the revision that an automated operation would sync if it began
@@ -186,11 +197,18 @@ func (p *pass) retryDue(state *v1alpha1.OperationState) bool {
 	state.Message = fmt.Sprintf("Retrying operation. Attempt #%d", state.RetryCount)
 	if state.SyncResult != nil {
 		state.SyncResult.Resources = nil
-		if p.app.Operation.Retry.Refresh {
+		if p.app.Operation.Retry.Refresh && !ofRollout(p.app.Operation) {
+			state.Message = fmt.Sprintf("Retrying operation with latest revisions. Attempt #%d", state.RetryCount)
 			state.SyncResult = nil
+			p.app.Operation.Sync.Revision, p.app.Operation.Sync.Revisions = "", nil
 		}
 	}
 	return true
+}
+
+// ofRollout says that a rollout chose the revision, which is its to change.
+func ofRollout(op *v1alpha1.Operation) bool {
+	return slices.ContainsFunc(op.Info, func(i *v1alpha1.Info) bool { return i != nil && i.Name == "RolloutOperation" })
 }
 
 // backoff is duration * factor^n, capped.
@@ -288,9 +306,16 @@ func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error
 			if cluster.Unreachable(err) {
 				return "", "", err
 			}
+			if state.Phase == v1alpha1.OperationTerminating {
+				return v1alpha1.OperationError, "Operation termination had errors: " + err.Error(), nil
+			}
 			return v1alpha1.OperationError, "ComparisonError: " + err.Error(), nil
 		}
+		if phase, why := x.stop(v); phase != "" {
+			return phase, why, nil
+		}
 		phase, message, waiting, err := x.move(ctx, v)
+		state = p.app.Status.OperationState
 		x.store(state)
 		if err != nil || phase.Completed() || waiting {
 			return phase, message, err
@@ -303,6 +328,31 @@ func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error
 	}
 	p.soon(time.Second)
 	return v1alpha1.OperationRunning, "continuing", nil
+}
+
+// stop says why an operation must not begin or go on (spec/sync.md §3). One
+// that is being terminated goes on to its end.
+func (x *execution) stop(v *view) (v1alpha1.OperationPhase, string) {
+	if x.app.Status.OperationState.Phase == v1alpha1.OperationTerminating {
+		return "", ""
+	}
+	if slices.Contains(x.options(), "FailOnSharedResource=true") {
+		for _, c := range v.conditions {
+			if c.Type == v1alpha1.ConditionSharedResourceWarning {
+				return v1alpha1.OperationFailed, "Shared resource found: " + c.Message
+			}
+		}
+	}
+	var texts []string
+	for _, c := range v.verdicts.conditions() {
+		if c.Type == v1alpha1.ConditionComparisonError {
+			texts = append(texts, c.Type+": "+c.Message)
+		}
+	}
+	if len(texts) > 0 {
+		return v1alpha1.OperationError, strings.Join(texts, ";")
+	}
+	return "", ""
 }
 
 // maxMoves bounds the moves of one pass.
@@ -333,23 +383,24 @@ func assess(v *view) func(object.Key) (health.Status, bool) {
 }
 
 // invalidTasks lists why tasks must not be carried out at all.
-func (p *pass) invalidTasks(v *view, tasks []syncplan.Task) []string {
+func (x *execution) invalidTasks(v *view, tasks []syncplan.Task) []string {
 	var targets []*unstructured.Unstructured
-	for _, t := range tasks {
-		if t.Target != nil {
-			targets = append(targets, t.Target)
+	for _, pair := range v.pairs {
+		if pair.Target != nil {
+			targets = append(targets, pair.Target)
 		}
 	}
+	skip := slices.Contains(x.options(), "SkipDryRunOnMissingResource=true")
 	provided := syncplan.ProvidedKinds(targets)
 	var out []string
 	for _, t := range tasks {
 		if err := v.forbidden[t.Key]; err != nil && !slices.Contains(out, err.Error()) {
 			out = append(out, err.Error())
 		}
-		if t.Target == nil || provided[[2]string{t.Key.Group, t.Key.Kind}] || syncplan.Option(t.Target, "SkipDryRunOnMissingResource=true") {
+		if t.Target == nil || provided[[2]string{t.Key.Group, t.Key.Kind}] || skip || syncplan.Option(t.Target, "SkipDryRunOnMissingResource=true") {
 			continue
 		}
-		if _, known := p.conn.Scope(t.Target.GroupVersionKind()); !known {
+		if _, known := x.conn.Scope(t.Target.GroupVersionKind()); !known {
 			text := fmt.Sprintf("The Kubernetes API could not find %s/%s for requested resource %s/%s. Make sure the %q CRD is installed on the destination cluster.",
 				t.Key.Group, t.Key.Kind, t.Key.Namespace, t.Key.Name, t.Key.Kind)
 			out = append(out, text)

@@ -128,7 +128,7 @@ func (p *pass) locate(ctx context.Context) error {
 // invalid ends the pass of an Application whose spec cannot be followed.
 func (p *pass) invalid(ctx context.Context, err error) (time.Duration, error) {
 	if p.app.DeletionTimestamp != nil && p.cluster.Server == "" {
-		p.app.Finalizers = without(p.app.Finalizers, cascadeFinalizers...)
+		p.app.Finalizers = without(p.app.Finalizers, slices.Concat(cascadeFinalizers, preFinalizers, postFinalizers)...)
 		return 0, p.save(ctx)
 	}
 	p.conditions(specConditions, condition(v1alpha1.ConditionInvalidSpecError, err.Error()))
@@ -198,7 +198,7 @@ var (
 	specConditions    = []string{v1alpha1.ConditionInvalidSpecError, v1alpha1.ConditionUnknownError}
 	compareConditions = []string{
 		v1alpha1.ConditionInvalidSpecError, v1alpha1.ConditionUnknownError, v1alpha1.ConditionComparisonError,
-		v1alpha1.ConditionSharedResourceWarning, v1alpha1.ConditionRepeatedResourceWarning,
+		v1alpha1.ConditionSharedResourceWarning, v1alpha1.ConditionRepeatedResourceWarning, v1alpha1.ConditionComparisonWarning,
 	}
 )
 

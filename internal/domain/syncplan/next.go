@@ -48,9 +48,13 @@ type State struct {
 	Results map[TaskID]Result
 	// Health of a live object; known is false for kinds without a rule.
 	Health func(object.Key) (status health.Status, known bool)
-	// Marker is the value of AnnotationOperation for this attempt.
+	// Marker names this attempt of this operation; see Mark.
 	Marker string
 }
+
+// Mark is the value of AnnotationOperation on a hook: an object that is a hook
+// of several phases is another one in each.
+func Mark(marker string, phase Phase) string { return marker + "/" + string(phase) }
 
 // Move is the answer of Next. Acts in one group run concurrently, groups run
 // one after the other. Without groups the operation waits (Phase Running) or
@@ -63,6 +67,19 @@ type Move struct {
 	Message string
 }
 
+// RemovesHooks says that acts of the move let go of hooks, so that Results
+// have to be stored first.
+func (m Move) RemovesHooks() bool {
+	for _, group := range m.Groups {
+		for _, act := range group {
+			if act.Verb == DeleteHook || act.Verb == ReleaseHook {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Next says what to do now.
 func Next(s State) Move {
 	p := newProgress(s)
@@ -70,10 +87,14 @@ func Next(s State) Move {
 	switch {
 	case len(p.releases) > 0:
 		return p.act([][]Act{p.releases}, "removing finalizers of completed hooks")
+	case p.cutOff():
+		return p.wave()
 	case len(p.runningHooks) > 0 && !p.failedHooksOnly():
 		return p.wait("completion of hook", p.runningHooks)
 	case len(p.failed) > 0:
 		return p.fail()
+	case len(p.pending) == 0 && len(p.running) > 0 && p.endsWithHooks():
+		return p.wait("healthy state of", p.running)
 	case len(p.pending) == 0:
 		return p.succeed()
 	case len(p.running) > 0:
@@ -82,6 +103,36 @@ func Next(s State) Move {
 		return p.wait("deletion of", p.terminating)
 	}
 	return p.wave()
+}
+
+// cutOff says that the wave of the first pending task has been begun: whoever
+// was at it did not get to its end, which comes before all judgement.
+func (p *progress) cutOff() bool {
+	if len(p.pending) == 0 || p.pending[0].Prune() {
+		return false
+	}
+	first := p.pending[0]
+	return slices.ContainsFunc(p.Tasks, func(t Task) bool {
+		return !t.Prune() && !t.Created && t.Phase == first.Phase && t.Wave == first.Wave && p.result(t).Phase != ""
+	})
+}
+
+// endsWithHooks says that the operation has several steps and that the last
+// has hooks: then its other objects have to become healthy too
+// (spec/sync.md §6, steps 2 and 8).
+func (p *progress) endsWithHooks() bool {
+	var last *Task
+	several := false
+	for i := range p.Tasks {
+		t := &p.Tasks[i]
+		several = several || t.Phase != p.Tasks[0].Phase || t.Wave != p.Tasks[0].Wave
+		if t.Phase != SyncFail {
+			last = t
+		}
+	}
+	return several && last != nil && slices.ContainsFunc(p.Tasks, func(t Task) bool {
+		return t.Hook && t.Phase == last.Phase && t.Wave == last.Wave
+	})
 }
 
 // progress sorts the tasks by what is known about them.
@@ -102,7 +153,7 @@ func newProgress(s State) *progress {
 // business here any more: the sync is done and the Application's health tells
 // the rest (spec/sync.md §6, step 8).
 func (p *progress) refresh() {
-	awaited := p.awaited()
+	awaited := p.awaited() || p.endsWithHooks()
 	for _, t := range p.Tasks {
 		r, known := p.Results[t.ID()]
 		if !known && p.ours(t) {
@@ -135,7 +186,7 @@ func (p *progress) awaited() bool {
 
 // ours says that the live hook was created by this attempt.
 func (p *progress) ours(t Task) bool {
-	return t.Hook && t.Live != nil && t.Live.GetAnnotations()[AnnotationOperation] == p.Marker
+	return t.Hook && t.Live != nil && t.Live.GetAnnotations()[AnnotationOperation] == Mark(p.Marker, t.Phase)
 }
 
 func (p *progress) file(t Task, r Result) {
@@ -236,6 +287,9 @@ func (p *progress) wave() Move {
 		}
 	}
 	message := fmt.Sprintf("applying phase %s wave %d", first.Phase, first.Wave)
+	if waiting := unconfirmed(prunes); len(waiting) > 0 {
+		return p.wait("pruning confirmation of", waiting)
+	}
 	if len(prunes) > 0 {
 		return p.act([][]Act{acts(Prune, prunes)}, message)
 	}
@@ -243,6 +297,10 @@ func (p *progress) wave() Move {
 		return p.removeStale(stale)
 	}
 	return p.act(byKind(applies), message)
+}
+
+func unconfirmed(prunes []Task) []Task {
+	return slices.DeleteFunc(slices.Clone(prunes), func(t Task) bool { return !t.Unconfirmed })
 }
 
 // removeStale deletes hooks of earlier operations, or waits until they are gone.

@@ -162,7 +162,7 @@ func (o *operation) change(a syncplan.Act) {
 	case syncplan.CreateHook:
 		hook := a.Task.Target.DeepCopy()
 		marks := hook.GetAnnotations()
-		marks[syncplan.AnnotationOperation] = marker
+		marks[syncplan.AnnotationOperation] = syncplan.Mark(marker, a.Task.Phase)
 		hook.SetAnnotations(marks)
 		o.live[k] = hook
 		o.results[a.Task.ID()] = syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationRunning}
@@ -175,6 +175,7 @@ func (o *operation) change(a syncplan.Act) {
 		o.results[a.Task.ID()] = syncplan.Result{Status: v1alpha1.ResultPruned, Phase: v1alpha1.OperationSucceeded}
 	case syncplan.DeleteHook:
 		delete(o.live, k)
+		delete(o.health, k)
 	case syncplan.ReleaseHook:
 		u := o.live[k].DeepCopy()
 		u.SetFinalizers(nil)

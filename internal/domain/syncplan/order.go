@@ -3,6 +3,7 @@ package syncplan
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -27,16 +28,26 @@ func kindRank(kind string) int {
 // order sorts tasks by phase, wave, kind and name, then lifts namespaces and
 // custom resource definitions before the objects that need them.
 func order(tasks []Task) []Task {
-	slices.SortStableFunc(tasks, func(a, b Task) int {
-		return cmp.Or(
-			cmp.Compare(a.Phase.rank(), b.Phase.rank()),
-			cmp.Compare(a.Wave, b.Wave),
-			cmp.Compare(kindRank(a.Key.Kind), kindRank(b.Key.Kind)),
-			cmp.Compare(a.Key.Name, b.Key.Name),
-			cmp.Compare(a.Key.String(), b.Key.String()),
-		)
-	})
+	slices.SortStableFunc(tasks, compareTasks)
 	return lift(tasks)
+}
+
+func compareTasks(a, b Task) int {
+	if c := cmp.Compare(a.Phase.rank(), b.Phase.rank()); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.Wave, b.Wave); c != 0 {
+		return c
+	}
+	if a.Key.Kind != b.Key.Kind {
+		if c := cmp.Compare(kindRank(a.Key.Kind), kindRank(b.Key.Kind)); c != 0 {
+			return c
+		}
+	}
+	return cmp.Or(
+		strings.Compare(a.Key.Name, b.Key.Name), strings.Compare(a.Key.Group, b.Key.Group),
+		strings.Compare(a.Key.Kind, b.Key.Kind), strings.Compare(a.Key.Namespace, b.Key.Namespace),
+	)
 }
 
 // invertPruneWaves gives the prune tasks the same set of waves in the opposite
@@ -96,6 +107,7 @@ func lift(tasks []Task) []Task {
 	}
 	out := make([]Task, 0, len(tasks))
 	for i, t := range tasks {
+		slices.SortStableFunc(before[i], func(a, b Task) int { return cmp.Compare(kindRank(a.Key.Kind), kindRank(b.Key.Kind)) })
 		out = append(out, before[i]...)
 		if !moved[i] {
 			out = append(out, t)

@@ -1,6 +1,7 @@
 package syncplan
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -84,6 +85,16 @@ type Task struct {
 	DeletePolicies []DeletePolicy
 	// PruneRefused says why a prune is not carried out; empty when it is.
 	PruneRefused string
+	// Unconfirmed says that a prune waits for somebody's approval.
+	Unconfirmed bool
+	// Manner is how the target is written.
+	Manner Manner
+	// Identical says that live is known to be what an apply would make of it,
+	// ignored fields included, so that nothing need be sent.
+	Identical bool
+	// Created says that the task is the namespace which the operation itself
+	// provides, and which Git does not name.
+	Created bool
 }
 
 // Prune says that the task removes an object.
@@ -131,8 +142,7 @@ func (r Result) failed() bool {
 // an ordinary object. A hook without a usable phase yields no phases and is
 // ignored altogether (spec/sync.md §4.1).
 func HookPhases(obj *unstructured.Unstructured) (phases []Phase, hook bool) {
-	annotations := obj.GetAnnotations()
-	if raw, ok := annotations[annotationHook]; ok {
+	if raw, ok := annotation(obj, annotationHook); ok {
 		values := list(raw)
 		for _, v := range values {
 			switch p := Phase(v); p {
@@ -142,7 +152,7 @@ func HookPhases(obj *unstructured.Unstructured) (phases []Phase, hook bool) {
 		}
 		return phases, true
 	}
-	raw, ok := annotations[annotationHelmHook]
+	raw, ok := annotation(obj, annotationHelmHook)
 	if !ok {
 		return nil, false
 	}
@@ -159,7 +169,8 @@ func HookPhases(obj *unstructured.Unstructured) (phases []Phase, hook bool) {
 
 // Skipped says that obj is marked to be neither applied nor counted.
 func Skipped(obj *unstructured.Unstructured) bool {
-	values := list(obj.GetAnnotations()[annotationHook])
+	text, _ := annotation(obj, annotationHook)
+	values := list(text)
 	return len(values) == 1 && Phase(values[0]) == skip
 }
 
@@ -194,9 +205,9 @@ func deletePolicies(obj *unstructured.Unstructured) []DeletePolicy {
 
 // Wave is the sync wave of an object; 0 when it states none that parses.
 func Wave(obj *unstructured.Unstructured) int {
-	annotations := obj.GetAnnotations()
 	for _, key := range []string{annotationWave, annotationHelmWeight} {
-		if n, err := strconv.Atoi(strings.TrimSpace(annotations[key])); err == nil {
+		text, _ := annotation(obj, key)
+		if n, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
 			return n
 		}
 	}
@@ -208,12 +219,15 @@ func Option(obj *unstructured.Unstructured, option string) bool {
 	if obj == nil {
 		return false
 	}
-	for _, v := range list(obj.GetAnnotations()[annotationOptions]) {
-		if v == option {
-			return true
-		}
-	}
-	return false
+	text, ok := annotation(obj, annotationOptions)
+	return ok && slices.Contains(list(text), option)
+}
+
+// annotation reads one annotation without copying the others.
+func annotation(obj *unstructured.Unstructured, name string) (string, bool) {
+	v, _, err := unstructured.NestedFieldNoCopy(obj.Object, "metadata", "annotations", name)
+	text, ok := v.(string)
+	return text, ok && err == nil
 }
 
 // list splits a comma list, trimmed, without repeats.

@@ -2,6 +2,7 @@ package syncplan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,8 +17,9 @@ type Pair struct {
 	// Target is nil for an object that is no longer wanted.
 	Target *unstructured.Unstructured
 	Live   *unstructured.Unstructured
-	// InSync says that target and live are known to be equal.
-	InSync bool
+	// InSync says that target and live are known to be equal in all that
+	// counts, Identical that they are in everything.
+	InSync, Identical bool
 }
 
 // Request is the operation in the terms of this package.
@@ -33,22 +35,27 @@ type Request struct {
 	Prune    bool
 	// Options are the Application's sync options.
 	Options []string
-	// OutOfSyncOnly leaves objects alone that are in sync.
+	// OutOfSyncOnly leaves objects alone that are in sync and that this
+	// operation has not touched (Attempted).
 	OutOfSyncOnly bool
+	Attempted     func(TaskID) bool
+	// Force is that of the operation's strategy.
+	Force bool
+	// Approved says that prunes which ask for confirmation have it.
+	Approved bool
+	// Namespace is the destination namespace when the operation has to provide
+	// it (option CreateNamespace); nil when Git names it or it is not wanted.
+	Namespace *Pair
+	// Managers are client-side tools beside the usual ones whose fields become
+	// ours.
+	Managers []string
 	// Revision and StartedAt name hooks that have only a generateName.
 	Revision  string
 	StartedAt time.Time
 }
 
 // option looks for an exact option of the Application.
-func (r Request) option(want string) bool {
-	for _, o := range r.Options {
-		if o == want {
-			return true
-		}
-	}
-	return false
-}
+func (r Request) option(want string) bool { return slices.Contains(r.Options, want) }
 
 // Tasks lists what the operation has to do, in order.
 func Tasks(r Request) []Task {
@@ -66,6 +73,12 @@ func Tasks(r Request) []Task {
 			tasks = append(tasks, hooks(r, p)...)
 		}
 	}
+	if n := r.Namespace; n != nil {
+		tasks = append(tasks, Task{
+			Phase: PreSync, Key: n.Key, Target: n.Target, Live: n.Live, Created: true,
+			Manner: Manner{Mode: ServerSide, Validate: true},
+		})
+	}
 	invertPruneWaves(tasks)
 	pruneLast(r, tasks)
 	return order(tasks)
@@ -76,17 +89,47 @@ func plain(r Request, p Pair) (Task, bool) {
 	if p.Target == nil {
 		t.Wave = Wave(p.Live)
 		t.PruneRefused = pruneRefused(r, p.Live)
+		t.Unconfirmed = t.PruneRefused == "" && !r.Approved && AsksConfirmation("Prune", p.Live, r.Options)
 		return t, true
 	}
-	if Skipped(p.Target) || (r.OutOfSyncOnly && p.InSync) {
+	if Skipped(p.Target) || (r.OutOfSyncOnly && p.InSync && (r.Attempted == nil || !r.Attempted(t.ID()))) {
 		return t, false
 	}
 	t.Wave = Wave(p.Target)
+	t.Manner = r.manner(p)
+	t.Identical = p.Identical && t.Manner.Mode == ServerSide
 	return t, true
 }
 
+func (r Request) manner(p Pair) Manner {
+	m := MannerOf(p.Target, p.Live, r.Options, r.Force)
+	m.Managers = r.Managers
+	return m
+}
+
+// AsksConfirmation says that deleting live needs somebody's approval: option
+// Prune=confirm or Delete=confirm, of the object before the Application's
+// (spec/sync.md §8.1). verb is Prune or Delete.
+func AsksConfirmation(verb string, live *unstructured.Unstructured, options []string) bool {
+	for _, value := range []string{"true", "false"} {
+		if Option(live, verb+"="+value) {
+			return false
+		}
+	}
+	return Option(live, verb+"=confirm") || slices.Contains(options, verb+"=confirm")
+}
+
+// Kept says that live stays when its Application is deleted: option
+// Delete=false, of the object before the Application's.
+func Kept(live *unstructured.Unstructured, options []string) bool {
+	if Option(live, "Delete=true") || Option(live, "Delete=confirm") {
+		return false
+	}
+	return Option(live, "Delete=false") || slices.Contains(options, "Delete=false")
+}
+
 func pruneRefused(r Request, live *unstructured.Unstructured) string {
-	overridden := Option(live, "Prune=true")
+	overridden := Option(live, "Prune=true") || Option(live, "Prune=confirm")
 	switch {
 	case !r.Prune:
 		return "ignored (requires pruning)"
@@ -105,7 +148,7 @@ func hooks(r Request, p Pair) []Task {
 		}
 		out = append(out, Task{
 			Phase: phase, Wave: Wave(p.Target), Key: p.Key, Target: p.Target, Live: p.Live,
-			Hook: true, DeletePolicies: deletePolicies(p.Target),
+			Hook: true, DeletePolicies: deletePolicies(p.Target), Manner: r.manner(p),
 		})
 	}
 	return out

@@ -1,0 +1,234 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/jq"
+	"github.com/sluice-cd/sluice/internal/adapter/settings"
+	"github.com/sluice-cd/sluice/internal/domain/diff"
+	"github.com/sluice-cd/sluice/internal/domain/object"
+	"github.com/sluice-cd/sluice/internal/domain/syncplan"
+)
+
+// systemRules is what argocd-cm says about comparison, compiled once for each
+// state of the settings.
+type systemRules struct {
+	snapshot *settings.Snapshot
+	parsed   diff.Settings
+	rules    diff.Rules
+	compiler jq.Compiler
+}
+
+// jqTimeoutKey of argocd-cmd-params-cm bounds one jq evaluation.
+const jqTimeoutKey = "controller.ignore.normalizer.jq.timeout"
+
+func (c *Controller) systemRules() *systemRules {
+	snapshot := c.Settings.Snapshot()
+	if known := c.rules.Load(); known != nil && known.snapshot == snapshot {
+		return known
+	}
+	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config)}
+	if raw := snapshot.Params[jqTimeoutKey]; raw != "" && raw != "0" {
+		limit, err := time.ParseDuration(raw)
+		if err != nil || limit <= 0 {
+			s.parsed.Problems = append(s.parsed.Problems, fmt.Errorf("ConfigMap/argocd-cmd-params-cm key %q is not a duration like \"1s\": using %s", jqTimeoutKey, jq.DefaultTimeout))
+		}
+		s.compiler.Timeout = limit
+	}
+	s.rules = diff.Compile(s.parsed.Rules, s.compiler.Compile)
+	c.rules.Store(s)
+	return s
+}
+
+// verdicts is what comparison found.
+type verdicts struct {
+	guard sync.Mutex
+	// results by object, only those for which something had to be asked.
+	results map[object.Key]diff.Result
+	// unknown says why an object could not be compared.
+	unknown map[object.Key]string
+	// memory lists objects compared without the API server, with the reason.
+	memory map[object.Key]string
+	// problems of the settings.
+	problems []error
+}
+
+// shownObjects bounds the objects that one condition names.
+const shownObjects = 5
+
+func (v *verdicts) conditions() []v1alpha1.ApplicationCondition {
+	var out []v1alpha1.ApplicationCondition
+	if text := listed(v.unknown); text != "" {
+		out = append(out, condition(v1alpha1.ConditionComparisonError, "Failed to compare desired state to live state: "+text))
+	}
+	if text := listed(v.memory); text != "" {
+		out = append(out, condition(v1alpha1.ConditionComparisonWarning, "compared in memory, without defaults and webhooks, for the API server refused a dry run: "+text))
+	}
+	for _, p := range v.problems {
+		out = append(out, condition(v1alpha1.ConditionComparisonWarning, p.Error()))
+	}
+	return out
+}
+
+// listed names the first few objects with their reasons.
+func listed(reasons map[object.Key]string) string {
+	var texts []string
+	for k, why := range reasons {
+		texts = append(texts, k.String()+": "+why)
+	}
+	slices.Sort(texts)
+	if more := len(texts) - shownObjects; more > 0 {
+		texts = append(texts[:shownObjects], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// comparisons bounds the dry runs of one Application at a time.
+const comparisons = 8
+
+// judgement is the comparison of one Application.
+type judgement struct {
+	*pass
+	rules   diff.Rules
+	options diff.Options
+	found   *verdicts
+}
+
+func (p *pass) judgement(found *verdicts) judgement {
+	system := p.systemRules()
+	j := judgement{pass: p, options: system.parsed.Compare, found: found}
+	j.rules = append(slices.Clone(system.rules), diff.Compile(diff.OfApplication(p.app.Spec.IgnoreDifferences), system.compiler.Compile)...)
+	j.options.Mutations = slices.Contains(commaList(p.app.Annotations[v1alpha1.AnnotationCompareOptions]), "IncludeMutationWebhook=true")
+	return j
+}
+
+func commaList(text string) []string {
+	var out []string
+	for _, s := range strings.Split(text, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// judge decides for each pair whether it is in sync.
+func (p *pass) judge(ctx context.Context, v *view) error {
+	v.verdicts.results, v.verdicts.unknown, v.verdicts.memory = map[object.Key]diff.Result{}, map[object.Key]string{}, map[object.Key]string{}
+	v.verdicts.problems = p.systemRules().parsed.Problems
+	j := p.judgement(&v.verdicts)
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(comparisons)
+	for i := range v.pairs {
+		pair := &v.pairs[i]
+		if pair.Target == nil || pair.Live == nil {
+			continue
+		}
+		ignore := j.rules.For(pair.Key)
+		if diff.InSync(ctx, pair.Target, pair.Live, ignore, j.options) {
+			pair.InSync = true
+			pair.Identical = ignore.Empty()
+			continue
+		}
+		group.Go(func() error { return j.compare(gctx, pair, ignore) })
+	}
+	return group.Wait()
+}
+
+// compare asks the API server, or computes when that refuses to answer.
+func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff.Ignore) error {
+	if err := ignore.Broken(); err != nil {
+		j.note(pair.Key, diff.Result{}, err.Error(), "")
+		return nil
+	}
+	manner := syncplan.MannerOf(pair.Target, pair.Live, j.specOptions(), false).Comparison()
+	manner.Managers = j.migrationManagers()
+	predicted, refusal := j.conn.Predict(ctx, pair.Target, manner)
+	if cluster.Unreachable(refusal) {
+		return refusal
+	}
+	if refusal != nil {
+		var err error
+		if predicted, err = j.project(ctx, pair); err != nil {
+			j.note(pair.Key, diff.Result{}, fmt.Sprintf("dry run refused: %s; no prediction in memory: %s", cluster.Brief(pair.Target, refusal), cluster.Brief(pair.Target, err)), "")
+			return nil
+		}
+	}
+	result, err := diff.Compare(ctx, diff.Input{Desired: pair.Target, Live: pair.Live, Predicted: predicted, Ignore: ignore, Options: j.options})
+	unknown, memory := "", ""
+	switch {
+	case err != nil:
+		unknown = err.Error()
+	case refusal != nil && cannotAsk(refusal):
+		memory = cluster.Brief(pair.Target, refusal)
+	case refusal != nil && !result.Modified:
+		unknown = "the API server refuses what Git asks for: " + cluster.Brief(pair.Target, refusal)
+	}
+	pair.InSync = unknown == "" && !result.Modified
+	pair.Identical = pair.InSync && refusal == nil && ignore.Empty() && diff.Adopted(pair.Live)
+	j.note(pair.Key, result, unknown, memory)
+	return nil
+}
+
+func (j judgement) project(ctx context.Context, pair *syncplan.Pair) (*unstructured.Unstructured, error) {
+	types, err := j.conn.Types(ctx, pair.Target.GroupVersionKind())
+	if err != nil {
+		return nil, err
+	}
+	return diff.Project(pair.Target, pair.Live, types)
+}
+
+func (j judgement) note(key object.Key, r diff.Result, unknown, memory string) {
+	j.found.guard.Lock()
+	defer j.found.guard.Unlock()
+	j.found.results[key] = r
+	if unknown != "" {
+		j.found.unknown[key] = unknown
+	}
+	if memory != "" {
+		j.found.memory[key] = memory
+	}
+}
+
+// cannotAsk says that the refusal is about asking, not about the object: no
+// right to write, or a webhook that knows no dry run.
+func cannotAsk(err error) bool {
+	return apierrors.IsForbidden(err) && !strings.Contains(err.Error(), "denied the request") || strings.Contains(err.Error(), "does not support dry run")
+}
+
+// overall adds to what the resources say what else decides the status.
+func (p *pass) overall(v *view, code v1alpha1.SyncStatusCode) v1alpha1.SyncStatusCode {
+	switch {
+	case len(v.verdicts.unknown) > 0:
+		p.soon(comparisonPause)
+		return v1alpha1.SyncStatusUnknown
+	case code == v1alpha1.SyncStatusSynced && p.namespaceMetadataChanged():
+		return v1alpha1.SyncStatusOutOfSync
+	}
+	return code
+}
+
+// comparisonPause is the time after which a failed comparison is repeated.
+const comparisonPause = 30 * time.Second
+
+func (p *pass) specOptions() []string {
+	if p.app.Spec.SyncPolicy == nil {
+		return nil
+	}
+	return p.app.Spec.SyncPolicy.SyncOptions
+}
+
+func (p *pass) migrationManagers() []string {
+	return commaList(p.app.Annotations[syncplan.AnnotationMigrationManager])
+}
