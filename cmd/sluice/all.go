@@ -35,6 +35,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/health"
 )
 
 // allFlags configure the one-process form.
@@ -183,6 +184,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 
 	apps := application.New(application.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: store, Clusters: fleet, Manifests: manifests,
+		Health:   &health.Assessor{Conventions: true},
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry, NewID: randomID,
 	})

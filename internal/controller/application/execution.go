@@ -53,7 +53,7 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 			return v1alpha1.OperationSucceeded, "successfully synced (dry run)", false, nil
 		}
 	}
-	state := syncplan.State{Tasks: tasks, Results: x.results, Health: assess(v), Marker: x.marker}
+	state := syncplan.State{Tasks: tasks, Results: x.results, Health: x.assess(ctx, v), Marker: x.marker}
 	m := syncplan.Next(state)
 	if x.app.Status.OperationState.Phase == v1alpha1.OperationTerminating {
 		m = syncplan.Terminate(state)
