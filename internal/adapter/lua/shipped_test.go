@@ -10,9 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/clock"
 
 	rules "github.com/sluice-cd/sluice/health"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
+	"github.com/sluice-cd/sluice/internal/domain/customization"
 	"github.com/sluice-cd/sluice/internal/domain/health"
 )
 
@@ -86,6 +88,37 @@ func TestShippedScriptsBearAnything(t *testing.T) {
 			if err != nil || !known || !health.Valid(status.Code) {
 				t.Errorf("%s with %q: %v %v %v", script, body, status, known, err)
 			}
+		}
+	}
+}
+
+const certificate = "{apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {name: a, namespace: b, labels: {c: d}}, spec: {secretName: x}, " +
+	"status: {conditions: [{type: Issuing, status: \"False\"}, {type: Ready, status: \"True\", message: all good}]}}"
+
+// BenchmarkShipped is one run of a shipped script in this process.
+func BenchmarkShipped(b *testing.B) {
+	assessor := &health.Assessor{Shipped: shipped(b)}
+	u := &unstructured.Unstructured{Object: object(b, certificate)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if v := assessor.Assess(b.Context(), u, nil); v.Code != health.Healthy {
+			b.Fatal(v)
+		}
+	}
+}
+
+// BenchmarkCustom is one run of a script of the settings in a child.
+func BenchmarkCustom(b *testing.B) {
+	set, errs := customization.Parse(map[string]string{"resource.customizations.health.cert-manager.io_Certificate": "return {status = 'Healthy', message = obj.status.conditions[1].message}"})
+	if len(errs) > 0 {
+		b.Fatal(errs)
+	}
+	assessor := &health.Assessor{Custom: lua.NewCustom(set, pool(b, clock.RealClock{}))}
+	u := &unstructured.Unstructured{Object: object(b, certificate)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if v := assessor.Assess(b.Context(), u, nil); v.Code != health.Healthy {
+			b.Fatal(v)
 		}
 	}
 }
