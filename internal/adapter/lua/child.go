@@ -37,6 +37,9 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	go guard(base + maxMemory + maxMemory/2)
+	if err := writeFrame(out, nil); err != nil { // ready
+		return err
+	}
 	vm := NewVM()
 	for {
 		raw, err := readFrame(in)

@@ -2,6 +2,7 @@ package lua_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -215,26 +216,28 @@ func TestHostileScriptsFailAlone(t *testing.T) {
 func TestAScriptThatIsStoppedAgainAndAgain(t *testing.T) {
 	c := testclock.NewFakeClock(noon)
 	p := pool(t, c)
-	run := func(source string) string {
+	const loop = "while true do end"
+	run := func(source string) (text string, held bool) {
 		_, err := p.Run(t.Context(), lua.Task{Name: "bad", Source: source})
 		if err == nil {
-			return ""
+			return "", false
 		}
-		return err.Error()
+		var limit *lua.LimitError
+		return err.Error(), errors.As(err, &limit) && limit.Held
 	}
 	for range 3 {
-		if got := run("while true do end"); !strings.Contains(got, "it ran ") {
-			t.Fatal(got)
+		if got, held := run(loop); held || !strings.Contains(got, "it ran ") {
+			t.Fatal(got, held)
 		}
 	}
-	if got := run("while true do end"); !strings.Contains(got, "exceeded its limits 3 times in a row, so it is not run until 2026-01-02T12:01:00Z") {
-		t.Fatal(got)
+	if got, held := run(loop); !held || !strings.Contains(got, "it ran ") {
+		t.Fatal(got, held)
 	}
-	if got := run("return {}"); got != "" {
+	if got, _ := run("return {}"); got != "" {
 		t.Fatalf("another script: %s", got)
 	}
 	c.Step(time.Minute)
-	if got := run("while true do end"); !strings.Contains(got, "it ran ") {
+	if got, held := run(loop); held || !strings.Contains(got, "it ran ") {
 		t.Fatalf("after the pause: %s", got)
 	}
 }
@@ -298,5 +301,21 @@ func TestCustomHealth(t *testing.T) {
 				t.Errorf("%s: %s (-want +got):\n%s", name, title, diff)
 			}
 		}
+	}
+}
+
+// TestAWorkerThatDoesNotStart is an error of the set-up, not of the script.
+func TestAWorkerThatDoesNotStart(t *testing.T) {
+	for name, command := range map[string][]string{"no program": {"/no/such/program"}, "another program": {"/bin/false"}} {
+		p, err := lua.NewPool(lua.PoolOptions{Command: command, Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Run(t.Context(), lua.Task{Name: "test", Source: "return {}"})
+		var limit *lua.LimitError
+		if err == nil || !strings.HasPrefix(err.Error(), "test: start a worker: ") || errors.As(err, &limit) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		p.Close()
 	}
 }

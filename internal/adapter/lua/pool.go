@@ -26,6 +26,8 @@ const (
 	children = 2
 	// grace is how long after the end of its time a child may still answer.
 	grace = 500 * time.Millisecond
+	// startTime is the longest start of a child.
+	startTime = 15 * time.Second
 	// maxFrame bounds one message between parent and child, in bytes.
 	maxFrame = 16 << 20
 	// strikes is how often in a row a script may exceed its limits before it
@@ -56,6 +58,7 @@ type PoolOptions struct {
 // offence counts how often in a row a script was stopped.
 type offence struct {
 	count int
+	limit string
 	until time.Time
 }
 
@@ -130,7 +133,7 @@ func (p *Pool) exchange(ctx context.Context, c *child, t Task, request []byte) (
 	reused := c != nil
 	if !reused {
 		var err error
-		if c, err = start(p.o.Command); err != nil {
+		if c, err = start(ctx, p.o.Command); err != nil {
 			return nil, nil, fmt.Errorf("%s: start a worker: %w", t.Name, err)
 		}
 	}
@@ -145,12 +148,12 @@ func (p *Pool) exchange(ctx context.Context, c *child, t Task, request []byte) (
 		case ctx.Err() != nil:
 			return nil, nil, fmt.Errorf("%s: %w", t.Name, ctx.Err())
 		case deadline.Err() != nil:
-			return nil, nil, &LimitError{t.Name, fmt.Sprintf("ran longer than %s", runTime)}
+			return nil, nil, &LimitError{Name: t.Name, Limit: fmt.Sprintf("ran longer than %s", runTime)}
 		case reused: // it may have ended before it was asked
 			return p.exchange(ctx, nil, t, request)
 		default:
 			p.o.Log.Warn("a worker for Lua ended", "script", t.Name, "reason", reason)
-			return nil, nil, &LimitError{t.Name, reason}
+			return nil, nil, &LimitError{Name: t.Name, Limit: reason}
 		}
 		c = nil
 	}
@@ -173,19 +176,20 @@ func reply(t Task, raw []byte) (any, error) {
 	}
 	switch {
 	case r.Limit != "":
-		return nil, &LimitError{t.Name, r.Limit}
+		return nil, &LimitError{Name: t.Name, Limit: r.Limit}
 	case r.Error != "":
 		return nil, errors.New(r.Error)
 	}
 	return r.Value, nil
 }
 
-// held refuses a script that was stopped too often.
+// held refuses a script that was stopped too often, in the same words, so that
+// statuses do not change meanwhile.
 func (p *Pool) held(t Task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if o := p.bad[t.Source]; o.count >= strikes && p.o.Clock.Now().Before(o.until) {
-		return &LimitError{t.Name, fmt.Sprintf("exceeded its limits %d times in a row, so it is not run until %s", o.count, o.until.UTC().Format(time.RFC3339))}
+		return &LimitError{Name: t.Name, Limit: o.limit, Held: true}
 	}
 	return nil
 }
@@ -201,7 +205,11 @@ func (p *Pool) note(t Task, err error) {
 		if len(p.bad) >= maxCompiled {
 			clear(p.bad)
 		}
-		p.bad[t.Source] = offence{p.bad[t.Source].count + 1, p.o.Clock.Now().Add(pause)}
+		o := offence{p.bad[t.Source].count + 1, limit.Limit, p.o.Clock.Now().Add(pause)}
+		p.bad[t.Source] = o
+		if o.count == strikes {
+			p.o.Log.Warn("a script is left out for a while", "script", t.Name, "reason", o.limit, "until", o.until)
+		}
 	}
 }
 
@@ -214,8 +222,9 @@ type child struct {
 }
 
 // start runs a worker: no environment, so no credentials, and nothing but
-// two pipes.
-func start(command []string) (*child, error) {
+// two pipes. It returns when the worker is ready, so that a slow start does not
+// count as time of a script.
+func start(ctx context.Context, command []string) (*child, error) {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env, cmd.Dir = []string{"GOTRACEBACK=none"}, "/"
 	bind(cmd)
@@ -228,7 +237,20 @@ func start(command []string) (*child, error) {
 	if c.out, err = cmd.StdoutPipe(); err != nil {
 		return nil, err
 	}
-	return c, cmd.Start()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	stop := context.AfterFunc(bounded, c.kill)
+	if _, err := readFrame(c.out); err != nil || !stop() {
+		if bounded.Err() != nil {
+			_ = c.end()
+			return nil, fmt.Errorf("it was not ready: %w", bounded.Err())
+		}
+		return nil, fmt.Errorf("it %s: %s", c.end(), short(c.words.String()))
+	}
+	return c, nil
 }
 
 func (c *child) ask(request []byte) ([]byte, error) {

@@ -56,6 +56,8 @@ type Runner interface {
 // LimitError says that a script was stopped.
 type LimitError struct {
 	Name, Limit string
+	// Held says that the script was not run, for it was stopped too often.
+	Held bool
 }
 
 // Error names the script, the limit and the remedy.
@@ -141,9 +143,9 @@ func (v *VM) explain(ctx context.Context, t Task, m *meter, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", t.Name, ctx.Err())
 	case m.left < 0:
-		return &LimitError{t.Name, fmt.Sprintf("ran more than %d instructions", maxInstructions)}
+		return &LimitError{Name: t.Name, Limit: fmt.Sprintf("ran more than %d instructions", maxInstructions)}
 	case m.Err() != nil:
-		return &LimitError{t.Name, fmt.Sprintf("ran longer than %s", runTime)}
+		return &LimitError{Name: t.Name, Limit: fmt.Sprintf("ran longer than %s", runTime)}
 	}
 	text := err.Error()
 	var api *lua.ApiError

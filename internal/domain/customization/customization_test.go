@@ -131,3 +131,18 @@ func TestACombinedKeyThatIsNoMap(t *testing.T) {
 		t.Errorf("errors %v", errs)
 	}
 }
+
+// FuzzParse: nothing in argocd-cm ends the process, and what is found by a
+// kind can be looked up.
+func FuzzParse(f *testing.F) {
+	f.Add("health.apps_Deployment", "return {}", "\"*/*\": {health.lua: x}")
+	f.Add("actions._", "definitions: [{}]", "{a/[: {health.lua: x}, '{': {}}")
+	f.Add(".", "", "[]")
+	f.Fuzz(func(t *testing.T, key, value, all string) {
+		set, _ := customization.Parse(map[string]string{"resource.customizations." + key: value, "resource.customizations": all})
+		for _, kind := range []string{"Pod", "", "*"} {
+			set.Find("apps", kind, customization.Scripted)
+			set.Find("", kind, customization.Active)
+		}
+	})
+}
