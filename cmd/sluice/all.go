@@ -26,13 +26,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	rules "github.com/sluice-cd/sluice/health"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/lua"
 	"github.com/sluice-cd/sluice/internal/adapter/measure"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/application"
+	"github.com/sluice-cd/sluice/internal/controller/assessment"
 	"github.com/sluice-cd/sluice/internal/controller/gate"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
@@ -187,9 +190,17 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: registry, Clock: clk, Hub: cfg})
 	fleet.Replace(store.Snapshot().Clusters)
 	store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
+	judge, closeScripts, err := newJudge(logger)
+	if err != nil {
+		return err
+	}
+	defer closeScripts()
+	judge.Reload(store.Snapshot().Config)
+	store.OnChange(func(s *settings.Snapshot) { judge.Reload(s.Config) })
 
 	apps := application.New(application.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: store, Clusters: fleet, Manifests: manifests,
+		Health:   judge,
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry, NewID: randomID,
 	})
@@ -219,6 +230,31 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		Clock: clk, Registerer: registry,
 	})
 	return runAll(ctx, store.Run, apps.Start, steps.Start, sets.Start)
+}
+
+// newJudge makes the assessor of health; scripts of users run in children of
+// this program, which the returned function ends.
+func newJudge(logger *slog.Logger) (*assessment.Judge, func(), error) {
+	shipped, err := lua.NewShipped(rules.Files)
+	if err != nil {
+		return nil, nil, err
+	}
+	log := logger.With("component", "health")
+	pool, err := lua.NewPool(lua.PoolOptions{Clock: clock.RealClock{}, Log: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	return assessment.New(assessment.Options{
+		Shipped: shipped, Runner: pool, Clock: clock.RealClock{}, Log: log, Registerer: metrics.Registry,
+	}), pool.Close, nil
+}
+
+// luaWorkerCommand is the life of a child that runs scripts of users.
+func luaWorkerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: lua.WorkerCommand, Short: "Run Lua scripts from a pipe", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return lua.Serve(cmd.Context(), os.Stdin, os.Stdout) },
+	}
 }
 
 // runAll runs until the first of them fails or ctx ends.

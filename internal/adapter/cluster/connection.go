@@ -296,7 +296,7 @@ func (c *Connection) Observe(ctx context.Context, w Want) (*Observation, error) 
 	out := &Observation{Live: map[object.Key]*unstructured.Unstructured{}, pods: map[object.Key][]object.Pod{}}
 	add := func(n *node) {
 		out.Live[n.key] = n.full
-		out.pods[n.key] = s.pods(n.uid, s.newestReplicaSet(n.uid))
+		out.pods[n.key] = s.pods(n.uid, s.newestReplicaSet(n))
 	}
 	for _, n := range s.byInstance[w.Instance] {
 		add(n)

@@ -175,18 +175,32 @@ func (s *store) pods(uid types.UID, newest types.UID) []object.Pod {
 	return out
 }
 
+// revisionAnnotation counts the revisions of a Deployment, on it and on its
+// ReplicaSets.
+const revisionAnnotation = "deployment.kubernetes.io/revision"
+
 // newestReplicaSet finds the ReplicaSet of the current revision: pods of
-// older ones say nothing about what was deployed last.
-func (s *store) newestReplicaSet(uid types.UID) types.UID {
+// older ones say nothing about what was deployed last. When the Deployment
+// names its revision and no ReplicaSet of it has been seen yet, no UID is it.
+func (s *store) newestReplicaSet(n *node) types.UID {
 	best, revision := types.UID(""), -1
-	for _, child := range s.children[uid] {
+	for _, child := range s.children[n.uid] {
 		if child.key.Kind != "ReplicaSet" || child.full == nil {
 			continue
 		}
-		n, err := strconv.Atoi(child.full.GetAnnotations()["deployment.kubernetes.io/revision"])
-		if err == nil && n > revision {
-			best, revision = child.uid, n
+		r, err := strconv.Atoi(child.full.GetAnnotations()[revisionAnnotation])
+		if err == nil && r > revision {
+			best, revision = child.uid, r
 		}
+	}
+	if n.full == nil || revision < 0 {
+		return best
+	}
+	if current, err := strconv.Atoi(n.full.GetAnnotations()[revisionAnnotation]); err == nil && current > revision {
+		return notSeen
 	}
 	return best
 }
+
+// notSeen is the UID of no object.
+const notSeen types.UID = "not seen yet"

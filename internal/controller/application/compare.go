@@ -201,7 +201,6 @@ func (p *pass) compare(ctx context.Context) {
 		p.soon(5 * time.Second)
 		return
 	}
-	p.conditions(compareConditions, append(v.conditions, v.verdicts.conditions()...)...)
 	status.Sync.Digest = v.manifests.Digest
 	if status.SourceTypes = nil; len(p.app.Spec.Sources) > 0 {
 		status.SourceTypes = v.manifests.SourceTypes
@@ -209,18 +208,22 @@ func (p *pass) compare(ctx context.Context) {
 		status.SourceType = v.manifests.SourceTypes[0]
 	}
 	p.keepFinalizers(v)
-	p.summarize(v)
+	p.summarize(ctx, v)
 }
 
 // summarize turns pairs into resource statuses and the overall verdict.
-func (p *pass) summarize(v *view) {
+func (p *pass) summarize(ctx context.Context, v *view) {
 	status := &p.app.Status
 	overall, worst := v1alpha1.SyncStatusSynced, v1alpha1.HealthHealthy
 	var resources []v1alpha1.ResourceStatus
 	live, counted := 0, 0
 	images := []string{}
+	var faults []error
 	for _, pair := range v.pairs {
-		r, code := p.resource(v, pair)
+		r, code, err := p.resource(ctx, v, pair)
+		if err != nil {
+			faults = append(faults, err)
+		}
 		if r == nil {
 			continue
 		}
@@ -235,7 +238,7 @@ func (p *pass) summarize(v *view) {
 		}
 		live++
 		images = append(images, syncplan.Images(pair.Live)...)
-		if code != "" && health.Worse(code, worst) && pair.Live.GetAnnotations()[v1alpha1.AnnotationIgnoreHealth] != "true" {
+		if p.counts(pair, code) && health.Worse(code, worst) {
 			worst = code
 		}
 	}
@@ -250,10 +253,39 @@ func (p *pass) summarize(v *view) {
 	status.Resources = resources
 	status.Sync.Status = p.overall(v, overall)
 	p.health(worst)
+	if len(faults) > 0 {
+		v.conditions = append(v.conditions, condition(v1alpha1.ConditionComparisonError, healthFault(faults)))
+	}
+	p.conditions(compareConditions, append(v.conditions, v.verdicts.conditions()...)...)
+}
+
+// healthFault words why resources could not be judged (spec/diff-health.md
+// §9.2): the first reason, and how many more there are.
+func healthFault(faults []error) string {
+	text := "error setting app health: " + faults[0].Error()
+	if more := len(faults) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more errors)", more)
+	}
+	return text
+}
+
+// counts says whether the health of a live object is that of its Application
+// too (spec/diff-health.md §9.2).
+func (p *pass) counts(pair syncplan.Pair, code v1alpha1.HealthStatusCode) bool {
+	app := pair.Key.Group == v1alpha1.GroupVersion.Group && pair.Key.Kind == "Application"
+	switch {
+	case code == "" || pair.Live.GetAnnotations()[v1alpha1.AnnotationIgnoreHealth] == "true":
+		return false
+	case app && pair.Live.GetUID() == p.app.UID:
+		return false
+	case app && (code == v1alpha1.HealthMissing || code == v1alpha1.HealthUnknown):
+		return false
+	}
+	return true
 }
 
 // resource describes one pair; code is empty when its health does not count.
-func (p *pass) resource(v *view, pair syncplan.Pair) (*v1alpha1.ResourceStatus, v1alpha1.HealthStatusCode) {
+func (p *pass) resource(ctx context.Context, v *view, pair syncplan.Pair) (*v1alpha1.ResourceStatus, v1alpha1.HealthStatusCode, error) {
 	any := pair.Target
 	if any == nil {
 		any = pair.Live
@@ -265,7 +297,7 @@ func (p *pass) resource(v *view, pair syncplan.Pair) (*v1alpha1.ResourceStatus, 
 	}
 	switch {
 	case pair.Target != nil && syncplan.Skipped(pair.Target):
-		return nil, ""
+		return nil, "", nil
 	case v.forbidden[pair.Key] != nil, v.verdicts.unknown[pair.Key] != "":
 		r.Status = v1alpha1.SyncStatusUnknown
 	case pair.Target == nil:
@@ -276,12 +308,12 @@ func (p *pass) resource(v *view, pair syncplan.Pair) (*v1alpha1.ResourceStatus, 
 	}
 	if pair.Live == nil {
 		r.Health = &v1alpha1.HealthStatus{Status: v1alpha1.HealthMissing}
-		return r, ""
+		return r, "", nil
 	}
-	judged, known := health.Assess(pair.Live, v.live.Pods(pair.Key))
-	if !known {
-		return r, ""
+	judged := p.Health.Assess(ctx, pair.Live, v.live.Pods(pair.Key))
+	if !judged.Known {
+		return r, "", nil
 	}
 	r.Health = &v1alpha1.HealthStatus{Status: judged.Code, Message: judged.Message}
-	return r, judged.Code
+	return r, judged.Code, judged.Err
 }

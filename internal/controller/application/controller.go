@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -24,7 +25,14 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/health"
+	"github.com/sluice-cd/sluice/internal/domain/object"
 )
+
+// Judge says how a live object is; pods are the records of its pods.
+type Judge interface {
+	Assess(ctx context.Context, o *unstructured.Unstructured, pods []object.Pod) health.Verdict
+}
 
 // Options of a Controller.
 type Options struct {
@@ -32,10 +40,12 @@ type Options struct {
 	Client client.Client
 	Cache  cache.Cache
 	// Namespace is that of the control plane.
-	Namespace  string
-	Settings   *settings.Store
-	Clusters   *cluster.Fleet
-	Manifests  *manifest.Service
+	Namespace string
+	Settings  *settings.Store
+	Clusters  *cluster.Fleet
+	Manifests *manifest.Service
+	// Health judges live objects.
+	Health     Judge
 	Recorder   record.EventRecorder
 	Log        *slog.Logger
 	Clock      clock.Clock

@@ -64,7 +64,7 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 			}
 		}
 	}
-	state := syncplan.State{Tasks: tasks, Results: x.results, Health: assess(v), Marker: x.marker}
+	state := syncplan.State{Tasks: tasks, Results: x.results, Health: x.assess(ctx, v), Marker: x.marker}
 	m := syncplan.Next(state)
 	if terminating {
 		m = syncplan.Terminate(state)

@@ -108,7 +108,7 @@ func (p *pass) deletionHooks(phase syncplan.Phase) func(context.Context) (bool, 
 		if err != nil {
 			return false, err
 		}
-		m := syncplan.Deletion(phase, v.hooks, assess(v))
+		m := syncplan.Deletion(phase, v.hooks, p.assess(ctx, v))
 		for _, h := range m.Create {
 			if h.Target.GetName() == "" {
 				return false, fmt.Errorf("%s hook %s has no name: set metadata.name", phase, h.Key)
@@ -138,7 +138,7 @@ func (p *pass) deletionCleanup(phase syncplan.Phase) func(context.Context) (bool
 		if err != nil {
 			return false, err
 		}
-		for _, h := range syncplan.DeletionCleanup(phase, v.hooks, assess(v)) {
+		for _, h := range syncplan.DeletionCleanup(phase, v.hooks, p.assess(ctx, v)) {
 			if err := p.conn.Delete(ctx, h.Live, metav1.DeletePropagationForeground); err != nil {
 				return false, fmt.Errorf("%s hook %s: %w", phase, h.Key, err)
 			}

@@ -372,13 +372,14 @@ func stored(state *v1alpha1.OperationState) map[syncplan.TaskID]syncplan.Result 
 }
 
 // assess is the health of live objects for the planner.
-func assess(v *view) func(object.Key) (health.Status, bool) {
+func (p *pass) assess(ctx context.Context, v *view) func(object.Key) (health.Status, bool) {
 	return func(k object.Key) (health.Status, bool) {
 		live := v.live.Live[k]
 		if live == nil {
 			return health.Status{Code: health.Missing}, true
 		}
-		return health.Assess(live, v.live.Pods(k))
+		judged := p.Health.Assess(ctx, live, v.live.Pods(k))
+		return judged.Status, judged.Known
 	}
 }
 

@@ -16,7 +16,8 @@ import (
 )
 
 // TestAssess judges the objects of testdata. In each archive a file named
-// "case = Code message" holds an object, and "case pods" its pod records.
+// "case = Code message" holds an object, and "case pods" its pod records; the
+// records of "case from" are made from whole pods.
 func TestAssess(t *testing.T) {
 	archives, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(archives) == 0 {
@@ -29,6 +30,14 @@ func TestAssess(t *testing.T) {
 		}
 		pods := map[string][]object.Pod{}
 		for _, f := range archive.Files {
+			if strings.Contains(f.Name, " = ") {
+				continue
+			}
+			if of, ok := strings.CutSuffix(f.Name, " from"); ok {
+				for doc := range strings.SplitSeq(string(f.Data), "\n---\n") {
+					pods[of] = append(pods[of], health.PodOf(parse(t, []byte(doc))))
+				}
+			}
 			if of, ok := strings.CutSuffix(f.Name, " pods"); ok {
 				var list []object.Pod
 				if err := yaml.UnmarshalStrict(f.Data, &list); err != nil {
@@ -43,10 +52,14 @@ func TestAssess(t *testing.T) {
 				continue
 			}
 			t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar")+"/"+title, func(t *testing.T) {
-				status, known := health.Assess(parse(t, f.Data), pods[title])
-				got := strings.TrimSpace(string(status.Code) + " " + status.Message)
-				if !known {
-					got = "unknown kind"
+				assessor := health.Assessor{Conventions: strings.Contains(name, "conventions")}
+				v := assessor.Assess(t.Context(), parse(t, f.Data), pods[title])
+				got := strings.TrimSpace(string(v.Code) + " " + v.Message)
+				if !v.Known {
+					got = "nothing"
+				}
+				if wrong := v.Code == health.Unknown && strings.Contains(v.Message, "unsupported API version"); (v.Err != nil) != wrong {
+					t.Errorf("error %v", v.Err)
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
@@ -88,8 +101,9 @@ func BenchmarkAssess(b *testing.B) {
 		b.Fatal(err)
 	}
 	u := parse(b, archive.Files[0].Data)
+	assessor := health.Assessor{Conventions: true}
 	b.ReportAllocs()
 	for b.Loop() {
-		health.Assess(u, nil)
+		assessor.Assess(b.Context(), u, nil)
 	}
 }

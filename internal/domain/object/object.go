@@ -35,6 +35,9 @@ type Pod struct {
 	Container, Waiting, Terminated string
 	// Revision is the value of pod-template-hash or controller-revision-hash.
 	Revision string
+	// TemplateGeneration is the value of pod-template-generation: the template
+	// of the DaemonSet that made the pod.
+	TemplateGeneration string
 }
 
 // Instance is the name of an Application across namespaces: its name in the

@@ -1,0 +1,1 @@
+return crossplane_object()

@@ -1,0 +1,1 @@
+return by((status.PostgresClusterStatus), {Running = healthy, Creating = progressing, Updating = progressing}, nil, degraded)

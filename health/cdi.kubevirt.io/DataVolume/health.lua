@@ -1,0 +1,1 @@
+return by(status.phase, {Succeeded = healthy, Failed = degraded, Unknown = degraded, Paused = suspended})

@@ -1,0 +1,1 @@
+return by(status.phase, {Ready = healthy, Connected = healthy, Failure = degraded, Failed = degraded})

@@ -1,0 +1,1 @@
+return by(status.status, {Completed = healthy, InProgress = progressing}, nil, degraded)

@@ -1,0 +1,1 @@
+return by(status.phase, {Running = healthy, Failed = degraded})

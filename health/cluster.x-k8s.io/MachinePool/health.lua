@@ -1,0 +1,1 @@
+return by(status.phase, {Running = healthy, Scaling = healthy, ScalingUp = healthy, ScalingDown = healthy, Failed = degraded, Unknown = degraded})

@@ -1,0 +1,1 @@
+return actions{["rolling-update"] = function() annotate("strimzi.io/manual-rolling-update", "true") end}

@@ -1,0 +1,3 @@
+if is("Error") then return degraded(words(condition("Error"))) end
+if is("Valid", "False") then return degraded(words(condition("Valid"))) end
+return healthy()

@@ -1,0 +1,1 @@
+return actions{refresh = force_sync()}

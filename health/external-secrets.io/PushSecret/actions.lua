@@ -1,0 +1,1 @@
+return actions{push = force_sync()}

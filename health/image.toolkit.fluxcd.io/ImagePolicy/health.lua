@@ -1,0 +1,1 @@
+return flux_image({NewGeneration = true, AccessingRepository = true, ApplyingPolicy = true})

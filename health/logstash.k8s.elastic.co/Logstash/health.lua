@@ -1,0 +1,2 @@
+if status.health == nil then return waiting() end
+return colour(status.health)

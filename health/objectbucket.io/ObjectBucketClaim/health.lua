@@ -1,0 +1,1 @@
+return by(status.phase, {Bound = healthy, Failed = degraded})

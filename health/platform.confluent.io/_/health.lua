@@ -1,0 +1,1 @@
+return by(status.phase, {RUNNING = healthy, PROVISIONING = progressing, FAILED = degraded, ERROR = degraded})

@@ -1,0 +1,1 @@
+return actions{merge = {disabled = spec.state ~= "open", run = function() set("state", "merged") end}}
