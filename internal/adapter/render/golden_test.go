@@ -84,10 +84,10 @@ type input struct {
 	App    render.App                 `json:"app"`
 	Source v1alpha1.ApplicationSource `json:"source"`
 	// Refs are folders of the repository that play other repositories.
-	Refs                            map[string]string `json:"refs"`
-	KubeVersion                     string            `json:"kubeVersion"`
-	APIVersions                     []string          `json:"apiVersions"`
-	KustomizeDisabled, HelmDisabled bool
+	Refs        map[string]string `json:"refs"`
+	KubeVersion string            `json:"kubeVersion"`
+	APIVersions []string          `json:"apiVersions"`
+	Settings    render.Settings   `json:"settings"`
 }
 
 // load reads a case: "input", the repository below "repo/", and what is
@@ -127,7 +127,7 @@ func load(t testing.TB, file string) (*txtar.Archive, render.Request) {
 	return archive, render.Request{
 		App: app, Source: in.Source, Revision: repository.Revision(), Tree: repository, Refs: refs,
 		KubeVersion: cmp.Or(in.KubeVersion, "1.36.3"), APIVersions: in.APIVersions,
-		KustomizeDisabled: in.KustomizeDisabled, HelmDisabled: in.HelmDisabled,
+		Settings: in.Settings,
 	}
 }
 

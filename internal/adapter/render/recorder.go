@@ -26,6 +26,8 @@ const (
 	askNames     = "l:"
 	askManifests = "m:"
 	askMarkers   = "k:"
+	// askEverything marks reads of which the place is not known.
+	askEverything = "*:"
 )
 
 // Answers that are not an id.
@@ -61,10 +63,42 @@ func (r *Recorder) Reads() Reads {
 	return maps.Clone(r.reads)
 }
 
+// note keeps an answer; where links lead elsewhere it is kept for the place,
+// too, so that a change there is seen (Reads.UnchangedBy).
 func (r *Recorder) note(question, name, answer string) {
+	clean := path.Clean(name)
+	r.mu.Lock()
+	_, known := r.reads[question+clean]
+	r.reads[question+clean] = answer
+	r.mu.Unlock()
+	if known {
+		return
+	}
+	place := r.place(clean)
+	if place == clean {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reads[question+path.Clean(name)] = answer
+	if place == "" {
+		r.reads[askEverything] = broken
+	} else if question != askReal {
+		r.reads[question+place] = answer
+	}
+}
+
+// place is the path without links, also of a name that is absent; empty when
+// it cannot be told.
+func (r *Recorder) place(clean string) string {
+	for dir, rest := clean, ""; ; dir, rest = path.Dir(dir), path.Join(path.Base(dir), rest) {
+		real, err := realPath(r.tree, dir)
+		switch {
+		case err == nil:
+			return path.Join(path.Clean(real), rest)
+		case !errors.Is(err, tree.ErrNotExist) || dir == ".":
+			return ""
+		}
+	}
 }
 
 // ReadFile reads a file and notes its id.
@@ -128,7 +162,21 @@ func digest(entries []tree.Entry) string {
 // Unchanged says that t answers all questions as they were answered before.
 func (reads Reads) Unchanged(t tree.Tree) bool {
 	for question, answer := range reads {
-		if ask(t, question[:2], question[2:]) != answer {
+		if question[:2] != askEverything && ask(t, question[:2], question[2:]) != answer {
+			return false
+		}
+	}
+	return true
+}
+
+// UnchangedBy is Unchanged for a tree that differs from one for which the
+// answers hold in the changes only.
+func (reads Reads) UnchangedBy(t tree.Tree, changes *tree.Changes) bool {
+	if _, unknown := reads[askEverything]; unknown || changes.Everything() {
+		return reads.Unchanged(t)
+	}
+	for question, answer := range reads {
+		if changes.Has(question[2:]) && ask(t, question[:2], question[2:]) != answer {
 			return false
 		}
 	}
@@ -177,7 +225,7 @@ func isManifest(name string) bool {
 }
 
 func isMarker(name string) bool {
-	return name == "Chart.yaml" || slices.Contains(kustomizationNames, name) || strings.HasPrefix(name, overridePrefix)
+	return strings.HasSuffix(name, "Chart.yaml") || slices.Contains(kustomizationNames, name) || strings.HasPrefix(name, overridePrefix)
 }
 
 // realPather is a tree that knows where a path leads when the links on its

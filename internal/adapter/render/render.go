@@ -41,9 +41,35 @@ type Request struct {
 	Refs        map[string]tree.Tree
 	KubeVersion string
 	APIVersions []string
-	// KustomizeDisabled and HelmDisabled treat such sources as plain folders.
-	KustomizeDisabled, HelmDisabled bool
+	Settings    Settings
+	// Remote fetches what a source names outside its tree; nil refuses it.
+	Remote Remote
+	// PlainOnly renders plain YAML and JSON only: anything that runs a tool
+	// is answered with ErrNeedsWorker.
+	PlainOnly bool
+	// Disposable says that the process may end after this render, so that a
+	// kustomization may replace the schema that all builds share.
+	Disposable bool
 }
+
+// Settings of the tools; they come from argocd-cm (spec/config.md §2.4) and
+// are never part of an Application.
+type Settings struct {
+	// KustomizeDisabled and HelmDisabled treat such sources as plain folders,
+	// JsonnetDisabled skips .jsonnet files.
+	KustomizeDisabled, HelmDisabled, JsonnetDisabled bool
+	Kustomize                                        BuildOptions
+	// RemoteBases lets kustomizations name other repositories and URLs.
+	RemoteBases bool
+	// ValuesSchemes are the URL schemes that value files may have; nil is
+	// https and http.
+	ValuesSchemes []string
+	// MaxDirectoryBytes bounds the manifests of a folder; 0 is 10 MiB.
+	MaxDirectoryBytes int64
+}
+
+// ErrNeedsWorker says that a source must be rendered in a worker process.
+var ErrNeedsWorker = errors.New("this source is rendered in a process of its own")
 
 // Result is what a source renders to.
 type Result struct {
@@ -51,13 +77,17 @@ type Result struct {
 	Type    string
 	// Used says on what the objects depend besides source and tree.
 	Used Inputs
+	// Spent says that the process must not render again.
+	Spent bool
 }
 
 // job is one Request being worked on.
 type job struct {
 	Request
-	kind string // once it is known
-	used Inputs
+	ctx   context.Context //nolint:containedctx // the libraries that read carry none
+	kind  string          // once it is known
+	used  Inputs
+	spent bool
 }
 
 // Render renders one source; the type is set for a failure, too, once it is
@@ -77,12 +107,12 @@ func Render(ctx context.Context, r Request) (Result, error) {
 	r.Refs = refs
 	go func() {
 		var a answer
-		j := &job{Request: r}
+		j := &job{Request: r, ctx: ctx}
 		defer func() {
 			if p := recover(); p != nil {
 				a.err = fmt.Errorf("%s: rendering failed unexpectedly: %v", j.where(), p)
 			}
-			a.result.Type, a.result.Used = j.kind, j.used
+			a.result.Type, a.result.Used, a.result.Spent = j.kind, j.used, j.spent
 			done <- a
 		}()
 		a.result.Objects, a.err = j.render()
@@ -115,13 +145,16 @@ func (j *job) render() ([]*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	j.kind = kind
+	if j.PlainOnly && kind != TypeDirectory {
+		return nil, ErrNeedsWorker
+	}
 	switch kind {
 	case TypeKustomize:
 		return j.kustomize()
 	case TypeHelm:
 		return j.helm()
 	case TypePlugin:
-		return nil, errors.New("spec.source.plugin: config-management plugins are not available: use a directory, kustomize or Helm source")
+		return nil, errors.New("spec.source.plugin: no plugin is connected: start the sidecar, or use a directory, kustomize or Helm source")
 	}
 	return j.directory()
 }
@@ -164,6 +197,9 @@ func (j *job) detect() (string, error) {
 	kind := TypeDirectory
 	switch len(blocks) {
 	case 0:
+		if s.Chart != "" {
+			return TypeHelm, nil
+		}
 		entries, err := list(j.Tree, s.Path, askMarkers)
 		if err != nil {
 			return "", err
@@ -172,7 +208,7 @@ func (j *job) detect() (string, error) {
 			switch {
 			case slices.Contains(kustomizationNames, e.Name):
 				kind = TypeKustomize
-			case e.Name == "Chart.yaml" && kind == TypeDirectory:
+			case strings.HasSuffix(e.Name, "Chart.yaml") && kind == TypeDirectory:
 				kind = TypeHelm
 			}
 		}
@@ -181,7 +217,7 @@ func (j *job) detect() (string, error) {
 	default:
 		return "", fmt.Errorf("multiple application sources defined: %s", strings.Join(blocks, ","))
 	}
-	if (kind == TypeKustomize && j.KustomizeDisabled) || (kind == TypeHelm && j.HelmDisabled) {
+	if (kind == TypeKustomize && j.Settings.KustomizeDisabled) || (kind == TypeHelm && j.Settings.HelmDisabled) {
 		return TypeDirectory, nil
 	}
 	return kind, nil

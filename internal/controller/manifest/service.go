@@ -213,7 +213,7 @@ func (s *Service) render(ctx context.Context, q Query, i int, w work, key string
 	rendered, err := render.Render(bounded, render.Request{
 		App: q.App, Source: q.Sources[i], Revision: w.revision, Tree: recorders[i], Refs: refs,
 		KubeVersion: q.KubeVersion, APIVersions: q.APIVersions,
-		KustomizeDisabled: s.off("kustomize.enable"), HelmDisabled: s.off("helm.enable"),
+		Settings: render.Settings{KustomizeDisabled: s.off("kustomize.enable"), HelmDisabled: s.off("helm.enable")},
 	})
 	s.seconds.Observe(s.options.Clock.Since(begin).Seconds())
 	r := &result{kind: rendered.Type, objects: rendered.Objects, err: err, at: s.options.Clock.Now(), revision: w.revision, used: rendered.Used}
