@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 )
 
 // version is set by the linker.
@@ -17,6 +20,9 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) == 3 && os.Args[1] == worker.Command {
+		os.Exit(renderWorker(ctx, os.Args[2]))
+	}
 	root := &cobra.Command{
 		Use: "sluice", Short: "GitOps delivery for Kubernetes fleets: a change reaches the fleet step by step",
 		SilenceUsage: true, SilenceErrors: true,
@@ -29,4 +35,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "sluice:", err)
 		os.Exit(1)
 	}
+}
+
+// renderWorker is the hidden command that the parent starts for renders.
+func renderWorker(ctx context.Context, memory string) int {
+	limit, err := strconv.ParseInt(memory, 10, 64)
+	if err == nil {
+		err = worker.Serve(ctx, os.Stdin, os.Stdout, limit)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		return 1
+	}
+	return 0
 }

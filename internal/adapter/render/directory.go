@@ -72,7 +72,7 @@ func (d *dirWalk) walk(rel string, depth int) error {
 	if depth > maxDirectoryDepth {
 		return fmt.Errorf("%s: folders are nested more than %d levels deep, perhaps by a symbolic link", path.Join(d.base, rel), maxDirectoryDepth)
 	}
-	entries, err := list(d.tree, path.Join(d.base, rel), askManifests)
+	entries, err := List(d.tree, path.Join(d.base, rel), askManifests)
 	if err != nil {
 		return err
 	}

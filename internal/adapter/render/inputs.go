@@ -92,7 +92,7 @@ const overridePrefix = ".argocd-source"
 // override merges the files .argocd-source.yaml and .argocd-source-<app>.yaml
 // of the folder over the source; where the source is they cannot change.
 func (j *job) override() error {
-	entries, err := list(j.Tree, j.Source.Path, askMarkers)
+	entries, err := List(j.Tree, j.Source.Path, askMarkers)
 	if err != nil {
 		return err
 	}

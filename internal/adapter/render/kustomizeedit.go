@@ -44,7 +44,7 @@ func (j *job) editKustomization(fs *treeFS) error {
 // findKustomization gives the real path and the content of the file.
 func (j *job) findKustomization() (string, []byte, error) {
 	for _, n := range kustomizationNames {
-		name, err := realPath(j.Tree, path.Join(j.Source.Path, n))
+		name, err := RealPath(j.Tree, path.Join(j.Source.Path, n))
 		if errors.Is(err, tree.ErrNotExist) {
 			continue
 		}

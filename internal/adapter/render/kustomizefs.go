@@ -64,7 +64,7 @@ func (f *treeFS) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
 		return filesys.ConfirmedDir(path.Dir("/" + clean)), path.Base(clean), nil
 	}
 	t, mount, rest := f.under(clean)
-	real, err := realPath(t, rest)
+	real, err := RealPath(t, rest)
 	if err != nil {
 		return "", "", f.fail(err)
 	}

@@ -91,7 +91,7 @@ func (r *Recorder) note(question, name, answer string) {
 // it cannot be told.
 func (r *Recorder) place(clean string) string {
 	for dir, rest := clean, ""; ; dir, rest = path.Dir(dir), path.Join(path.Base(dir), rest) {
-		real, err := realPath(r.tree, dir)
+		real, err := RealPath(r.tree, dir)
 		switch {
 		case err == nil:
 			return path.Join(path.Clean(real), rest)
@@ -111,11 +111,11 @@ func (r *Recorder) ReadFile(name string) ([]byte, error) {
 
 // ReadDir lists a folder and notes the names in it, not their content.
 func (r *Recorder) ReadDir(name string) ([]tree.Entry, error) {
-	return r.list(name, askNames)
+	return r.List(name, askNames)
 }
 
-func (r *Recorder) list(name, question string) ([]tree.Entry, error) {
-	entries, err := list(r.tree, name, question)
+func (r *Recorder) List(name, question string) ([]tree.Entry, error) {
+	entries, err := List(r.tree, name, question)
 	r.note(question, name, answered(digest(entries), err))
 	return entries, err
 }
@@ -129,7 +129,7 @@ func (r *Recorder) Stat(name string) (tree.Entry, error) {
 
 // RealPath follows and notes the links on the way to a path.
 func (r *Recorder) RealPath(name string) (string, error) {
-	real, err := realPath(r.tree, name)
+	real, err := RealPath(r.tree, name)
 	r.note(askReal, name, answered(real, err))
 	return real, err
 }
@@ -189,23 +189,23 @@ func ask(t tree.Tree, question, name string) string {
 		e, err := t.Stat(name)
 		return answered(identify(e), err)
 	case askReal:
-		real, err := realPath(t, name)
+		real, err := RealPath(t, name)
 		return answered(real, err)
 	}
-	entries, err := list(t, name, question)
+	entries, err := List(t, name, question)
 	return answered(digest(entries), err)
 }
 
 // lister is a tree that notes only the names asked for, so that a README
 // added to a folder of manifests changes nothing.
 type lister interface {
-	list(name, question string) ([]tree.Entry, error)
+	List(name, question string) ([]tree.Entry, error)
 }
 
-// list gives the names in a folder that a question is about.
-func list(t tree.Tree, name, question string) ([]tree.Entry, error) {
+// List gives the names in a folder that a question is about.
+func List(t tree.Tree, name, question string) ([]tree.Entry, error) {
 	if l, ok := t.(lister); ok {
-		return l.list(name, question)
+		return l.List(name, question)
 	}
 	entries, err := t.ReadDir(name)
 	if err != nil {
@@ -234,8 +234,8 @@ type realPather interface {
 	RealPath(name string) (string, error)
 }
 
-// realPath asks a tree; in one that cannot tell, a path leads to itself.
-func realPath(t tree.Tree, name string) (string, error) {
+// RealPath asks a tree; in one that cannot tell, a path leads to itself.
+func RealPath(t tree.Tree, name string) (string, error) {
 	if r, ok := t.(realPather); ok {
 		return r.RealPath(name)
 	}

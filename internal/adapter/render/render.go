@@ -200,7 +200,7 @@ func (j *job) detect() (string, error) {
 		if s.Chart != "" {
 			return TypeHelm, nil
 		}
-		entries, err := list(j.Tree, s.Path, askMarkers)
+		entries, err := List(j.Tree, s.Path, askMarkers)
 		if err != nil {
 			return "", err
 		}
@@ -243,13 +243,13 @@ func (u *until) ReadFile(name string) ([]byte, error) {
 	return u.t.ReadFile(name)
 }
 
-func (u *until) ReadDir(name string) ([]tree.Entry, error) { return u.list(name, askNames) }
+func (u *until) ReadDir(name string) ([]tree.Entry, error) { return u.List(name, askNames) }
 
-func (u *until) list(name, question string) ([]tree.Entry, error) {
+func (u *until) List(name, question string) ([]tree.Entry, error) {
 	if err := u.ctx.Err(); err != nil {
 		return nil, err
 	}
-	return list(u.t, name, question)
+	return List(u.t, name, question)
 }
 
 func (u *until) Stat(name string) (tree.Entry, error) {
@@ -263,5 +263,5 @@ func (u *until) RealPath(name string) (string, error) {
 	if err := u.ctx.Err(); err != nil {
 		return "", err
 	}
-	return realPath(u.t, name)
+	return RealPath(u.t, name)
 }
