@@ -167,7 +167,7 @@ func (s *Snapshot) repository(secret *corev1.Secret) (repo.Repository, bool) {
 	if r.Type == "" {
 		r.Type = repo.Git
 	}
-	for key, field := range map[string]*bool{"insecure": &r.Insecure, "insecureIgnoreHostKey": &r.Insecure, "enableOCI": &r.EnableOCI} {
+	for key, field := range map[string]*bool{"insecure": &r.Insecure, "insecureIgnoreHostKey": &r.Insecure, "enableOCI": &r.EnableOCI, "insecureOCIForceHttp": &r.InsecureOCIForceHTTP} {
 		raw := text(key)
 		if raw == "" {
 			continue
@@ -224,6 +224,7 @@ func (s *Snapshot) inherit(r *repo.Repository) {
 		r.TLSClientCertData, r.TLSClientCertKey = t.TLSClientCertData, t.TLSClientCertKey
 		r.Insecure = r.Insecure || t.Insecure
 		r.EnableOCI = r.EnableOCI || t.EnableOCI
+		r.InsecureOCIForceHTTP = r.InsecureOCIForceHTTP || t.InsecureOCIForceHTTP
 		if r.Proxy == "" {
 			r.Proxy, r.NoProxy = t.Proxy, t.NoProxy
 		}

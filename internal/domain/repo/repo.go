@@ -35,9 +35,11 @@ type Repository struct {
 	CAData string
 	// KnownHosts is the content of argocd-ssh-known-hosts-cm.
 	KnownHosts string
-	EnableOCI  bool
-	Proxy      string
-	NoProxy    string
+	// EnableOCI marks a Helm repository in an OCI registry; InsecureOCIForceHTTP
+	// speaks plain HTTP to it.
+	EnableOCI, InsecureOCIForceHTTP bool
+	Proxy                           string
+	NoProxy                         string
 }
 
 // Normalize gives the form in which two spellings of a repository URL are
