@@ -34,12 +34,12 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/application"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
-	"github.com/sluice-cd/sluice/internal/controller/manifest"
 )
 
 // allFlags configure the one-process form.
 type allFlags struct {
 	hubFlags
+	render                                                  renderFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pollInterval, safety                                    time.Duration
 	progressive, elect, installCRDs                         bool
@@ -50,6 +50,7 @@ func allCommand() *cobra.Command {
 	c := &cobra.Command{Use: "all", Short: "Run every controller in one process", Args: cobra.NoArgs}
 	flags := c.Flags()
 	f.register(flags)
+	f.render.register(flags)
 	flags.StringVar(&f.data, "data-dir", filepath.Join(os.TempDir(), "sluice"), "folder for Git mirrors")
 	flags.StringVar(&f.metricsAddress, "metrics-addr", ":8082", "address of /metrics; 0 switches it off")
 	flags.StringVar(&f.probeAddress, "probe-addr", ":8081", "address of /healthz and /readyz; 0 switches it off")
@@ -173,10 +174,13 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		return err
 	}
 	defer mirrors.Close()
-	manifests := manifest.New(manifest.Options{
-		Mirrors: mirrors, Clock: clk, Registerer: registry,
-		Repository: store.Repository, Setting: func(key string) string { return store.Snapshot().Config[key] },
+	manifests, closeManifests, err := f.render.service(ctx, renderParts{
+		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, mgr.GetClient(), f.namespace), log: logger, registry: registry,
 	})
+	if err != nil {
+		return err
+	}
+	defer closeManifests()
 	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: registry, Clock: clk, Hub: cfg})
 	fleet.Replace(store.Snapshot().Clusters)
 	store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })

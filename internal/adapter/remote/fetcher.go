@@ -139,7 +139,9 @@ type memory struct {
 }
 
 type item struct {
-	key   string
+	key string
+	// of is the repository that can be asked again, see Refresh.
+	of    string
 	value any
 	until time.Time // zero is for ever
 	size  int64
@@ -185,37 +187,50 @@ func (m *memory) remove(at *list.Element) {
 }
 
 // once fetches what is not remembered; callers at the same time share it.
-func once[T any](f *Fetcher, key string, fetch func() (T, item, error)) (T, error) {
+func once[T any](f *Fetcher, r repo.Repository, what []string, fetch func() (T, item, error)) (T, error) {
+	var none T
+	key := identity(r, what...)
 	if known, ok := f.memory.get(key, f.options.Clock.Now()); ok {
+		if failed, is := known.(failure); is {
+			return none, failed.err
+		}
 		return known.(T), nil
 	}
 	v, err, _ := f.flight.Do(key, func() (any, error) {
 		value, remember, err := fetch()
+		remember.key, remember.of, remember.value = key, identity(r), value
 		if err != nil {
-			return nil, err
+			remember.value, remember.until, remember.size = failure{err}, f.options.Clock.Now().Add(failureAge), 200
 		}
-		remember.key, remember.value = key, value
-		f.memory.put(remember)
-		return value, nil
+		if !errors.Is(err, context.Canceled) {
+			f.memory.put(remember)
+		}
+		return value, err
 	})
 	if err != nil {
-		var none T
 		return none, err
 	}
 	return v.(T), nil
 }
 
-// Forget drops what may have changed, so that the next question is asked
-// anew: a refresh.
-func (f *Fetcher) Forget() {
+// Refresh drops what may have changed in a repository, so that it is asked
+// anew.
+func (f *Fetcher) Refresh(r repo.Repository) {
+	of := identity(r)
 	f.memory.mu.Lock()
 	defer f.memory.mu.Unlock()
 	for _, at := range f.memory.items {
-		if !at.Value.(item).until.IsZero() {
+		if i := at.Value.(item); i.of == of && !i.until.IsZero() {
 			f.memory.remove(at)
 		}
 	}
 }
+
+// failureAge is how long a failure counts, so that a broken repository is not
+// asked by every Application.
+const failureAge = 10 * time.Second
+
+type failure struct{ err error }
 
 func (f *Fetcher) until() time.Time { return f.options.Clock.Now().Add(f.options.Age) }
 
@@ -232,7 +247,7 @@ func (f *Fetcher) File(ctx context.Context, r repo.Repository, raw string) ([]by
 			return nil, err
 		}
 	}
-	return once(f, identity(r, "file", raw), func() ([]byte, item, error) {
+	return once(f, r, []string{"file", raw}, func() ([]byte, item, error) {
 		c, err := f.client(r, !declared)
 		if err != nil {
 			return nil, item{}, err

@@ -110,7 +110,7 @@ func (f *Fetcher) Chart(ctx context.Context, c Chart) (tree.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := once(f, identity(c.Repository, "chart", c.Name, found), func() (tree.Tree, item, error) {
+	t, err := once(f, c.Repository, []string{"chart", c.Name, found}, func() (tree.Tree, item, error) {
 		raw, err := f.archive(ctx, c, found)
 		if err != nil {
 			return nil, item{}, err
@@ -246,7 +246,7 @@ func sameVersion(a, b string) bool {
 
 // entries are the versions of a chart in the index of its repository.
 func (f *Fetcher) entries(ctx context.Context, c Chart) ([]version, error) {
-	return once(f, identity(c.Repository, "entries", c.Name), func() ([]version, item, error) {
+	return once(f, c.Repository, []string{"entries", c.Name}, func() ([]version, item, error) {
 		file, err := f.index(ctx, c.Repository)
 		if err != nil {
 			return nil, item{}, fmt.Errorf("index.yaml: %w", err)
@@ -264,7 +264,7 @@ func (f *Fetcher) entries(ctx context.Context, c Chart) ([]version, error) {
 
 // index brings the file of a repository's index up to date and gives its path.
 func (f *Fetcher) index(ctx context.Context, r repo.Repository) (string, error) {
-	return once(f, identity(r, "index"), func() (string, item, error) {
+	return once(f, r, []string{"index"}, func() (string, item, error) {
 		name := identity(r, "index") + ".yaml"
 		file := filepath.Join(f.options.Dir, name)
 		etag := ""

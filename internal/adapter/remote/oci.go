@@ -79,7 +79,7 @@ func explainOCI(err error) error {
 
 // tags lists the tags of a repository, with + where a tag has _.
 func (f *Fetcher) tags(ctx context.Context, r repo.Repository, reference string) ([]string, error) {
-	return once(f, identity(r, "tags", reference), func() ([]string, item, error) {
+	return once(f, r, []string{"tags", reference}, func() ([]string, item, error) {
 		ctx, cancel := context.WithTimeout(ctx, f.options.Timeout)
 		defer cancel()
 		where, done, err := f.repository(r, reference)
@@ -190,7 +190,7 @@ func (f *Fetcher) resolveArtifact(ctx context.Context, r repo.Repository, revisi
 	}
 	reference := strings.TrimPrefix(r.URL, "oci://")
 	resolve := func(tag string) (string, error) {
-		return once(f, identity(r, "tag", tag), func() (string, item, error) {
+		return once(f, r, []string{"tag", tag}, func() (string, item, error) {
 			ctx, cancel := context.WithTimeout(ctx, f.options.Timeout)
 			defer cancel()
 			where, done, err := f.repository(r, reference)
@@ -239,7 +239,7 @@ func validTag(text string) bool {
 
 // Artifact fetches the content of an artifact by digest.
 func (f *Fetcher) Artifact(ctx context.Context, r repo.Repository, digest string) (tree.Tree, error) {
-	t, err := once(f, identity(r, "artifact", digest), func() (tree.Tree, item, error) {
+	t, err := once(f, r, []string{"artifact", digest}, func() (tree.Tree, item, error) {
 		raw, kind, err := f.layer(ctx, r, ociPlace{strings.TrimPrefix(r.URL, "oci://"), digest}, f.options.MediaTypes)
 		f.count("artifact", err)
 		if err != nil {

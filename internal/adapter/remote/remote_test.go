@@ -191,7 +191,7 @@ func TestIndexIsAskedForWithItsETag(t *testing.T) {
 	s.index = strings.ReplaceAll(s.index, "version: 1.0.0", "version: 1.1.0")
 	s.mu.Unlock()
 	resolve(f, "1.0.0", 2, 1)
-	f.Forget()
+	f.Refresh(c.Repository)
 	resolve(f, "1.1.0", 3, 2)
 	resolve(fetcher(t, remote.Options{Clock: clk, Dir: dir}), "1.1.0", 4, 2) // a new process
 }

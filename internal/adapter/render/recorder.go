@@ -26,6 +26,7 @@ const (
 	askNames     = "l:"
 	askManifests = "m:"
 	askMarkers   = "k:"
+	askWhole     = "t:"
 	// askEverything marks reads of which the place is not known.
 	askEverything = "*:"
 )
@@ -127,6 +128,14 @@ func (r *Recorder) Stat(name string) (tree.Entry, error) {
 	return e, err
 }
 
+// Whole notes that everything has been read, as a plugin may.
+func (r *Recorder) Whole() {
+	e, err := r.tree.Stat(".")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads[askWhole+"."] = answered(e.ID, err)
+}
+
 // RealPath follows and notes the links on the way to a path.
 func (r *Recorder) RealPath(name string) (string, error) {
 	real, err := RealPath(r.tree, name)
@@ -191,6 +200,9 @@ func ask(t tree.Tree, question, name string) string {
 	case askReal:
 		real, err := RealPath(t, name)
 		return answered(real, err)
+	case askWhole:
+		e, err := t.Stat(name)
+		return answered(e.ID, err)
 	}
 	entries, err := List(t, name, question)
 	return answered(digest(entries), err)

@@ -108,7 +108,11 @@ func treeAnswer(t tree.Tree, err error) string {
 	if err != nil {
 		return broken
 	}
-	return t.Revision()
+	root, err := t.Stat(".")
+	if err != nil {
+		return broken
+	}
+	return t.Revision() + " " + root.ID
 }
 
 func fileAnswer(content []byte, err error) string {

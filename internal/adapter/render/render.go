@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
@@ -123,6 +124,36 @@ func Render(ctx context.Context, r Request) (Result, error) {
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("%s: rendering did not end in time: %w", r.where(), ctx.Err())
 	}
+}
+
+// Detect gives the source after the overrides of its folder, and its type. It
+// reads, and so records, what decides both.
+func Detect(r Request) (v1alpha1.ApplicationSource, string, error) {
+	j := &job{Request: r}
+	if err := j.checkPath(); err != nil {
+		return j.Source, "", err
+	}
+	if err := j.override(); err != nil {
+		return j.Source, "", err
+	}
+	kind, err := j.detect()
+	return j.Source, kind, err
+}
+
+// Version names the tools; results of another version are not reused.
+const Version = "helm 4.2.4, kustomize 0.21.1, jsonnet 0.22.0, rules 1"
+
+// DecodeObjects reads a JSON list of objects.
+func DecodeObjects(raw []byte) ([]*unstructured.Unstructured, error) {
+	var all []map[string]any
+	if err := utiljson.Unmarshal(raw, &all); err != nil {
+		return nil, fmt.Errorf("rendered objects: %w", err)
+	}
+	out := make([]*unstructured.Unstructured, len(all))
+	for i, o := range all {
+		out[i] = &unstructured.Unstructured{Object: o}
+	}
+	return out, nil
 }
 
 // where names the source in messages.

@@ -196,6 +196,19 @@ func (s *Snapshot) Repository(url, project string) repo.Repository {
 	return r
 }
 
+// RepositoryByName gives the repository that is declared under a name for a
+// project: one scoped to it, else an unscoped one.
+func (s *Snapshot) RepositoryByName(name, project string) (repo.Repository, bool) {
+	for _, scope := range []string{project, ""} {
+		for _, r := range s.repositories {
+			if r.Name == name && r.Project == scope && name != "" {
+				return s.Repository(r.URL, project), true
+			}
+		}
+	}
+	return repo.Repository{}, false
+}
+
 func (s *Snapshot) declared(url, project string) repo.Repository {
 	want := repo.Normalize(url)
 	found := repo.Repository{URL: url, Type: repo.Git}

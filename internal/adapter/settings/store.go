@@ -44,6 +44,11 @@ func (s *Store) Repository(url, project string) repo.Repository {
 	return s.Snapshot().Repository(url, project)
 }
 
+// RepositoryByName gives what is declared under a name for a project.
+func (s *Store) RepositoryByName(name, project string) (repo.Repository, bool) {
+	return s.Snapshot().RepositoryByName(name, project)
+}
+
 // OnChange calls f with every new Snapshot, in order, from one goroutine.
 // Listeners are added before Run.
 func (s *Store) OnChange(f func(*Snapshot)) {
