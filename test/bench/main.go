@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -20,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 	"github.com/sluice-cd/sluice/test/rig"
 )
 
@@ -34,12 +36,20 @@ type Figure struct {
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == worker.Command { // the render workers are this binary
+		limit, err := strconv.ParseInt(os.Args[2], 10, 64)
+		if err == nil {
+			err = worker.Serve(context.Background(), os.Stdin, os.Stdout, limit)
+		}
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(1)
+	}
 	only := flag.String("only", "", "run the figures whose name starts so")
 	out := flag.String("out", "build/bench.json", "file to write")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	figures, err := measure(ctx)
+	figures, err := parts(ctx, *only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -53,6 +63,24 @@ func main() {
 
 func figure(name, unit string, value, bar float64) Figure {
 	return Figure{Name: name, Value: value, Unit: unit, Bar: bar, OK: bar == 0 || value <= bar}
+}
+
+// parts measures what figures starting with only come from.
+func parts(ctx context.Context, only string) ([]Figure, error) {
+	if strings.HasPrefix(only, "render.") {
+		return measureRender(ctx)
+	}
+	figures, err := measure(ctx)
+	if err != nil || only != "" {
+		return figures, err
+	}
+	more, err := measureRender(ctx)
+	return append(figures, more...), err
+}
+
+func median(all []float64) float64 {
+	slices.Sort(all)
+	return all[len(all)/2]
 }
 
 // rollouts is how many rollouts the step latency is the median of.

@@ -7,6 +7,7 @@ import (
 	"crypto/sha1" //nolint:gosec // ids of a tree in memory
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -38,10 +39,21 @@ func (m Files) Stat(name string) (tree.Entry, error) {
 	}
 	for p := range m {
 		if name == "." || strings.HasPrefix(p, name+"/") {
-			return tree.Entry{Name: path.Base(name), Kind: tree.Dir, ID: "dir"}, nil
+			return tree.Entry{Name: path.Base(name), Kind: tree.Dir, ID: m.digest(name)}, nil
 		}
 	}
 	return tree.Entry{}, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+}
+
+// digest names everything below a folder.
+func (m Files) digest(dir string) string {
+	sum := sha1.New() //nolint:gosec // see above
+	for _, p := range slices.Sorted(maps.Keys(m)) {
+		if dir == "." || strings.HasPrefix(p, dir+"/") {
+			_, _ = fmt.Fprintf(sum, "%q %q\n", p, m[p])
+		}
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil))
 }
 
 // ReadFile gives the content of a file.

@@ -23,12 +23,19 @@ type Reads map[string]string
 const (
 	askStat      = "s:"
 	askReal      = "r:"
-	askNames     = "l:"
-	askManifests = "m:"
-	askMarkers   = "k:"
+	askNames     = AskNames
+	askManifests = AskManifests
+	askMarkers   = AskMarkers
 	askWhole     = "t:"
 	// askEverything marks reads of which the place is not known.
 	askEverything = "*:"
+)
+
+// The questions of List.
+const (
+	AskNames     = "l:"
+	AskManifests = "m:"
+	AskMarkers   = "k:"
 )
 
 // Answers that are not an id.
@@ -56,6 +63,9 @@ func NewRecorder(t tree.Tree) *Recorder { return &Recorder{tree: t, reads: Reads
 
 // Revision is that of the tree; it is no read, since Result.Used tells.
 func (r *Recorder) Revision() string { return r.tree.Revision() }
+
+// Unrecorded is the tree itself, for reading ahead.
+func (r *Recorder) Unrecorded() tree.Tree { return r.tree }
 
 // Reads is what has been read so far.
 func (r *Recorder) Reads() Reads {
@@ -223,13 +233,27 @@ func List(t tree.Tree, name, question string) ([]tree.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Select(entries, question), nil
+}
+
+// Select gives those of the names in a folder that a question is about.
+func Select(entries []tree.Entry, question string) []tree.Entry {
+	var wanted func(tree.Entry) bool
 	switch question {
 	case askManifests:
-		entries = slices.DeleteFunc(entries, func(e tree.Entry) bool { return e.Kind == tree.File && !isManifest(e.Name) })
+		wanted = func(e tree.Entry) bool { return e.Kind != tree.File || isManifest(e.Name) }
 	case askMarkers:
-		entries = slices.DeleteFunc(entries, func(e tree.Entry) bool { return !isMarker(e.Name) })
+		wanted = func(e tree.Entry) bool { return isMarker(e.Name) }
+	default:
+		return entries
 	}
-	return entries, nil
+	var out []tree.Entry
+	for _, e := range entries {
+		if wanted(e) {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 func isManifest(name string) bool {

@@ -29,7 +29,7 @@ const maxStack = 128 << 20
 func Serve(ctx context.Context, in io.Reader, out io.Writer, memory int64) error {
 	debug.SetMaxStack(maxStack)
 	debug.SetMemoryLimit(memory / 10 * 8)
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(100)
 	render.Warm()
 	if err := closeOff(memory); err != nil {
 		return fmt.Errorf("render worker: %w", err)
@@ -40,6 +40,10 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, memory int64) error
 	}
 	go c.listen()
 	for f := range c.frames {
+		if f.kind == frameAhead {
+			c.ahead = f.body
+			continue
+		}
 		if f.kind != frameRequest {
 			return errFrame
 		}
@@ -57,8 +61,11 @@ type frame struct {
 
 type child struct {
 	*conn
-	frames chan frame
-	asking sync.Mutex
+	frames  chan frame
+	asking  sync.Mutex
+	memos   memos
+	ahead   []byte // answers that came with the next request
+	proxies []*proxy
 }
 
 // listen reads frames in the background; when the parent has gone the process
@@ -95,6 +102,7 @@ func (c *child) serve(ctx context.Context, body []byte) error {
 	if len(h.Trees) != 1+len(h.Refs) {
 		return errFrame
 	}
+	c.proxies = nil
 	r := render.Request{
 		App: h.App, Source: h.Source, Revision: h.Revision, KubeVersion: h.KubeVersion, APIVersions: h.APIVersions,
 		Settings: h.Settings, Disposable: true, Tree: c.tree(0, h.Trees[0]), Refs: map[string]tree.Tree{},
@@ -102,11 +110,18 @@ func (c *child) serve(ctx context.Context, body []byte) error {
 	for i, name := range h.Refs {
 		r.Refs[name] = c.tree(uint64(i+1), h.Trees[i+1])
 	}
+	if c.ahead != nil {
+		c.proxies[0].memo.fill(c.ahead)
+		c.ahead = nil
+	}
 	if h.Remote {
 		r.Remote = (*remote)(c)
 	}
 	result, err := render.Render(ctx, r)
 	o := outcome{Type: result.Type, Used: result.Used, Spent: result.Spent}
+	for _, p := range c.proxies {
+		o.Reused = append(o.Reused, p.reused...)
+	}
 	var objects []byte
 	if err == nil {
 		objects, err = Encode(result.Objects)
@@ -139,127 +154,6 @@ func Encode(objects []*unstructured.Unstructured) ([]byte, error) {
 	return json.Marshal(all)
 }
 
-// proxy is a tree of the parent. What it has been told it remembers.
-type proxy struct {
-	child    *child
-	number   uint64
-	revision string
-
-	mu    sync.Mutex
-	looks map[string]look
-	lists map[string]listed
-}
-
-type look struct {
-	entry   tree.Entry
-	place   string
-	content []byte
-	full    bool // content is there
-	err     error
-}
-
-type listed struct {
-	entries []tree.Entry
-	err     error
-}
-
-var _ tree.Tree = (*proxy)(nil)
-
-func (c *child) tree(number uint64, revision string) *proxy {
-	return &proxy{child: c, number: number, revision: revision, looks: map[string]look{}, lists: map[string]listed{}}
-}
-
-func (p *proxy) Revision() string { return p.revision }
-
-func (p *proxy) look(name string, full bool) look {
-	p.mu.Lock()
-	known, ok := p.looks[name]
-	p.mu.Unlock()
-	if ok && (known.full || !full || known.err != nil) {
-		return known
-	}
-	q := &parts{}
-	if full {
-		q.byte(opRead)
-	} else {
-		q.byte(opLook)
-	}
-	q.number(p.number)
-	q.text(name)
-	var l look
-	a, err := p.child.ask(q)
-	if err != nil {
-		l.err = err
-	} else {
-		l.entry, l.place = a.readEntry(), a.readText()
-		if full && l.entry.Kind == tree.File {
-			l.content, l.full = a.readContent(), true
-		}
-		if a.bad {
-			l.err = errFrame
-		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.looks[name] = l
-	return l
-}
-
-func (p *proxy) Stat(name string) (tree.Entry, error) {
-	l := p.look(name, false)
-	return l.entry, l.err
-}
-
-func (p *proxy) RealPath(name string) (string, error) {
-	l := p.look(name, false)
-	return l.place, l.err
-}
-
-func (p *proxy) ReadFile(name string) ([]byte, error) {
-	l := p.look(name, true)
-	switch {
-	case l.err != nil:
-		return nil, l.err
-	case !l.full:
-		return nil, fmt.Errorf("%s: is not a file", name)
-	}
-	return l.content, nil
-}
-
-func (p *proxy) ReadDir(name string) ([]tree.Entry, error) { return p.List(name, "") }
-
-// List asks a question of render.List.
-func (p *proxy) List(name, question string) ([]tree.Entry, error) {
-	key := question + name
-	p.mu.Lock()
-	known, ok := p.lists[key]
-	p.mu.Unlock()
-	if ok {
-		return known.entries, known.err
-	}
-	q := &parts{}
-	q.byte(opList)
-	q.number(p.number)
-	q.text(name)
-	q.text(question)
-	a, err := p.child.ask(q)
-	if err == nil {
-		n := a.readNumber()
-		for range n {
-			known.entries = append(known.entries, a.readEntry())
-			if a.bad {
-				err = errFrame
-				break
-			}
-		}
-	}
-	known.err = err
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lists[key] = known
-	return known.entries, known.err
-}
-
 // remote asks the parent for what lies outside the tree.
 type remote child
 
@@ -282,7 +176,8 @@ func (r *remote) tree(op byte, texts ...string) (tree.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return (*child)(r).tree(a.readNumber(), a.readText()), nil
+	number, name := a.readNumber(), treeName{a.readText(), a.readText()}
+	return (*child)(r).tree(number, name), nil
 }
 
 func (r *remote) Chart(_ context.Context, c render.ChartRef) (tree.Tree, error) {

@@ -291,15 +291,20 @@ func (p *process) render(ctx context.Context, r render.Request) (o outcome, obje
 	a := &answers{trees: []tree.Tree{r.Tree}, remote: r.Remote}
 	h := header{
 		App: r.App, Source: r.Source, Revision: r.Revision, KubeVersion: r.KubeVersion, APIVersions: r.APIVersions, Settings: r.Settings,
-		Trees: []string{r.Tree.Revision()}, Remote: r.Remote != nil,
+		Trees: []treeName{nameOf(r.Tree)}, Remote: r.Remote != nil,
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Refs)) {
 		a.trees = append(a.trees, r.Refs[name])
-		h.Refs, h.Trees = append(h.Refs, name), append(h.Trees, r.Refs[name].Revision())
+		h.Refs, h.Trees = append(h.Refs, name), append(h.Trees, nameOf(r.Refs[name]))
 	}
 	head, err := json.Marshal(h)
 	if err != nil {
 		return o, nil, err
+	}
+	if ahead := readAhead(r.Tree, where(r)); len(ahead) > 0 {
+		if err := p.send(frameAhead, ahead); err != nil {
+			return o, nil, err
+		}
 	}
 	if err := p.send(frameRequest, head); err != nil {
 		return o, nil, err
@@ -319,6 +324,9 @@ func (p *process) render(ctx context.Context, r render.Request) (o outcome, obje
 			}
 		case frameOutcome:
 			if err := json.Unmarshal(body, &o); err != nil {
+				return o, nil, err
+			}
+			if err := a.replay(o.Reused); err != nil {
 				return o, nil, err
 			}
 			if o.Message != "" {

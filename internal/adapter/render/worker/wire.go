@@ -17,6 +17,7 @@ const (
 	frameRequest  = 'R' // parent: header as JSON
 	frameQuestion = 'Q' // child
 	frameAnswer   = 'A' // parent
+	frameAhead    = 'P' // parent, before a request: answers to what will be asked
 	frameOutcome  = 'O' // child: outcome as JSON
 	frameObjects  = 'M' // child: objects as JSON, after an outcome without message
 	frameReady    = 'H' // child: it has closed itself off
@@ -24,7 +25,7 @@ const (
 
 // Questions of a child.
 const (
-	opLook  = 'l' // tree, path: entry and place; with content when asked for
+	opLook  = 'l' // tree, path: entry and place
 	opRead  = 'r' // as opLook, with the content of a file
 	opList  = 'd' // tree, path, question of render.List
 	opChart = 'c' // repository, name, versions: another tree
@@ -55,11 +56,27 @@ type header struct {
 	KubeVersion string                     `json:"kubeVersion"`
 	APIVersions []string                   `json:"apiVersions"`
 	Settings    render.Settings            `json:"settings"`
-	// Trees are the revisions of the trees: the first is the source, the
-	// others are those of Refs in order.
-	Trees  []string `json:"trees"`
-	Refs   []string `json:"refs"`
-	Remote bool     `json:"remote"`
+	// Trees are the trees: the first is the source, the others are those of
+	// Refs in order.
+	Trees  []treeName `json:"trees"`
+	Refs   []string   `json:"refs"`
+	Remote bool       `json:"remote"`
+}
+
+// treeName is a revision with the id of its root folder: what was read from a
+// tree holds for every other with the same root.
+type treeName struct {
+	Revision string `json:"revision"`
+	Root     string `json:"root"`
+}
+
+// reused is a question that the child has answered from what it knew, which
+// the parent asks for itself to record it.
+type reused struct {
+	Op       string `json:"o"`
+	Tree     uint64 `json:"t"`
+	Path     string `json:"p"`
+	Question string `json:"q,omitempty"`
 }
 
 // outcome is a result without its objects.
@@ -68,6 +85,7 @@ type outcome struct {
 	Used    render.Inputs `json:"used"`
 	Spent   bool          `json:"spent"`
 	Message string        `json:"message,omitempty"`
+	Reused  []reused      `json:"reused,omitempty"`
 }
 
 // conn sends and receives frames.
