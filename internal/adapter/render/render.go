@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -67,6 +68,22 @@ type Settings struct {
 	ValuesSchemes []string
 	// MaxDirectoryBytes bounds the manifests of a folder; 0 is 10 MiB.
 	MaxDirectoryBytes int64
+}
+
+// Fingerprint is a text that differs when the settings do.
+func (s Settings) Fingerprint() string {
+	b := make([]byte, 0, 128)
+	for _, on := range []bool{
+		s.KustomizeDisabled, s.HelmDisabled, s.JsonnetDisabled, s.RemoteBases, s.ValuesSchemes != nil,
+		s.Kustomize.Helm, s.Kustomize.Unrestricted, s.Kustomize.Legacy, s.Kustomize.Unsorted, s.Kustomize.ManagedBy,
+	} {
+		b = strconv.AppendBool(b, on)
+	}
+	b = strconv.AppendInt(b, s.MaxDirectoryBytes, 10)
+	for _, scheme := range s.ValuesSchemes {
+		b = strconv.AppendQuote(b, scheme)
+	}
+	return string(b)
 }
 
 // ErrNeedsWorker says that a source must be rendered in a worker process.

@@ -84,7 +84,7 @@ func start(t testing.TB) *world {
 	return w
 }
 
-func (w *world) commit(t *testing.T, files gitserver.Files) {
+func (w *world) commit(t testing.TB, files gitserver.Files) {
 	t.Helper()
 	if _, err := w.repository.Commit("change", files); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
@@ -92,7 +93,7 @@ func (s *Service) work(p *plan, i int) (*work, error) {
 		return nil, err
 	}
 	sum := sha256.New()
-	put(sum, render.Version, p.App.Project, string(p.sources), fmt.Sprint(i), fmt.Sprintf("%+v", settings), s.pluginNames())
+	put(sum, render.Version, p.App.Project, string(p.sources), strconv.Itoa(i), settings.Fingerprint(), s.pluginNames())
 	return &work{
 		plan: p, i: i, key: hex.EncodeToString(sum.Sum(nil)), settings: settings,
 		facts:   facts{p.Query, src.TargetRevision, p.revisions[i]},
