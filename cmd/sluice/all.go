@@ -43,6 +43,9 @@ type allFlags struct {
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pollInterval, safety                                    time.Duration
 	progressive, elect, installCRDs                         bool
+	// repoServer is where another process renders; empty is this one.
+	repoServer        string
+	repoServerTimeout time.Duration
 }
 
 func allCommand() *cobra.Command {
@@ -61,7 +64,9 @@ func allCommand() *cobra.Command {
 	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
 	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")
 	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
-	c.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) }
+	flags.StringVar(&f.repoServer, "repo-server", "", "host:port of a repo-server that renders; default: this process")
+	flags.DurationVar(&f.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return f.start(cmd.Context(), f.controllers) }
 	return c
 }
 
@@ -90,8 +95,11 @@ func (f *allFlags) logger() (*slog.Logger, error) {
 	return nil, fmt.Errorf("--logformat=%s: want json or text", f.logFormat)
 }
 
-// run starts everything and ends with ctx.
-func (f *allFlags) run(ctx context.Context) error {
+// component is what runs beside the manager.
+type component func(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error
+
+// start runs a component and ends with ctx.
+func (f *allFlags) start(ctx context.Context, run component) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
@@ -123,7 +131,7 @@ func (f *allFlags) run(ctx context.Context) error {
 	}
 	logger.Info("starting", "version", version, "namespace", f.namespace, "progressiveSyncs", f.progressive,
 		"rolloutSafetyInterval", f.safety.String(), "repositoryPollInterval", f.pollInterval.String())
-	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return f.controllers(ctx, mgr, cfg, logger) })); err != nil {
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return run(ctx, mgr, cfg, logger) })); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}
 	return mgr.Start(ctx)
@@ -174,7 +182,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		return err
 	}
 	defer mirrors.Close()
-	manifests, closeManifests, err := f.render.service(ctx, renderParts{
+	manifests, closeManifests, err := f.renderer(ctx, cfg, renderParts{
 		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, mgr.GetClient(), f.namespace), log: logger, registry: registry,
 	})
 	if err != nil {

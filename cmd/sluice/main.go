@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -27,10 +28,13 @@ func main() {
 		Use: "sluice", Short: "GitOps delivery for Kubernetes fleets: a change reaches the fleet step by step",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(allCommand(), installCommand(), &cobra.Command{
+	root.AddCommand(allCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "sluice", version) },
 	})
+	if filepath.Base(os.Args[0]) == "argocd-cmp-server" { // sidecars start a link of this name
+		root.SetArgs(append([]string{"cmp-server"}, os.Args[1:]...))
+	}
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "sluice:", err)
 		os.Exit(1)

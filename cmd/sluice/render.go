@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,7 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cache"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/remote"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
@@ -107,7 +109,7 @@ func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Ser
 		return nil, nil, err
 	}
 	s := manifest.New(ctx, manifest.Options{
-		Mirrors: p.mirrors, Pool: pool, Fetcher: fetcher, Store: store, Clock: clock.RealClock{}, PollInterval: f.poll,
+		Mirrors: p.mirrors, Pool: pool, Fetcher: fetcher, Store: store, Plugins: f.plugins(p.store), Clock: clock.RealClock{}, PollInterval: f.poll,
 		Repository: p.store.Repository,
 		ByName:     p.store.RepositoryByName,
 		Permitted:  p.permitted,
@@ -141,6 +143,16 @@ func (f *renderFlags) cache(p renderParts) (*cache.Cache, error) {
 		},
 		Log: p.log.With("component", "cache"), Registerer: p.registry,
 	})
+}
+
+func (f *renderFlags) plugins(store *settings.Store) *plugin.Client {
+	var exclude []string
+	for _, one := range strings.Split(store.Snapshot().Params["reposerver.plugin.tar.exclusions"], ";") {
+		if one = strings.TrimSpace(one); one != "" {
+			exclude = append(exclude, one)
+		}
+	}
+	return plugin.NewClient(plugin.Options{Dir: pluginDir(), Exclude: exclude})
 }
 
 func bytesOf(flag, text string) (int64, error) {

@@ -34,7 +34,7 @@ type Options struct {
 	Namespace  string
 	Settings   *settings.Store
 	Clusters   *cluster.Fleet
-	Manifests  *manifest.Service
+	Manifests  manifest.Renderer
 	Recorder   record.EventRecorder
 	Log        *slog.Logger
 	Clock      clock.Clock

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/remote"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
@@ -49,7 +50,7 @@ type Options struct {
 	Pool    *worker.Pool
 	Fetcher *remote.Fetcher
 	// Plugins are the sidecars; nil is none.
-	Plugins Plugins
+	Plugins *plugin.Client
 	// Store is a second place for results; nil is memory alone.
 	Store Store
 	// Repository tells what is declared about a URL for a project, ByName
@@ -79,7 +80,7 @@ type Query struct {
 	Hard, Retry bool
 	// Local replaces the tree of the first source: uploaded files. Its result
 	// is not cached.
-	Local tree.Tree
+	Local tree.Tree `json:"-"`
 	// GeneratePaths is the annotation manifest-generate-paths.
 	GeneratePaths string
 }
