@@ -30,6 +30,7 @@ type world struct {
 	registry   *prometheus.Registry
 	options    manifest.Options
 	config     map[string]string
+	permitted  func(project, url string) bool
 	seen       map[string]float64
 }
 
@@ -72,12 +73,12 @@ func start(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.config = map[string]string{}
+	w.config, w.permitted = map[string]string{}, func(string, string) bool { return true }
 	w.options = manifest.Options{
 		Mirrors: mirrors, Pool: pool, Fetcher: fetcher, Clock: clock.RealClock{}, Registerer: w.registry,
 		Repository: func(url, _ string) repo.Repository { return repo.Repository{URL: url} },
 		ByName:     func(string, string) (repo.Repository, bool) { return repo.Repository{}, false },
-		Permitted:  func(string, string) bool { return true },
+		Permitted:  func(project, url string) bool { return w.permitted(project, url) },
 		Config:     func() map[string]string { return w.config }, Params: func() map[string]string { return nil },
 	}
 	w.Service = manifest.New(t.Context(), w.options)

@@ -76,7 +76,7 @@ func (p *process) death(memory int64) (reason string, err error) {
 	p.kill()
 	p.wait()
 	switch words := p.last.String(); {
-	case strings.Contains(words, "out of memory"), strings.Contains(words, "cannot allocate memory"), strings.Contains(words, "pthread_create"):
+	case strings.Contains(words, "out of memory"), strings.Contains(words, "cannot allocate memory"), strings.Contains(words, "failed to allocate"), strings.Contains(words, "pthread_create"):
 		return "memory", fmt.Errorf("rendering needed more than %d MiB of memory: make the source smaller, or raise --render-memory", memory>>20)
 	case strings.Contains(words, "stack overflow"), strings.Contains(words, "stack exceeds"):
 		return "recursion", errors.New("rendering recursed without end: look for templates or imports that include themselves")
@@ -121,7 +121,7 @@ func (l *lastWords) take(line []byte) {
 			l.line = text[:min(len(text), maxWords)]
 		}
 	}
-	if strings.Contains(text, "stack overflow") || strings.Contains(text, "out of memory") {
+	if strings.Contains(text, "stack overflow") || strings.Contains(text, "out of memory") || strings.Contains(text, "failed to allocate") {
 		l.line = text[:min(len(text), maxWords)]
 	}
 }
