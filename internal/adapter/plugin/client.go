@@ -124,8 +124,8 @@ func (c *Client) suits(ctx context.Context, name string, r Request, named bool) 
 		return named, nil
 	}
 	r.Root = ""
-	var match flags
-	if err := stream(ctx, c, s, methodMatch, r, &match); err != nil {
+	match, err := stream[flags](ctx, c, exchange{s, methodMatch}, r)
+	if err != nil {
 		return false, err
 	}
 	return match.first || named && !match.second, nil
@@ -138,9 +138,11 @@ func (c *Client) Generate(ctx context.Context, name string, r Request) ([]string
 		return nil, err
 	}
 	defer s.close()
-	var out manifests
-	err = stream(ctx, c, s, methodGenerate, r, &out)
-	return out.documents, err
+	out, err := stream[manifests](ctx, c, exchange{s, methodGenerate}, r)
+	if err != nil {
+		return nil, err
+	}
+	return out.documents, nil
 }
 
 // Parameters lists what a plugin lets users set.
@@ -151,9 +153,11 @@ func (c *Client) Parameters(ctx context.Context, name string, r Request) ([]Para
 	}
 	defer s.close()
 	r.Root = ""
-	var out announcement
-	err = stream(ctx, c, s, methodParameters, r, &out)
-	return out.parameters, err
+	out, err := stream[announcement](ctx, c, exchange{s, methodParameters}, r)
+	if err != nil {
+		return nil, err
+	}
+	return out.parameters, nil
 }
 
 // socket is a connection to one plugin.
@@ -183,18 +187,21 @@ func client[Q, A any](s *socket, method string) *connect.Client[Q, A] {
 	return connect.NewClient[Q, A](s.http, "http://plugin"+method, connect.WithGRPC(), connect.WithCodec(codec{}), connect.WithReadMaxBytes(maxMessage))
 }
 
-// stream sends a tree and receives the one answer.
-func stream[A any, M interface {
-	*A
-	message
-}](ctx context.Context, c *Client, s *socket, method string, r Request, answer M) error {
+// exchange is a method of one plugin.
+type exchange struct {
+	socket *socket
+	method string
+}
+
+// stream sends a tree to a method of a plugin and receives the one answer.
+func stream[A any](ctx context.Context, c *Client, to exchange, r Request) (*A, error) {
 	var archive bytes.Buffer
 	files, err := tree.Tar(&archive, r.Tree, tree.Packing{Root: r.Root, Exclude: c.options.Exclude, Bytes: c.options.MaxBytes})
 	if err != nil {
-		return fmt.Errorf("archive for the plugin: %w", err)
+		return nil, fmt.Errorf("archive for the plugin: %w", err)
 	}
 	if files == 0 {
-		return errors.New("no files to send: the exclusions leave none")
+		return nil, errors.New("no files to send: the exclusions leave none")
 	}
 	at := path.Clean(r.Path)
 	if r.Root != "" {
@@ -204,7 +211,7 @@ func stream[A any, M interface {
 		at = "."
 	}
 	sum := sha256.Sum256(archive.Bytes())
-	call := client[chunk, A](s, method).CallClientStream(ctx)
+	call := client[chunk, A](to.socket, to.method).CallClientStream(ctx)
 	err = call.Send(&chunk{metadata: &metadata{
 		appName: path.Base(at), appPath: at, checksum: hex.EncodeToString(sum[:]), size: int64(archive.Len()), env: r.Env,
 	}})
@@ -216,10 +223,9 @@ func stream[A any, M interface {
 	}
 	response, err := call.CloseAndReceive()
 	if err != nil {
-		return status(err)
+		return nil, status(err)
 	}
-	*answer = *response.Msg
-	return nil
+	return response.Msg, nil
 }
 
 // status writes an error of the other side as gRPC programs do.
