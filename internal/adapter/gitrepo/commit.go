@@ -25,6 +25,8 @@ var (
 type store interface {
 	// object reads any object by id.
 	object(id string) (object, error)
+	// file reads the content of a file that is in a folder.
+	file(id, folder string, isRoot bool) ([]byte, error)
 	// folder lists a tree by id, in name order; the result is shared.
 	folder(id string) ([]tree.Entry, error)
 }
@@ -41,18 +43,19 @@ var _ tree.Tree = (*commitTree)(nil)
 func (t *commitTree) Revision() string { return t.revision }
 
 func (t *commitTree) ReadFile(name string) ([]byte, error) {
-	e, err := t.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if e.Kind != tree.File {
-		return nil, fmt.Errorf("%s: is not a file", name)
-	}
-	o, err := t.store.object(e.ID)
+	stack, err := t.walk(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return o.content, nil
+	e := stack[len(stack)-1]
+	if e.Kind != tree.File {
+		return nil, fmt.Errorf("%s: is not a file", name)
+	}
+	content, err := t.store.file(e.ID, stack[len(stack)-2].ID, len(stack) == 2)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return content, nil
 }
 
 func (t *commitTree) ReadDir(name string) ([]tree.Entry, error) {

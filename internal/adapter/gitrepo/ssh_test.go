@@ -15,13 +15,13 @@ import (
 )
 
 // sshd starts a real server that accepts one key and gives back its port, the
-// key and the line of known_hosts. Without an sshd the test is skipped.
+// key and the line of known_hosts.
 func sshd(t *testing.T) (port, key, known string) {
 	t.Helper()
 	daemon, err := exec.LookPath("sshd")
 	if err != nil {
 		if daemon = "/usr/sbin/sshd"; !exists(daemon) {
-			t.Skip("no sshd here: install openssh-server")
+			t.Fatal("no sshd here: install openssh-server")
 		}
 	}
 	dir := t.TempDir()
@@ -94,16 +94,16 @@ func TestReadsOverSSH(t *testing.T) {
 	user := strings.TrimSpace(string(must(exec.Command("id", "-un").Output())(t)))
 	url := fmt.Sprintf("ssh://%s@127.0.0.1:%s%s", user, port, r.Dir())
 	for name, with := range map[string]repo.Repository{
-		"known host":    {URL: url, SSHPrivateKey: key, KnownHosts: known},
-		"any host":      {URL: url, SSHPrivateKey: key, Insecure: true},
-		"no final line": {URL: url, SSHPrivateKey: strings.TrimSpace(key), KnownHosts: known},
+		"known host":    {URL: url, SSHPrivateKey: repo.Secret(key), KnownHosts: known},
+		"any host":      {URL: url, SSHPrivateKey: repo.Secret(key), Insecure: true},
+		"no final line": {URL: url, SSHPrivateKey: repo.Secret(strings.TrimSpace(key)), KnownHosts: known},
 	} {
 		if got := content(t, open(t, m, with, main), "a"); got != "over ssh" {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
 	for want, with := range map[string]repo.Repository{
-		"argocd-ssh-known-hosts-cm": {URL: url, SSHPrivateKey: key},
+		"argocd-ssh-known-hosts-cm": {URL: url, SSHPrivateKey: repo.Secret(key)},
 		"check sshPrivateKey":       {URL: url, KnownHosts: known},
 	} {
 		_, err := m.Resolve(t.Context(), with, main, false)

@@ -155,10 +155,10 @@ func (s *Snapshot) repository(secret *corev1.Secret) (repo.Repository, bool) {
 	text := func(key string) string { return strings.TrimSpace(string(secret.Data[key])) }
 	r := repo.Repository{
 		URL: text("url"), Type: repo.Type(text("type")), Name: text("name"), Project: text("project"),
-		Username: text("username"), Password: text("password"), BearerToken: text("bearerToken"),
-		SSHPrivateKey:     string(secret.Data["sshPrivateKey"]),
-		TLSClientCertData: string(secret.Data["tlsClientCertData"]), TLSClientCertKey: string(secret.Data["tlsClientCertKey"]),
-		Proxy: text("proxy"), NoProxy: text("noProxy"),
+		Username: text("username"), Password: repo.Secret(text("password")), BearerToken: repo.Secret(text("bearerToken")),
+		SSHPrivateKey:     repo.Secret(secret.Data["sshPrivateKey"]),
+		TLSClientCertData: string(secret.Data["tlsClientCertData"]), TLSClientCertKey: repo.Secret(secret.Data["tlsClientCertKey"]),
+		Proxy: repo.Secret(text("proxy")), NoProxy: text("noProxy"),
 	}
 	if r.URL == "" {
 		s.problem(secret, "key \"url\" is empty: set it to the URL of the repository")
