@@ -42,7 +42,8 @@ type allFlags struct {
 	hubFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pollInterval, safety                                    time.Duration
-	progressive, elect, installCRDs                         bool
+	diskBudgetMiB, maxPackMiB                               int64
+	progressive, elect, installCRDs, pollSet, allowFile     bool
 }
 
 func allCommand() *cobra.Command {
@@ -55,12 +56,18 @@ func allCommand() *cobra.Command {
 	flags.StringVar(&f.probeAddress, "probe-addr", ":8081", "address of /healthz and /readyz; 0 switches it off")
 	flags.StringVar(&f.logFormat, "logformat", "json", "json or text")
 	flags.StringVar(&f.logLevel, "loglevel", "info", "debug, info, warn or error")
-	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository")
+	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository; wins over repository.poll.interval and timeout.reconciliation of argocd-cm when given")
+	flags.Int64Var(&f.diskBudgetMiB, "mirror-disk-budget", 0, "MiB that all Git mirrors may take; 0 is no limit")
+	flags.Int64Var(&f.maxPackMiB, "mirror-max-pack", 8192, "MiB that one fetch from a repository may bring")
+	flags.BoolVar(&f.allowFile, "allow-file-repositories", false, "permit file:// URLs: for tests, never with users who may name repositories")
 	flags.DurationVar(&f.safety, "applicationset-controller-requeue-after", 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
 	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
 	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")
 	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
-	c.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) }
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		f.pollSet = flags.Changed("repository-poll-interval")
+		return f.run(cmd.Context())
+	}
 	return c
 }
 
@@ -70,6 +77,9 @@ func (f *allFlags) validate() error {
 	}
 	if f.pollInterval < 0 {
 		return fmt.Errorf("--repository-poll-interval=%s: want 0 or more", f.pollInterval)
+	}
+	if f.diskBudgetMiB < 0 || f.maxPackMiB <= 0 {
+		return fmt.Errorf("--mirror-disk-budget=%d, --mirror-max-pack=%d: want 0 or more, and more than 0", f.diskBudgetMiB, f.maxPackMiB)
 	}
 	return nil
 }
@@ -166,13 +176,12 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	if err := store.Load(ctx); err != nil {
 		return err
 	}
-	mirrors, err := gitrepo.New(ctx, gitrepo.Options{
-		Dir: filepath.Join(f.data, "mirrors"), PollInterval: f.pollInterval, Clock: clk, Log: logger.With("component", "git"), Registerer: registry,
-	})
+	mirrors, err := gitrepo.New(ctx, f.mirrorOptions(store, clk, registry, logger))
 	if err != nil {
 		return err
 	}
 	defer mirrors.Close()
+	store.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
 	manifests := manifest.New(manifest.Options{
 		Mirrors: mirrors, Clock: clk, Registerer: registry,
 		Repository: store.Repository, Setting: func(key string) string { return store.Snapshot().Config[key] },

@@ -86,7 +86,7 @@ func (g git) explain(verb, text string, maxFile int64, fallback error) *gitError
 		e.kind = errMoved
 		return e
 	case maxFile > 0 && (strings.Contains(text, "signal 25") || strings.Contains(text, "File too large")):
-		e.said, e.kind = fmt.Sprintf("the pack is larger than %d bytes, the most that one fetch may bring: raise --mirror-max-pack-bytes, or use partialClone", maxFile), errFull
+		e.said, e.kind = fmt.Sprintf("the pack is larger than %d bytes, the most that one fetch may bring: raise --mirror-max-pack, or use partialClone", maxFile), errFull
 		return e
 	}
 	for _, r := range remedies {

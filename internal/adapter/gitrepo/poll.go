@@ -182,23 +182,9 @@ func (a *access) poll() {
 	o := a.all.options
 	failed := false
 	for {
-		var alarm <-chan time.Time
 		since, at, ok := a.due()
-		timer := o.Clock.NewTimer(max(0, at.Sub(o.Clock.Now())))
-		if ok {
-			alarm = timer.C()
-		}
-		roused := false
-		select {
-		case <-a.all.ctx.Done():
-			timer.Stop()
-			return
-		case <-a.wake:
-			roused = true
-		case <-alarm:
-		}
-		timer.Stop()
-		if !a.wanted() {
+		roused := a.sleep(at.Sub(o.Clock.Now()), ok)
+		if a.all.ctx.Err() != nil || !a.wanted() {
 			return
 		}
 		if now, _, _ := a.due(); roused || now != since {
@@ -215,6 +201,26 @@ func (a *access) poll() {
 		}
 		failed = err != nil
 	}
+}
+
+// sleep waits for the pause, for ever unless timed, or until roused.
+func (a *access) sleep(pause time.Duration, timed bool) (roused bool) {
+	var alarm <-chan time.Time
+	switch {
+	case timed && pause <= 0:
+		return false
+	case timed:
+		timer := a.all.options.Clock.NewTimer(pause)
+		defer timer.Stop()
+		alarm = timer.C()
+	}
+	select {
+	case <-a.all.ctx.Done():
+	case <-a.wake:
+		return true
+	case <-alarm:
+	}
+	return false
 }
 
 // wanted says whether anybody listens; if not, polling has ended.

@@ -3,7 +3,6 @@ package settings
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -84,13 +83,9 @@ func (s *Snapshot) add(secret *corev1.Secret) {
 	case typeCluster:
 		s.addCluster(secret)
 	case typeRepository:
-		if r, ok := s.repository(secret); ok {
-			s.repositories = append(s.repositories, r)
-		}
+		s.addRepository(secret)
 	case typeRepoCreds:
-		if r, ok := s.repository(secret); ok {
-			s.templates = append(s.templates, r)
-		}
+		s.addTemplate(secret)
 	}
 }
 
@@ -151,103 +146,6 @@ func (s *Snapshot) addHub() {
 	s.Clusters = append(s.Clusters, destination.Cluster{Name: destination.InClusterName, Server: destination.InClusterServer})
 }
 
-func (s *Snapshot) repository(secret *corev1.Secret) (repo.Repository, bool) {
-	text := func(key string) string { return strings.TrimSpace(string(secret.Data[key])) }
-	r := repo.Repository{
-		URL: text("url"), Type: repo.Type(text("type")), Name: text("name"), Project: text("project"),
-		Username: text("username"), Password: repo.Secret(text("password")), BearerToken: repo.Secret(text("bearerToken")),
-		SSHPrivateKey:     repo.Secret(secret.Data["sshPrivateKey"]),
-		TLSClientCertData: string(secret.Data["tlsClientCertData"]), TLSClientCertKey: repo.Secret(secret.Data["tlsClientCertKey"]),
-		Proxy: repo.Secret(text("proxy")), NoProxy: text("noProxy"),
-	}
-	if r.URL == "" {
-		s.problem(secret, "key \"url\" is empty: set it to the URL of the repository")
-		return r, false
-	}
-	if r.Type == "" {
-		r.Type = repo.Git
-	}
-	for key, field := range map[string]*bool{"insecure": &r.Insecure, "insecureIgnoreHostKey": &r.Insecure, "enableOCI": &r.EnableOCI} {
-		raw := text(key)
-		if raw == "" {
-			continue
-		}
-		value, err := strconv.ParseBool(raw)
-		if err != nil {
-			s.problem(secret, "key %q is not a boolean: write \"true\" or \"false\"", key)
-			return r, false
-		}
-		*field = *field || value
-	}
-	return r, true
-}
-
-// Repository gives what is known about url for a project: an exact
-// declaration scoped to the project, else an unscoped one, and credentials of
-// the longest matching template when it has none of its own. An undeclared
-// repository is returned with its URL only.
-func (s *Snapshot) Repository(url, project string) repo.Repository {
-	r := s.declared(url, project)
-	if !hasCredentials(r) {
-		s.inherit(&r)
-	}
-	r.KnownHosts = s.knownHosts
-	r.CAData = s.certificates[host(url)]
-	return r
-}
-
-func (s *Snapshot) declared(url, project string) repo.Repository {
-	want := repo.Normalize(url)
-	found := repo.Repository{URL: url, Type: repo.Git}
-	for _, r := range s.repositories {
-		if repo.Normalize(r.URL) != want || (r.Project != "" && r.Project != project) {
-			continue
-		}
-		if found.Project == "" {
-			found = r
-		}
-	}
-	found.URL = url
-	return found
-}
-
-func (s *Snapshot) inherit(r *repo.Repository) {
-	want, best := repo.Normalize(r.URL), -1
-	for _, t := range s.templates {
-		prefix := repo.Normalize(t.URL)
-		if !strings.HasPrefix(want, prefix) || len(prefix) <= best || (t.Project != "" && t.Project != r.Project) {
-			continue
-		}
-		best = len(prefix)
-		r.Username, r.Password, r.BearerToken = t.Username, t.Password, t.BearerToken
-		r.SSHPrivateKey = t.SSHPrivateKey
-		r.TLSClientCertData, r.TLSClientCertKey = t.TLSClientCertData, t.TLSClientCertKey
-		r.Insecure = r.Insecure || t.Insecure
-		r.EnableOCI = r.EnableOCI || t.EnableOCI
-		if r.Proxy == "" {
-			r.Proxy, r.NoProxy = t.Proxy, t.NoProxy
-		}
-	}
-}
-
-func hasCredentials(r repo.Repository) bool {
-	return r.Username != "" || r.Password != "" || r.BearerToken != "" || r.SSHPrivateKey != "" || r.TLSClientCertData != ""
-}
-
-// host is the host name of a repository URL, without user and port.
-func host(url string) string {
-	rest := url
-	if i := strings.Index(rest, "://"); i >= 0 {
-		rest = rest[i+3:]
-	}
-	rest, _, _ = strings.Cut(rest, "/")
-	if at := strings.LastIndex(rest, "@"); at >= 0 {
-		rest = rest[at+1:]
-	}
-	name, _, _ := strings.Cut(rest, ":")
-	return name
-}
-
 // Duration reads a Go duration from argocd-cm; fallback when absent, and a
 // Problem-worthy error when it cannot be parsed.
 func (s *Snapshot) Duration(key string, fallback time.Duration) (time.Duration, error) {
@@ -257,7 +155,7 @@ func (s *Snapshot) Duration(key string, fallback time.Duration) (time.Duration, 
 	}
 	d, err := time.ParseDuration(raw)
 	if err != nil {
-		return fallback, fmt.Errorf("ConfigMap/%s: key %q is not a duration like \"120s\": using %s", ConfigMapName, key, fallback)
+		return fallback, fmt.Errorf("ConfigMap/%s: key %q is not a duration like \"120s\": it counts as absent", ConfigMapName, key)
 	}
 	return d, nil
 }

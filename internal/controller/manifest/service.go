@@ -116,7 +116,7 @@ func supported(src v1alpha1.ApplicationSource) error {
 
 // Subscribe calls notify when the source resolves differently than before.
 func (s *Service) Subscribe(project string, src v1alpha1.ApplicationSource, notify func()) (cancel func(), err error) {
-	return s.options.Mirrors.Watch(s.repository(src.RepoURL, project), target(src), notify)
+	return s.options.Mirrors.Follow(func() repo.Repository { return s.repository(src.RepoURL, project) }, target(src), notify)
 }
 
 // Tree reads a revision of a repository, for generators.
