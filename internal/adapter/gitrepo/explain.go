@@ -85,7 +85,8 @@ func (g git) explain(verb, text string, maxFile int64, fallback error) *gitError
 	case redirected.MatchString(text):
 		e.kind = errMoved
 		return e
-	case maxFile > 0 && (strings.Contains(text, "signal 25") || strings.Contains(text, "File too large")):
+	case maxFile > 0 && (strings.Contains(text, "File too large") || strings.HasPrefix(said, "fetch-pack: invalid index-pack output")):
+		// index-pack ended without a word: the limit of file sizes, or of memory
 		e.said, e.kind = fmt.Sprintf("the pack is larger than %d bytes, the most that one fetch may bring: raise --mirror-max-pack, or use partialClone", maxFile), errFull
 		return e
 	}

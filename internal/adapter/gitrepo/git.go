@@ -93,7 +93,7 @@ func (g git) run(ctx context.Context, c command) ([]byte, error) {
 	if err != nil {
 		return nil, g.explain(verb, problem.text(), c.maxFile, err)
 	}
-	return out.Bytes(), nil
+	return out.buffer.Bytes(), nil
 }
 
 // verbOf is the command among the arguments.
@@ -141,17 +141,17 @@ func watchSilence(ctx context.Context, from *tail, limit time.Duration, give fun
 
 // capped keeps output up to a limit.
 type capped struct {
-	bytes.Buffer
-	limit int64
-	full  func()
+	buffer bytes.Buffer // not embedded: its ReadFrom would pass the limit by
+	limit  int64
+	full   func()
 }
 
 func (b *capped) Write(p []byte) (int, error) {
-	if int64(b.Len()+len(p)) > b.limit {
+	if int64(b.buffer.Len()+len(p)) > b.limit {
 		b.full()
 		return 0, errOutput
 	}
-	return b.Buffer.Write(p)
+	return b.buffer.Write(p)
 }
 
 // tail keeps the last bytes written to it and counts all.

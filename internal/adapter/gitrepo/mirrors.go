@@ -37,6 +37,7 @@ type Mirrors struct {
 	byLocator map[string][]string // access ids by what webhooks name
 	hosts     map[string]*semaphore.Weighted
 
+	tending   sync.Mutex // one upkeep at a time; outermost
 	following sync.Mutex // before mu, and before that of an access
 	subs      map[*subscription]struct{}
 }

@@ -53,6 +53,8 @@ func (m *Mirrors) keepUp() {
 // and mirrors nobody uses, collects garbage and holds the disk budget. The
 // mirrors call it by themselves every minute.
 func (m *Mirrors) Tend(ctx context.Context) {
+	m.tending.Lock()
+	defer m.tending.Unlock()
 	now := m.options.Clock.Now()
 	m.forget(now)
 	for _, one := range m.all() {
