@@ -93,6 +93,9 @@ func (s commitStore) file(id, folder string, isRoot bool) ([]byte, error) {
 	if err != nil {
 		o, err = s.object(id)
 	}
+	if p, ok := parsePointer(o.content); err == nil && ok && s.by.repository.EnableLFS {
+		return s.large(p)
+	}
 	return o.content, err
 }
 
