@@ -176,7 +176,9 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	if err := store.Load(ctx); err != nil {
 		return err
 	}
-	mirrors, err := gitrepo.New(ctx, f.mirrorOptions(store, clk, registry, logger))
+	options := f.mirrorOptions(store, clk, registry, logger)
+	options.Submodule = submodules(ctx, store, mgr.GetClient(), f.namespace)
+	mirrors, err := gitrepo.New(ctx, options)
 	if err != nil {
 		return err
 	}

@@ -1,16 +1,25 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
+	"github.com/sluice-cd/sluice/internal/domain/repo"
 )
 
 // mirrorOptions wires the mirrors of Git repositories to flags and settings.
@@ -27,6 +36,44 @@ func (f *allFlags) mirrorOptions(store *settings.Store, clk clock.WithTicker, re
 		Environment: proxyEnvironment(os.Environ()),
 		Clock:       clk, Log: logger.With("component", "git"), Registerer: registry,
 	}
+}
+
+// submodules decides whether a submodule may be read, and as whom: the project
+// on whose behalf the parent is read must permit its URL, as if it were a
+// source. Without credentials of its own a submodule on the same host gets
+// those of the parent, as git does.
+func submodules(ctx context.Context, store *settings.Store, hub client.Reader, namespace string) func(repo.Repository, string) (repo.Repository, error) {
+	return func(parent repo.Repository, url string) (repo.Repository, error) {
+		if store.Snapshot().Params["reposerver.enable.git.submodule"] == "false" {
+			return repo.Repository{}, errors.New("submodules are switched off by reposerver.enable.git.submodule in argocd-cmd-params-cm")
+		}
+		name := parent.Asker
+		if name == "" {
+			name = policy.DefaultProject
+		}
+		bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		var project v1alpha1.AppProject
+		if err := hub.Get(bounded, types.NamespacedName{Namespace: namespace, Name: name}, &project); err != nil {
+			return repo.Repository{}, fmt.Errorf("project %s: %w", name, err)
+		}
+		if !policy.Source(&project, url) {
+			return repo.Repository{}, fmt.Errorf("project %s does not permit %s: add it to spec.sourceRepos", name, repo.Redact(url))
+		}
+		return lend(parent, store.Repository(url, parent.Asker)), nil
+	}
+}
+
+// lend gives a submodule on the host of its parent the credentials of that.
+func lend(parent, sub repo.Repository) repo.Repository {
+	from, errFrom := repo.Parse(parent.URL)
+	to, errTo := repo.Parse(sub.URL)
+	if sub.HasCredentials() || errFrom != nil || errTo != nil || from.Origin() != to.Origin() {
+		return sub
+	}
+	lent := parent
+	lent.URL, lent.Invalid, lent.EnableLFS = sub.URL, sub.Invalid, sub.EnableLFS || parent.EnableLFS
+	return lent
 }
 
 // proxyEnvironment are the variables that name proxies: git gets no others.

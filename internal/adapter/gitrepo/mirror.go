@@ -37,6 +37,8 @@ type mirror struct {
 	bytes  int64
 	reads  map[string]time.Time // commits by when they were read last
 	marked time.Time            // when use was last written down
+	trust  string               // keys and rules that passed has passed
+	passed map[string]bool      // commits whose whole history is signed
 }
 
 func newMirror(m *Mirrors, key string, r repo.Repository) *mirror {

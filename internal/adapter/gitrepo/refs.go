@@ -29,6 +29,7 @@ func (o objectID) String() string { return hex.EncodeToString(o[:]) }
 type Refs struct {
 	names    []string // parts of one string
 	ids      []objectID
+	tags     map[string]objectID // tag objects of annotated tags, by full name
 	digest   [sha256.Size]byte // of the whole answer
 	versions sync.Map          // tag prefix: []version, made when asked for
 }
@@ -41,7 +42,7 @@ type version struct {
 // parseRefs reads the output of git ls-remote.
 func parseRefs(raw []byte) *Refs {
 	n := bytes.Count(raw, []byte{'\n'}) + 1
-	r := &Refs{names: make([]string, 0, n), ids: make([]objectID, 0, n), digest: sha256.Sum256(raw)}
+	r := &Refs{names: make([]string, 0, n), ids: make([]objectID, 0, n), tags: map[string]objectID{}, digest: sha256.Sum256(raw)}
 	var text strings.Builder
 	text.Grow(len(raw))
 	ends := make([]int, 0, n)
@@ -57,6 +58,7 @@ func parseRefs(raw []byte) *Refs {
 		}
 		if peeled, isPeeled := bytes.CutSuffix(name, []byte("^{}")); isPeeled {
 			if peeledOf >= 0 && bytes.Equal([]byte(text.String()[start(ends, peeledOf):ends[peeledOf]]), peeled) {
+				r.tags[string(peeled)] = r.ids[peeledOf]
 				r.ids[peeledOf] = o // an annotated tag: its commit follows its line
 			}
 			continue

@@ -27,14 +27,14 @@ func (r *Refs) Resolve(t Target) (string, error) {
 	if revision == "" {
 		revision = "HEAD"
 	}
-	id, isRange, rangeErr := r.version(revision, t.TagPrefix)
-	if id != "" {
+	tag, isRange, rangeErr := r.version(revision, t.TagPrefix)
+	if id, ok := r.find(tagPath + tag); tag != "" && ok {
 		return id, nil
 	}
 	if t.TagPrefix != "" && !isRange {
 		return "", rangeErr
 	}
-	for _, name := range []string{revision, "refs/heads/" + revision, "refs/tags/" + revision} {
+	for _, name := range []string{revision, "refs/heads/" + revision, tagPath + revision} {
 		if id, ok := r.find(name); ok {
 			return id, nil
 		}
@@ -51,15 +51,36 @@ func (r *Refs) Resolve(t Target) (string, error) {
 	return "", fmt.Errorf("unable to resolve '%s' to a commit SHA", revision)
 }
 
-// version picks the id that a revision means when it is a version range, or a
+const tagPath = "refs/tags/"
+
+// tagNamed is the tag that a target means, "" when it means something else.
+func (r *Refs) tagNamed(t Target) string {
+	if tag, _, _ := r.version(t.Revision, t.TagPrefix); tag != "" {
+		return tag
+	}
+	if name, ok := strings.CutPrefix(t.Revision, tagPath); ok {
+		return name
+	}
+	for _, name := range []string{t.Revision, "refs/heads/" + t.Revision} {
+		if _, ok := r.find(name); ok {
+			return ""
+		}
+	}
+	if _, ok := r.find(tagPath + t.Revision); ok && t.TagPrefix == "" {
+		return t.Revision
+	}
+	return ""
+}
+
+// version picks the tag that a revision means when it is a version range, or a
 // plain version with a tag prefix.
-func (r *Refs) version(revision, prefix string) (id string, isRange bool, err error) {
+func (r *Refs) version(revision, prefix string) (tag string, isRange bool, err error) {
 	if _, err := semver.NewVersion(revision); err == nil {
 		if prefix == "" {
 			return "", false, nil // a pin: found by its name
 		}
-		if id, ok := r.find("refs/tags/" + prefix + revision); ok {
-			return id, true, nil
+		if _, ok := r.find(tagPath + prefix + revision); ok {
+			return prefix + revision, true, nil
 		}
 		return "", false, fmt.Errorf("unable to resolve '%s' to a commit SHA: there is no tag %s", revision, prefix+revision)
 	}
@@ -67,13 +88,13 @@ func (r *Refs) version(revision, prefix string) (id string, isRange bool, err er
 	if err != nil {
 		return "", false, fmt.Errorf("targetRevision '%s' is not a version or version range, which tagPrefix '%s' requires", revision, prefix)
 	}
-	if id, ok := r.find("refs/tags/" + prefix + revision); ok {
-		return id, true, nil
+	if _, ok := r.find(tagPath + prefix + revision); ok {
+		return prefix + revision, true, nil
 	}
 	for _, v := range r.versionsOf(prefix) {
 		if constraint.Check(v.parsed) {
-			return r.ids[v.at].String(), true, nil
+			return strings.TrimPrefix(r.names[v.at], tagPath), true, nil
 		}
 	}
-	return "", true, fmt.Errorf("version matching constraint not found in %d tags", r.count("refs/tags/"+prefix))
+	return "", true, fmt.Errorf("version matching constraint not found in %d tags", r.count(tagPath+prefix))
 }

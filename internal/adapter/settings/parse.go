@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
 // Names of the objects that carry settings; they are read by name.
@@ -19,6 +21,7 @@ const (
 	ParamsName        = "argocd-cmd-params-cm"
 	TLSCertsName      = "argocd-tls-certs-cm"
 	SSHKnownHostsName = "argocd-ssh-known-hosts-cm"
+	GPGKeysName       = "argocd-gpg-keys-cm"
 )
 
 // Values of the label argocd.argoproj.io/secret-type that are read here.
@@ -43,6 +46,8 @@ type Snapshot struct {
 	Clusters destination.Clusters
 	// Config is argocd-cm, Params argocd-cmd-params-cm.
 	Config, Params map[string]string
+	// Keys are the public keys of argocd-gpg-keys-cm, by id.
+	Keys []signature.Key
 	// Problems lists what could not be used.
 	Problems []Problem
 
@@ -54,9 +59,9 @@ type Snapshot struct {
 
 // Parse builds a Snapshot. It is pure; the order of its arguments does not
 // matter.
-func Parse(secrets []*corev1.Secret, maps []*corev1.ConfigMap) *Snapshot {
+func Parse(secrets []*corev1.Secret, configs []*corev1.ConfigMap) *Snapshot {
 	s := &Snapshot{Config: map[string]string{}, Params: map[string]string{}, certificates: map[string]string{}}
-	for _, m := range maps {
+	for _, m := range configs {
 		switch m.Name {
 		case ConfigMapName:
 			s.Config = m.Data
@@ -66,6 +71,8 @@ func Parse(secrets []*corev1.Secret, maps []*corev1.ConfigMap) *Snapshot {
 			s.certificates = m.Data
 		case SSHKnownHostsName:
 			s.knownHosts = m.Data["ssh_known_hosts"]
+		case GPGKeysName:
+			s.addKeys(m)
 		}
 	}
 	sorted := slices.Clone(secrets)
@@ -86,6 +93,18 @@ func (s *Snapshot) add(secret *corev1.Secret) {
 		s.addRepository(secret)
 	case typeRepoCreds:
 		s.addTemplate(secret)
+	}
+}
+
+// addKeys reads public keys; one that cannot be used hides no other.
+func (s *Snapshot) addKeys(m *corev1.ConfigMap) {
+	for _, id := range slices.Sorted(maps.Keys(m.Data)) {
+		key, err := signature.ParseKey(id, m.Data[id])
+		if err != nil {
+			s.Problems = append(s.Problems, Problem{Object: "ConfigMap/" + m.Name, Message: fmt.Sprintf("key %q: %s", id, err)})
+			continue
+		}
+		s.Keys = append(s.Keys, key)
 	}
 }
 

@@ -119,3 +119,10 @@ func TestRepositoryPace(t *testing.T) {
 		}
 	}
 }
+
+func TestUnusableSigningKeyHidesNoOther(t *testing.T) {
+	s := settings.Parse(nil, []*corev1.ConfigMap{config("argocd-gpg-keys-cm", map[string]string{"0123456789ABCDEF": "nonsense"})})
+	if len(s.Keys) != 0 || len(s.Problems) != 1 || s.Problems[0].Object != "ConfigMap/argocd-gpg-keys-cm" || !strings.Contains(s.Problems[0].Message, "0123456789ABCDEF") {
+		t.Errorf("keys %v, problems %v", s.Keys, s.Problems)
+	}
+}
