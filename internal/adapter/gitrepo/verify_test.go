@@ -150,7 +150,6 @@ func TestSignatures(t *testing.T) {
 	expect("an annotated tag without a signature", signature.Unsigned)(verify("v1.1.0", signature.Head, known, bob))
 	expect("a light tag", signature.Unsigned)(verify("light", signature.Head, known, bob))
 
-	// Whole histories.
 	strict := func(what string, good bool) {
 		t.Helper()
 		for range 2 {
@@ -171,8 +170,6 @@ func TestSignatures(t *testing.T) {
 	k.commit(r, "", "unsigned again")
 	k.commit(r, ann, "and signed")
 	strict("an unsigned commit after the seal", false)
-
-	// Keys that ended.
 	must(r.Git("update-ref", "refs/heads/main", unsigned))(t)
 	k.commit(r, ann, "the last of Ann")
 	k.revoke(ann)
