@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,9 +21,26 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 )
 
+// Keys of argocd-cmd-params-cm, read at start (spec/config.md §5).
+const (
+	submoduleKey      = "reposerver.enable.git.submodule"
+	requestTimeoutKey = "reposerver.git.request.timeout"
+	parallelismKey    = "reposerver.git.lsremote.parallelism.limit"
+)
+
 // mirrorOptions wires the mirrors of Git repositories to flags and settings.
 func (f *allFlags) mirrorOptions(store *settings.Store, clk clock.WithTicker, registry prometheus.Registerer, logger *slog.Logger) gitrepo.Options {
+	snapshot := store.Snapshot()
+	timeout, err := snapshot.ParamDuration(requestTimeoutKey, 0)
+	if err != nil {
+		logger.Warn("setting not usable", "error", err.Error())
+	}
+	perHost, err := snapshot.ParamInt(parallelismKey, 0)
+	if err != nil {
+		logger.Warn("setting not usable", "error", err.Error())
+	}
 	return gitrepo.Options{
+		RequestTimeout: timeout, HostRequests: perHost,
 		Dir: filepath.Join(f.data, "mirrors"), AllowFile: f.allowFile, DiskBudget: f.diskBudgetMiB << 20, MaxPackBytes: f.maxPackMiB << 20,
 		Pace: func() gitrepo.Pace {
 			if f.pollSet {
@@ -44,8 +60,8 @@ func (f *allFlags) mirrorOptions(store *settings.Store, clk clock.WithTicker, re
 // those of the parent, as git does.
 func submodules(ctx context.Context, store *settings.Store, hub client.Reader, namespace string) func(repo.Repository, string) (repo.Repository, error) {
 	return func(parent repo.Repository, url string) (repo.Repository, error) {
-		if store.Snapshot().Params["reposerver.enable.git.submodule"] == "false" {
-			return repo.Repository{}, errors.New("submodules are switched off by reposerver.enable.git.submodule in argocd-cmd-params-cm")
+		if store.Snapshot().Params[submoduleKey] == "false" {
+			return repo.Repository{}, fmt.Errorf("submodules are switched off by %s in argocd-cmd-params-cm", submoduleKey)
 		}
 		name := parent.Asker
 		if name == "" {

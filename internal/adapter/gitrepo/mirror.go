@@ -167,7 +167,7 @@ func (m *mirror) bring(ctx context.Context, by *access, id string) error {
 	if !fullID.MatchString(id) {
 		return nil
 	}
-	if _, err := m.all.local.run(ctx, command{args: []string{"cat-file", "-e", id + "^{commit}"}, dir: m.dir, limit: time.Minute}); err == nil {
+	if _, err := m.objects.git.run(ctx, command{args: []string{"cat-file", "-e", id + "^{commit}"}, dir: m.dir, limit: time.Minute}); err == nil {
 		return nil
 	}
 	return m.bringOne(ctx, by, m.dir, id)

@@ -264,6 +264,9 @@ func (m *Mirrors) Resolve(ctx context.Context, r repo.Repository, t Target, fres
 // Tree reads a commit, fetching it when the mirror lacks it. r must have
 // answered to its credentials once; else it is asked first.
 func (m *Mirrors) Tree(ctx context.Context, r repo.Repository, id string) (tree.Tree, error) {
+	if !shortID.MatchString(id) {
+		return nil, fmt.Errorf("repository %s: %q is not a commit id: resolve the revision first", repo.Redact(r.URL), id)
+	}
 	one, err := m.open(r)
 	if err != nil {
 		return nil, err

@@ -61,9 +61,22 @@ func TestPartialClone(t *testing.T) {
 	if n := s.Count("fetch") - before; n != 2 {
 		t.Errorf("a new commit took %d requests, want 2: folders, then files", n)
 	}
+	for i := range 50 { // many packs, as after weeks
+		each(t, filepath.Join(dir, "*", "mirror.git", "objects", "pack"), func(packs string) error {
+			return os.WriteFile(filepath.Join(packs, fmt.Sprintf("pack-%040d.pack", i)), nil, 0o600)
+		})
+	}
+	asked := s.Count("fetch")
 	m.Tend(t.Context())
 	if got := content(t, now, "apps/one/3.yaml"); got != "one 3" {
 		t.Errorf("the older commit has %q", got)
+	}
+	if s.Count("fetch") != asked || packBytes(t, dir) > 100_000 {
+		t.Error("collecting garbage fetched what was left out, or lost what was there")
+	}
+	must(r.Commit("third", gitserver.Files{"apps/one/3.yaml": "third"}))(t)
+	if got := content(t, open(t, m, with, main), "apps/one/3.yaml"); got != "third" {
+		t.Errorf("after collecting garbage: %q", got)
 	}
 	if _, err := now.ReadFile("apps/none"); err == nil || !strings.Contains(err.Error(), "not exist") {
 		t.Errorf("a missing file gives %v", err)

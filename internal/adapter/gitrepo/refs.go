@@ -30,8 +30,8 @@ type Refs struct {
 	names    []string // parts of one string
 	ids      []objectID
 	tags     map[string]objectID // tag objects of annotated tags, by full name
-	digest   [sha256.Size]byte // of the whole answer
-	versions sync.Map          // tag prefix: []version, made when asked for
+	digest   [sha256.Size]byte   // of the whole answer
+	versions sync.Map            // tag prefix: []version, made when asked for
 }
 
 type version struct {

@@ -130,11 +130,6 @@ func (m *mirror) clean(ctx context.Context, now time.Time) error {
 	if err := m.keep(ctx, now); err != nil {
 		return err
 	}
-	if m.partial {
-		_, err := m.all.local.run(ctx, command{args: []string{"-c", "repack.writeBitmaps=false", "repack", "--quiet", "-d", "--geometric=2"}, dir: m.dir, limit: time.Hour})
-		m.objects.close()
-		return err
-	}
 	_, err := m.all.local.run(ctx, command{args: []string{"gc", "--quiet", "--prune=2.weeks.ago"}, dir: m.dir, limit: time.Hour})
 	m.objects.close() // a reader would go on with what is gone
 	m.all.metrics.cleanings.Inc()

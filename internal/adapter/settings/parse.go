@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -177,4 +178,32 @@ func (s *Snapshot) Duration(key string, fallback time.Duration) (time.Duration, 
 		return fallback, fmt.Errorf("ConfigMap/%s: key %q is not a duration like \"120s\": it counts as absent", ConfigMapName, key)
 	}
 	return d, nil
+}
+
+// ParamDuration reads a Go duration from argocd-cmd-params-cm; fallback when
+// absent, negative or not a duration, the latter two with an error.
+func (s *Snapshot) ParamDuration(key string, fallback time.Duration) (time.Duration, error) {
+	raw := strings.TrimSpace(s.Params[key])
+	if raw == "" {
+		return fallback, nil
+	}
+	d, err := time.ParseDuration(raw)
+	if err != nil || d < 0 {
+		return fallback, fmt.Errorf("ConfigMap/%s: key %q is not a duration like \"15s\": it counts as absent", ParamsName, key)
+	}
+	return d, nil
+}
+
+// ParamInt reads a number of zero or more from argocd-cmd-params-cm; fallback
+// when absent or something else, the latter with an error.
+func (s *Snapshot) ParamInt(key string, fallback int) (int, error) {
+	raw := strings.TrimSpace(s.Params[key])
+	if raw == "" {
+		return fallback, nil
+	}
+	n, err := strconv.Atoi(raw)
+	if err != nil || n < 0 {
+		return fallback, fmt.Errorf("ConfigMap/%s: key %q is not a number of zero or more: it counts as absent", ParamsName, key)
+	}
+	return n, nil
 }

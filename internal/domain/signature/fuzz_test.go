@@ -42,7 +42,7 @@ func FuzzParseKey(f *testing.F) {
 func TestSeals(t *testing.T) {
 	for message, want := range map[string]bool{
 		"subject\n\nArgocd-gpg-seal: reviewed":                          true,
-		"subject\n\nbody\n\nSigned-off-by: x\nargocd-GPG-seal: yes\n":    true,
+		"subject\n\nbody\n\nSigned-off-by: x\nargocd-GPG-seal: yes\n":   true,
 		"subject\n\nArgocd-gpg-seal:":                                   false,
 		"Argocd-gpg-seal: in the subject":                               false,
 		"subject\n\nArgocd-gpg-seal: in the middle\n\nlast paragraph":   false,
