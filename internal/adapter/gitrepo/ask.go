@@ -26,7 +26,7 @@ type inquiry struct {
 // pause, however many callers there are.
 const (
 	questionBurst = 100
-	questionPause = 2 * time.Second
+	questionPause = 250 * time.Millisecond
 )
 
 // bucket holds the questions that may start at once.

@@ -284,3 +284,17 @@ func (m *Mirrors) Refresh(ctx context.Context, r repo.Repository) error {
 	_, err = one.ask(ctx, true)
 	return err
 }
+
+// Names are the branches and tags of a repository in name order, as of the last
+// answer.
+func (m *Mirrors) Names(ctx context.Context, r repo.Repository) (branches, tags []string, err error) {
+	one, err := m.open(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	refs, err := one.refs(ctx, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	return refs.short("refs/heads/"), refs.short(tagPath), nil
+}

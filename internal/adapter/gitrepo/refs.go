@@ -165,5 +165,14 @@ func (r *Refs) count(prefix string) (n int) {
 	return n
 }
 
+// short are the names of the refs below a prefix, without it, in order.
+func (r *Refs) short(prefix string) []string {
+	out := []string{}
+	for at := range r.under(prefix) {
+		out = append(out, r.names[at][len(prefix):])
+	}
+	return out
+}
+
 // String tells the size, for messages.
 func (r *Refs) String() string { return fmt.Sprintf("%d refs", len(r.names)) }

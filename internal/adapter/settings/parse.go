@@ -53,6 +53,7 @@ type Snapshot struct {
 	Problems []Problem
 
 	repositories []repo.Repository
+	byURL        map[string][]int // positions in repositories by normalised URL
 	templates    []repo.Repository
 	certificates map[string]string
 	knownHosts   string
@@ -61,7 +62,7 @@ type Snapshot struct {
 // Parse builds a Snapshot. It is pure; the order of its arguments does not
 // matter.
 func Parse(secrets []*corev1.Secret, configs []*corev1.ConfigMap) *Snapshot {
-	s := &Snapshot{Config: map[string]string{}, Params: map[string]string{}, certificates: map[string]string{}}
+	s := &Snapshot{Config: map[string]string{}, Params: map[string]string{}, certificates: map[string]string{}, byURL: map[string][]int{}}
 	for _, m := range configs {
 		switch m.Name {
 		case ConfigMapName:

@@ -16,12 +16,14 @@ func (s *Snapshot) addRepository(secret *corev1.Secret) {
 	if !ok {
 		return
 	}
-	for _, other := range s.repositories {
-		if repo.Normalize(other.URL) == repo.Normalize(r.URL) && other.Project == r.Project {
+	key := repo.Normalize(r.URL)
+	for _, at := range s.byURL[key] {
+		if s.repositories[at].Project == r.Project {
 			s.problem(secret, "key \"url\": another repository Secret declares the same repository for the same project; delete one of both")
 			return
 		}
 	}
+	s.byURL[key] = append(s.byURL[key], len(s.repositories))
 	s.repositories = append(s.repositories, r)
 }
 
@@ -138,14 +140,13 @@ func (s *Snapshot) declared(url, project string) repo.Repository {
 // find gives the position of the declaration for a project, the unscoped one
 // when there is none, or -1.
 func (s *Snapshot) find(url, project string) int {
-	want, unscoped := repo.Normalize(url), -1
-	for i, r := range s.repositories {
-		switch {
-		case repo.Normalize(r.URL) != want:
-		case r.Project == "":
-			unscoped = i
-		case r.Project == project:
-			return i
+	unscoped := -1
+	for _, at := range s.byURL[repo.Normalize(url)] {
+		switch s.repositories[at].Project {
+		case "":
+			unscoped = at
+		case project:
+			return at
 		}
 	}
 	return unscoped
