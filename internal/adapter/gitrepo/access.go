@@ -96,11 +96,14 @@ func (a *access) refs(ctx context.Context, fresh bool) (*Refs, error) {
 
 // known is the answer without asking; ok says that there is one.
 func (a *access) known() (refs *Refs, err error, ok bool) { //nolint:revive // the error is part of the answer
-	every := a.all.options.Pace().Every
+	limit := a.all.options.Pace().Every
+	if limit <= 0 {
+		limit = a.all.options.Grace
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	age := a.all.options.Clock.Since(a.asked)
-	switch unwatched := every > 0 && !a.polling && age > every; {
+	switch unwatched := !a.polling && age > limit; {
 	case a.asked.IsZero() || unwatched:
 		return nil, nil, false
 	case a.failing():

@@ -46,13 +46,7 @@ func (m *Mirrors) Hint(p repo.Push) int {
 func (a *access) hint(p repo.Push) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	concerned := false
-	for s := range a.subs {
-		if concerned = p.Moves(s.target.Revision, s.target.TagPrefix); concerned {
-			break
-		}
-	}
-	if !concerned {
+	if !a.concerns(p) {
 		return false
 	}
 	h := &a.hints
@@ -70,6 +64,22 @@ func (a *access) hint(p repo.Push) bool {
 		h.pending = a.all.spawn(func() { a.heed(wait) }) == nil
 	}
 	return true
+}
+
+// concerns says whether any subscriber follows what moved. The caller holds
+// the lock.
+func (a *access) concerns(p repo.Push) bool {
+	looked := map[Target]bool{}
+	for s := range a.subs {
+		if looked[s.target] {
+			continue
+		}
+		if p.Moves(s.target.Revision, s.target.TagPrefix) {
+			return true
+		}
+		looked[s.target] = true
+	}
+	return false
 }
 
 // heed asks because of hints, again when the answer lacks what they announced.

@@ -47,8 +47,10 @@ func (s commitStore) large(p pointer) ([]byte, error) {
 	if limit := s.m.all.options.MaxFileBytes; p.size > limit {
 		return nil, fmt.Errorf("Git LFS: %w: %d bytes, at most %d are read", errTooBig, p.size, limit)
 	}
-	file := filepath.Join(s.m.home, "lfs", p.oid)
+	file := filepath.Join(s.m.largeDir(), p.oid)
 	if kept, err := os.ReadFile(file); err == nil && p.matches(kept) {
+		now := s.m.all.options.Clock.Now()
+		_ = os.Chtimes(file, now, now) // it is in use; should it vanish just now, it comes again
 		return kept, nil
 	}
 	v, err, _ := s.m.fetches.Do(s.by.id+"lfs"+p.oid, func() (any, error) {
@@ -71,6 +73,9 @@ func (s commitStore) large(p pointer) ([]byte, error) {
 	}
 	return v.([]byte), nil
 }
+
+// largeDir holds files of Git LFS by their digest.
+func (m *mirror) largeDir() string { return filepath.Join(m.home, "lfs") }
 
 func (p pointer) matches(content []byte) bool {
 	sum := sha256.Sum256(content)

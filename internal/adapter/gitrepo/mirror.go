@@ -123,7 +123,7 @@ func (m *mirror) fetch(ctx context.Context, by *access, id string) (*commitTree,
 	}
 	err := m.bring(ctx, by, id)
 	if err == nil {
-		m.afterFetch()
+		m.measure()
 		var t *commitTree
 		if t, err = m.read(by, id); err == nil {
 			return t, nil
@@ -230,10 +230,15 @@ func (m *mirror) make(ctx context.Context, by *access) error {
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(fresh))
 	}
+	return m.replace(fresh)
+}
+
+// replace puts a fresh copy in the place of what is there.
+func (m *mirror) replace(fresh string) error {
 	m.objects.mu.Lock()
 	defer m.objects.mu.Unlock()
 	m.objects.stop()
-	if err := os.RemoveAll(m.dir); err != nil {
+	if err := m.all.discard(m.dir); err != nil {
 		return fmt.Errorf("mirror of %s: %w", m.name, err)
 	}
 	if err := os.Rename(fresh, m.dir); err != nil {

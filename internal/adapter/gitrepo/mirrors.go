@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -37,6 +38,7 @@ type Mirrors struct {
 	byLocator map[string][]string // access ids by what webhooks name
 	hosts     map[string]*semaphore.Weighted
 
+	swept     time.Time  // guarded by tending
 	tending   sync.Mutex // one upkeep at a time; outermost
 	following sync.Mutex // before mu, and before that of an access
 	subs      map[*subscription]struct{}
@@ -74,7 +76,7 @@ func New(ctx context.Context, o Options) (*Mirrors, error) {
 		return nil, fmt.Errorf("credentials folder: %w", errors.Join(err, os.RemoveAll(secrets)))
 	}
 	m.local = newGit(o, secrets, config)
-	if err := m.spawn(m.keepUp); err != nil {
+	if err := errors.Join(m.spawn(m.emptyTrash), m.spawn(m.keepUp)); err != nil {
 		return nil, err
 	}
 	return m, nil

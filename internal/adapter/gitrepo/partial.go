@@ -63,7 +63,7 @@ func (m *mirror) fetchMissing(ctx context.Context, by *access, ids []string) err
 	if err != nil {
 		return fmt.Errorf("repository %s: fetching %d files: %w", m.name, len(still), err)
 	}
-	m.afterFetch()
+	m.measure()
 	return nil
 }
 

@@ -38,13 +38,13 @@ func (m *Mirrors) Follow(source func() repo.Repository, t Target, notify func())
 	if fullID.MatchString(t.Revision) {
 		return func() {}, nil // a commit never changes
 	}
+	m.following.Lock()
+	defer m.following.Unlock()
 	on, err := m.open(source())
 	if err != nil {
 		return nil, err
 	}
 	s := &subscription{source: source, target: t, notify: notify}
-	m.following.Lock()
-	defer m.following.Unlock()
 	if err := on.subscribe(s, true); err != nil {
 		return nil, err
 	}

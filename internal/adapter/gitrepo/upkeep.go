@@ -19,6 +19,8 @@ import (
 // Upkeep: how often, and after which time without use something goes.
 const (
 	upkeepPause   = time.Minute
+	sweepPause    = 10 * time.Minute
+	largeKept     = 14 * 24 * time.Hour
 	readerIdle    = 5 * time.Minute
 	accessIdle    = time.Hour
 	mirrorIdle    = 30 * 24 * time.Hour
@@ -64,8 +66,45 @@ func (m *Mirrors) Tend(ctx context.Context) {
 			m.options.Log.Warn("mirror not cleaned", "repository", one.name, "error", err.Error())
 		}
 	}
-	if err := m.sweep(now); err != nil {
+	if m.options.DiskBudget <= 0 && now.Sub(m.swept) < sweepPause {
+		return
+	}
+	m.swept = now
+	if _, err := m.evict(now, m.options.DiskBudget, nil); err != nil {
 		m.options.Log.Warn("mirrors not swept", "error", err.Error())
+	}
+}
+
+// trash is the prefix of folders that only wait for their removal.
+const trash = "trash-"
+
+// discard takes a folder out of its place at once and removes it afterwards:
+// removing gigabytes takes time. A folder that is not there is no error.
+func (m *Mirrors) discard(dir string) error {
+	to, err := os.MkdirTemp(m.options.Dir, trash)
+	if err != nil {
+		return fmt.Errorf("mirror folder: %w", err)
+	}
+	if err := os.Rename(dir, filepath.Join(to, "old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("mirror folder: %w", err)
+	}
+	return m.spawn(func() { m.burn(to) })
+}
+
+// emptyTrash removes what an earlier process did not get to remove.
+func (m *Mirrors) emptyTrash() {
+	left, err := filepath.Glob(filepath.Join(m.options.Dir, trash+"*"))
+	if err != nil {
+		return // the pattern is ours
+	}
+	for _, dir := range left {
+		m.burn(dir)
+	}
+}
+
+func (m *Mirrors) burn(dir string) {
+	if err := os.RemoveAll(dir); err != nil {
+		m.options.Log.Warn("old mirror not removed", "folder", filepath.Base(dir), "error", err.Error())
 	}
 }
 
@@ -124,6 +163,9 @@ func (m *mirror) clean(ctx context.Context, now time.Time) error {
 		return nil // it is being fetched
 	}
 	defer m.writing.Unlock()
+	if err := m.cleanLarge(now); err != nil {
+		return err
+	}
 	if untidy, err := m.untidy(); err != nil || !untidy {
 		return err
 	}
@@ -135,6 +177,25 @@ func (m *mirror) clean(ctx context.Context, now time.Time) error {
 	m.all.metrics.cleanings.Inc()
 	m.measure()
 	return err
+}
+
+// cleanLarge removes files of Git LFS that nobody has read for two weeks; they
+// come again when somebody does.
+func (m *mirror) cleanLarge(now time.Time) error {
+	files, err := os.ReadDir(m.largeDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("mirror of %s: %w", m.name, err)
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil || now.Sub(info.ModTime()) <= largeKept {
+			continue
+		}
+		if err := os.Remove(filepath.Join(m.largeDir(), f.Name())); err != nil {
+			return fmt.Errorf("mirror of %s: %w", m.name, err)
+		}
+	}
+	return nil
 }
 
 // keep holds commits that are in use by a ref of our own, and lets go of those
@@ -200,14 +261,13 @@ func (m *mirror) untidy() (bool, error) {
 	return loose > maxLooseRefs, nil
 }
 
-// afterFetch notes the size. The caller holds m.writing.
-func (m *mirror) afterFetch() { m.measure() }
-
-func (m *mirror) measure() {
+// measure notes what the mirror takes on disk.
+func (m *mirror) measure() int64 {
 	size := folderBytes(m.home)
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.bytes = size
-	m.mu.Unlock()
+	return size
 }
 
 func folderBytes(dir string) (size int64) {
@@ -236,12 +296,6 @@ func (m *mirror) room() error {
 	}
 	return &gitError{verb: "fetch", kind: errFull, said: fmt.Sprintf(
 		"the mirrors take %d MiB of a disk budget of %d MiB and all of them are in use: raise --mirror-disk-budget, or use partialClone for large repositories", used>>20, budget>>20)}
-}
-
-// sweep holds the budget and removes mirrors unused for a month.
-func (m *Mirrors) sweep(now time.Time) error {
-	_, err := m.evict(now, m.options.DiskBudget, nil)
-	return err
 }
 
 // candidate is a mirror on disk.
@@ -301,7 +355,11 @@ func (m *Mirrors) candidates() ([]candidate, error) {
 		} else {
 			c.used = m.lastUse(c.key, f)
 		}
-		if c.bytes == 0 {
+		switch {
+		case c.bytes > 0:
+		case c.one != nil:
+			c.bytes = c.one.measure()
+		default:
 			c.bytes = folderBytes(filepath.Join(m.options.Dir, c.key))
 		}
 		out = append(out, c)
@@ -324,7 +382,7 @@ func (m *Mirrors) lastUse(key string, f fs.DirEntry) time.Time {
 func (m *Mirrors) remove(c candidate) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	dir := filepath.Join(m.options.Dir, c.key)
+	dirs := []string{filepath.Join(m.options.Dir, c.key)}
 	if one := m.mirrors[c.key]; one != nil {
 		known := false
 		for _, a := range m.accesses {
@@ -342,15 +400,17 @@ func (m *Mirrors) remove(c candidate) bool {
 		defer one.writing.Unlock()
 		one.objects.close()
 		if known {
-			dir = one.dir // its folder stays: git starts there
+			dirs = []string{one.dir, one.largeDir()} // its folder stays: git starts there
 			one.vacate(m.options.Clock.Now())
 		} else {
 			delete(m.mirrors, c.key)
 		}
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		m.options.Log.Warn("mirror not removed", "folder", c.key, "error", err.Error())
-		return false
+	for _, dir := range dirs {
+		if err := m.discard(dir); err != nil {
+			m.options.Log.Warn("mirror not removed", "folder", c.key, "error", err.Error())
+			return false
+		}
 	}
 	return true
 }
