@@ -291,6 +291,11 @@ func (m *mirror) room() error {
 		return nil
 	}
 	used, err := m.all.evict(m.all.options.Clock.Now(), budget, m)
+	if err == nil && used >= budget { // perhaps only because the upkeep holds some of them
+		m.all.tending.Lock()
+		used, err = m.all.evict(m.all.options.Clock.Now(), budget, m)
+		m.all.tending.Unlock()
+	}
 	if err != nil || used < budget {
 		return err
 	}
