@@ -156,7 +156,7 @@ func digest(parts ...string) string {
 // own.
 func mirrorKey(r repo.Repository) string {
 	target, _, _ := splitUser(r)
-	return digest(target, r.Proxy.Reveal(), r.NoProxy, fmt.Sprint(r.Insecure), fmt.Sprint(r.PartialClone))
+	return digest(target, repo.Redact(r.Proxy.Reveal()), r.NoProxy, fmt.Sprint(r.Insecure), fmt.Sprint(r.PartialClone))
 }
 
 // identity names a repository together with who asks for it.

@@ -114,6 +114,19 @@ func (s *Snapshot) Repository(url, project string) repo.Repository {
 	return r
 }
 
+// RepositoryByName gives the repository that is declared under a name for a
+// project: one scoped to it, else an unscoped one.
+func (s *Snapshot) RepositoryByName(name, project string) (repo.Repository, bool) {
+	for _, scope := range []string{project, ""} {
+		for _, r := range s.repositories {
+			if r.Name == name && r.Project == scope && name != "" {
+				return s.Repository(r.URL, project), true
+			}
+		}
+	}
+	return repo.Repository{}, false
+}
+
 // Declared says whether an administrator has declared url for a project, as a
 // repository or by a template.
 func (s *Snapshot) Declared(url, project string) bool {

@@ -126,3 +126,21 @@ func TestUnusableSigningKeyHidesNoOther(t *testing.T) {
 		t.Errorf("keys %v, problems %v", s.Keys, s.Problems)
 	}
 }
+
+func TestRepositoryByName(t *testing.T) {
+	s := settings.Parse([]*corev1.Secret{
+		secret("repository", "a", "url=https://charts/a", "name=charts", "type=helm", "username=all"),
+		secret("repository", "b", "url=https://charts/b", "name=charts", "type=helm", "username=team", "project=team"),
+		secret("repository", "c", "url=https://charts/c", "name=hidden", "type=helm", "project=other"),
+	}, nil)
+	for project, want := range map[string]string{"team": "team", "default": "all"} {
+		if r, ok := s.RepositoryByName("charts", project); !ok || r.Username != want || r.Asker != project {
+			t.Errorf("project %s gets %+v of %q", project, r, r.Username)
+		}
+	}
+	for _, name := range []string{"hidden", "", "none"} {
+		if r, ok := s.RepositoryByName(name, "team"); ok {
+			t.Errorf("%q gives %s", name, r)
+		}
+	}
+}

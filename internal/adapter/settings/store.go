@@ -45,6 +45,11 @@ func (s *Store) Repository(url, project string) repo.Repository {
 	return s.Snapshot().Repository(url, project)
 }
 
+// RepositoryByName gives what is declared under a name for a project.
+func (s *Store) RepositoryByName(name, project string) (repo.Repository, bool) {
+	return s.Snapshot().RepositoryByName(name, project)
+}
+
 // RepositoryPace is that of the newest Snapshot; what cannot be read there is
 // logged when the Snapshot is made.
 func (s *Store) RepositoryPace(fallback time.Duration) (every, jitter time.Duration) {
