@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,15 +78,42 @@ func submodules(ctx context.Context, store *settings.Store, hub client.Reader, n
 		if !policy.Source(&project, url) {
 			return repo.Repository{}, fmt.Errorf("project %s does not permit %s: add it to spec.sourceRepos", name, repo.Redact(url))
 		}
-		return lend(parent, store.Repository(url, parent.Asker)), nil
+		sub := lend(parent, store.Repository(url, parent.Asker))
+		if at, err := repo.Parse(url); err == nil && !sameOrigin(parent.URL, url) && !store.Snapshot().Declared(url, parent.Asker) && private(bounded, net.DefaultResolver, at.Host) {
+			return repo.Repository{}, fmt.Errorf("%s is inside the network: declare it with a repository Secret, a commit must not make Sluice call it", repo.Redact(url))
+		}
+		return sub, nil
 	}
 }
 
+func sameOrigin(a, b string) bool {
+	from, errFrom := repo.Parse(a)
+	to, errTo := repo.Parse(b)
+	return errFrom == nil && errTo == nil && from.Origin() == to.Origin()
+}
+
+// private says whether a host that only a commit names is none of the public
+// network (design SEC-04). A name that does not resolve is not private: git
+// will say so.
+func private(ctx context.Context, resolver *net.Resolver, host string) bool {
+	addresses, err := resolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return false
+	}
+	for _, a := range addresses {
+		if a = a.Unmap(); a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsLinkLocalMulticast() || a.IsUnspecified() || a.IsMulticast() || shared.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// shared are the addresses of carriers and of some clouds' services.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
 // lend gives a submodule on the host of its parent the credentials of that.
 func lend(parent, sub repo.Repository) repo.Repository {
-	from, errFrom := repo.Parse(parent.URL)
-	to, errTo := repo.Parse(sub.URL)
-	if sub.HasCredentials() || errFrom != nil || errTo != nil || from.Origin() != to.Origin() {
+	if sub.HasCredentials() || !sameOrigin(parent.URL, sub.URL) {
 		return sub
 	}
 	lent := parent
