@@ -42,7 +42,8 @@ type allFlags struct {
 	render                                                  renderFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pollInterval, safety                                    time.Duration
-	progressive, elect, installCRDs                         bool
+	diskBudgetMiB, maxPackMiB                               int64
+	progressive, elect, installCRDs, pollSet, allowFile     bool
 	// repoServer is where another process renders; empty is this one.
 	repoServer        string
 	repoServerTimeout time.Duration
@@ -59,14 +60,20 @@ func allCommand() *cobra.Command {
 	flags.StringVar(&f.probeAddress, "probe-addr", ":8081", "address of /healthz and /readyz; 0 switches it off")
 	flags.StringVar(&f.logFormat, "logformat", "json", "json or text")
 	flags.StringVar(&f.logLevel, "loglevel", "info", "debug, info, warn or error")
-	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository")
+	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository; wins over repository.poll.interval and timeout.reconciliation of argocd-cm when given")
+	flags.Int64Var(&f.diskBudgetMiB, "mirror-disk-budget", 0, "MiB that all Git mirrors may take; 0 is no limit")
+	flags.Int64Var(&f.maxPackMiB, "mirror-max-pack", 8192, "MiB that one fetch from a repository may bring")
+	flags.BoolVar(&f.allowFile, "allow-file-repositories", false, "permit file:// URLs: for tests, never with users who may name repositories")
 	flags.DurationVar(&f.safety, "applicationset-controller-requeue-after", 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
 	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
 	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")
 	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
 	flags.StringVar(&f.repoServer, "repo-server", "", "host:port of a repo-server that renders; default: this process")
 	flags.DurationVar(&f.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
-	c.RunE = func(cmd *cobra.Command, _ []string) error { return f.start(cmd.Context(), f.controllers) }
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		f.pollSet = flags.Changed("repository-poll-interval")
+		return f.start(cmd.Context(), f.controllers)
+	}
 	return c
 }
 
@@ -76,6 +83,9 @@ func (f *allFlags) validate() error {
 	}
 	if f.pollInterval < 0 {
 		return fmt.Errorf("--repository-poll-interval=%s: want 0 or more", f.pollInterval)
+	}
+	if f.diskBudgetMiB < 0 || f.maxPackMiB <= 0 {
+		return fmt.Errorf("--mirror-disk-budget=%d, --mirror-max-pack=%d: want 0 or more, and more than 0", f.diskBudgetMiB, f.maxPackMiB)
 	}
 	return nil
 }
@@ -175,13 +185,14 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	if err := store.Load(ctx); err != nil {
 		return err
 	}
-	mirrors, err := gitrepo.New(ctx, gitrepo.Options{
-		Dir: filepath.Join(f.data, "mirrors"), PollInterval: f.pollInterval, Clock: clk, Log: logger.With("component", "git"), Registerer: registry,
-	})
+	options := f.mirrorOptions(store, clk, registry, logger)
+	options.Submodule = submodules(ctx, store, mgr.GetClient(), f.namespace)
+	mirrors, err := gitrepo.New(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer mirrors.Close()
+	store.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
 	manifests, closeManifests, err := f.renderer(ctx, cfg, renderParts{
 		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, mgr.GetClient(), f.namespace), log: logger, registry: registry,
 	})

@@ -27,6 +27,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
 // authoritySecret holds the authority of the installation.
@@ -97,7 +98,10 @@ func repoServerCommand() *cobra.Command {
 	flags.StringVar(&f.logFormat, "logformat", "json", "json or text")
 	flags.StringVar(&f.logLevel, "loglevel", "info", "debug, info, warn or error")
 	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository")
+	flags.Int64Var(&f.diskBudgetMiB, "mirror-disk-budget", 0, "MiB that all Git mirrors may take; 0 is no limit")
+	flags.Int64Var(&f.maxPackMiB, "mirror-max-pack", 8192, "MiB that one fetch from a repository may bring")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		f.pollSet = flags.Changed("repository-poll-interval")
 		return f.start(cmd.Context(), func(ctx context.Context, mgr manager.Manager, cfg *rest.Config, log *slog.Logger) error {
 			return f.serveRenders(ctx, mgr, cfg, renderServer{listen, log})
 		})
@@ -116,13 +120,14 @@ func (f *allFlags) serveRenders(ctx context.Context, mgr manager.Manager, cfg *r
 	if err := store.Load(ctx); err != nil {
 		return err
 	}
-	mirrors, err := gitrepo.New(ctx, gitrepo.Options{
-		Dir: filepath.Join(f.data, "mirrors"), PollInterval: f.pollInterval, Clock: clock.RealClock{}, Log: s.log.With("component", "git"), Registerer: metrics.Registry,
-	})
+	options := f.mirrorOptions(store, clock.RealClock{}, metrics.Registry, s.log)
+	options.Submodule = submodules(ctx, store, mgr.GetClient(), f.namespace)
+	mirrors, err := gitrepo.New(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer mirrors.Close()
+	store.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
 	service, done, err := f.render.service(ctx, renderParts{
 		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, mgr.GetClient(), f.namespace), log: s.log, registry: metrics.Registry,
 	})
@@ -139,7 +144,7 @@ func (f *allFlags) serveRenders(ctx context.Context, mgr manager.Manager, cfg *r
 		return err
 	}
 	server := &http.Server{
-		Addr: s.listen, Handler: (&transport.Handler{Renderer: service, Clock: clock.RealClock{}}).Mux(), TLSConfig: tls,
+		Addr: s.listen, Handler: (&transport.Handler{Renderer: service, Keys: func() []signature.Key { return store.Snapshot().Keys }, Clock: clock.RealClock{}}).Mux(), TLSConfig: tls,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 10_000},
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

@@ -85,7 +85,7 @@ func unpack(r io.Reader, dir string, keepModes bool) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	z, err := gzip.NewReader(r)
 	if err != nil {
 		return err

@@ -85,7 +85,7 @@ func handle[A any](s *Server, method, prefix string, work func(context.Context, 
 		if err != nil {
 			return nil, connect.NewError(connect.CodeUnknown, err)
 		}
-		defer os.RemoveAll(root)
+		defer func() { _ = os.RemoveAll(root) }()
 		c, err := s.receive(in, root)
 		if err != nil {
 			return nil, connect.NewError(connect.CodeUnknown, fmt.Errorf("%s receiving stream: %w", strings.Replace(prefix, "error generating manifests", "generate manifest error", 1), err))
@@ -108,8 +108,8 @@ func (s *Server) receive(in *connect.ClientStream[chunk], root string) (call, er
 	if err != nil {
 		return call{}, err
 	}
-	defer os.Remove(file.Name())
-	defer file.Close()
+	defer func() { _ = os.Remove(file.Name()) }()
+	defer func() { _ = file.Close() }()
 	sum := sha256.New()
 	for in.Receive() {
 		if !in.Msg().isFile {

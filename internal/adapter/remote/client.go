@@ -42,7 +42,7 @@ func (f *Fetcher) client(r repo.Repository, guarded bool) (*http.Client, error) 
 		}
 	}
 	if r.TLSClientCertData != "" {
-		pair, err := tls.X509KeyPair([]byte(r.TLSClientCertData), []byte(string(r.TLSClientCertKey)))
+		pair, err := tls.X509KeyPair([]byte(r.TLSClientCertData), []byte(r.TLSClientCertKey.Reveal()))
 		if err != nil {
 			return nil, errors.New("tlsClientCertData and tlsClientCertKey are not a pair of PEM certificate and key")
 		}
@@ -85,7 +85,7 @@ func (f *Fetcher) redirect(guarded bool) func(*http.Request, []*http.Request) er
 
 // proxyOf is the declared proxy, else that of the environment.
 func proxyOf(r repo.Repository) func(*http.Request) (*url.URL, error) {
-	declared := string(r.Proxy)
+	declared := r.Proxy.Reveal()
 	if declared == "" {
 		return http.ProxyFromEnvironment
 	}
@@ -155,7 +155,7 @@ func (f *Fetcher) get(ctx context.Context, c *http.Client, req request, w io.Wri
 	if err != nil {
 		return nil, plain(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	switch {
 	case resp.StatusCode == http.StatusNotModified && req.etag != "":
 		return resp, nil
@@ -202,10 +202,10 @@ func authorize(r repo.Repository, home string, passOn bool) func(*http.Request) 
 			return
 		}
 		switch {
-		case string(r.BearerToken) != "":
-			req.Header.Set("Authorization", "Bearer "+string(r.BearerToken))
-		case r.Username != "" || string(r.Password) != "":
-			req.SetBasicAuth(r.Username, string(r.Password))
+		case r.BearerToken.Reveal() != "":
+			req.Header.Set("Authorization", "Bearer "+r.BearerToken.Reveal())
+		case r.Username != "" || r.Password.Reveal() != "":
+			req.SetBasicAuth(r.Username, r.Password.Reveal())
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (f *Fetcher) count(what string, err error) {
 func identity(r repo.Repository, more ...string) string {
 	sum := sha256.New()
 	for _, part := range append([]string{
-		r.URL, r.Username, string(r.Password), string(r.BearerToken), r.TLSClientCertData, string(r.TLSClientCertKey), string(r.Proxy), r.NoProxy, r.CAData,
+		r.URL, r.Username, r.Password.Reveal(), r.BearerToken.Reveal(), r.TLSClientCertData, r.TLSClientCertKey.Reveal(), r.Proxy.Reveal(), r.NoProxy, r.CAData,
 		fmt.Sprint(r.Insecure, r.EnableOCI, r.InsecureOCIForceHTTP),
 	}, more...) {
 		_, _ = fmt.Fprintf(sum, "%d:%s", len(part), part)
@@ -241,7 +241,7 @@ func (f *Fetcher) File(ctx context.Context, r repo.Repository, raw string) ([]by
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, errors.New("is not an http or https URL")
 	}
-	declared := string(r.Password) != "" || string(r.BearerToken) != "" || r.CAData != ""
+	declared := r.Password.Reveal() != "" || r.BearerToken.Reveal() != "" || r.CAData != ""
 	if !declared {
 		if err := f.vetHost(u.Hostname()); err != nil {
 			return nil, err
@@ -273,7 +273,7 @@ func (f *Fetcher) keep(name string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temporary.Name())
+	defer func() { _ = os.Remove(temporary.Name()) }()
 	_, err = temporary.Write(content)
 	if err = errors.Join(err, temporary.Close()); err != nil {
 		return err

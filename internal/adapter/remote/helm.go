@@ -286,7 +286,7 @@ func (f *Fetcher) index(ctx context.Context, r repo.Repository) (string, error) 
 		if err != nil {
 			return "", item{}, err
 		}
-		defer os.Remove(next.Name())
+		defer func() { _ = os.Remove(next.Name()) }()
 		resp, err := f.get(ctx, c, request{url: at.String(), etag: etag, limit: f.options.MaxIndex, authorize: authorize(r, origin(at), false)}, next)
 		f.count("index", err)
 		if err = errors.Join(err, next.Close()); err != nil {
@@ -315,7 +315,7 @@ func readIndex(file, name string) ([]version, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	block, err := findBlock(in, name)
 	if err != nil {
 		return nil, err

@@ -48,9 +48,9 @@ func (f *Fetcher) repository(r repo.Repository, reference string) (*registry.Rep
 	}
 	client := &auth.Client{Client: c, Cache: auth.NewCache()}
 	client.SetUserAgent(f.options.UserAgent)
-	if r.Username != "" || string(r.Password) != "" || string(r.BearerToken) != "" {
+	if r.Username != "" || r.Password.Reveal() != "" || r.BearerToken.Reveal() != "" {
 		client.Credential = auth.StaticCredential(where.Reference.Host(), auth.Credential{
-			Username: r.Username, Password: string(r.Password), AccessToken: string(r.BearerToken),
+			Username: r.Username, Password: r.Password.Reveal(), AccessToken: r.BearerToken.Reveal(),
 		})
 	}
 	where.Client, where.PlainHTTP, where.MaxMetadataBytes = client, r.InsecureOCIForceHTTP, maxManifest
@@ -142,7 +142,7 @@ func (f *Fetcher) layer(ctx context.Context, r repo.Repository, at ociPlace, typ
 	if err != nil {
 		return nil, "", explainOCI(err)
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }()
 	whole, err := content.ReadAll(body, layers[0]) // checks size and digest
 	if err != nil {
 		return nil, "", explainOCI(err)
@@ -158,7 +158,7 @@ func fetchManifest(ctx context.Context, where *registry.Repository, version stri
 	if err != nil {
 		return described, nil, err
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }()
 	if described.Size > maxManifest {
 		return described, nil, fmt.Errorf("the manifest has more than %d bytes", maxManifest)
 	}

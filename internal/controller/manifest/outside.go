@@ -31,7 +31,7 @@ func (o *outside) Chart(ctx context.Context, c render.ChartRef) (tree.Tree, erro
 		return nil, err
 	}
 	if !o.options.Permitted(o.project, r.URL) {
-		return nil, fmt.Errorf("helm repos %s are not permitted in project '%s'", gitrepo.Redact(r.URL), o.project)
+		return nil, fmt.Errorf("helm repos %s are not permitted in project '%s'", repo.Redact(r.URL), o.project)
 	}
 	return o.options.Fetcher.Chart(ctx, remote.Chart{Repository: r, Name: c.Name, Versions: c.Versions, PassCredentials: o.passCredentials})
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
@@ -30,6 +31,8 @@ import (
 type Renderer interface {
 	// Resolve gives the commit, chart version or digest of a source.
 	Resolve(ctx context.Context, project string, src v1alpha1.ApplicationSource, fresh bool) (string, error)
+	// Verify says whether the revisions are signed as the project demands.
+	Verify(ctx context.Context, project *v1alpha1.AppProject, sources []v1alpha1.ApplicationSource, revisions []string, known []signature.Key) error
 	// Subscribe calls notify when the source resolves differently than before.
 	Subscribe(project string, src v1alpha1.ApplicationSource, notify func()) (cancel func(), err error)
 	// Tree reads a revision of a Git repository.
@@ -202,7 +205,7 @@ func (s *Service) Subscribe(project string, src v1alpha1.ApplicationSource, noti
 	if kindOf(src) != repo.Git {
 		return s.watchOther(project, src, notify), nil
 	}
-	return s.options.Mirrors.Watch(s.options.Repository(src.RepoURL, project), target(src), notify)
+	return s.options.Mirrors.Follow(func() repo.Repository { return s.options.Repository(src.RepoURL, project) }, target(src), notify)
 }
 
 // Tree reads a revision of a repository, for generators.

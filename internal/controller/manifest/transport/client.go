@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
@@ -76,7 +77,7 @@ func (c *Client) post(ctx context.Context, path string, q any) (*http.Response, 
 	if response.StatusCode == http.StatusOK {
 		return response, nil
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	f := &failure{}
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxRequest)).Decode(f); err != nil || f.Message == "" {
 		return nil, fmt.Errorf("repo-server %s answered %d", c.options.Address, response.StatusCode)
@@ -91,7 +92,7 @@ func call[A any](ctx context.Context, c *Client, path string, q any) (answer A, 
 	if err != nil {
 		return answer, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&answer); err != nil {
 		return answer, fmt.Errorf("repo-server %s: the answer was cut short: %w", c.options.Address, err)
 	}
@@ -102,6 +103,13 @@ func call[A any](ctx context.Context, c *Client, path string, q any) (answer A, 
 func (c *Client) Resolve(ctx context.Context, project string, src v1alpha1.ApplicationSource, fresh bool) (string, error) {
 	a, err := call[resolveAnswer](ctx, c, pathResolve, resolveRequest{project, src, fresh})
 	return a.Revision, err
+}
+
+// Verify says whether the revisions are signed as the project demands; the
+// repo-server checks with the keys that it knows itself.
+func (c *Client) Verify(ctx context.Context, project *v1alpha1.AppProject, sources []v1alpha1.ApplicationSource, revisions []string, _ []signature.Key) error {
+	_, err := call[struct{}](ctx, c, pathVerify, verifyRequest{project, sources, revisions})
+	return err
 }
 
 // Generate renders all sources at the revisions, one per source.
@@ -263,7 +271,7 @@ func (c *Client) follow(ctx context.Context, q resolveRequest, w *watch, again b
 	if err != nil {
 		return false, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	timer := c.options.Clock.NewTimer(3 * beat)
 	defer timer.Stop()
 	lines := make(chan string)

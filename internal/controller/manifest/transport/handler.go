@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
 // beat is the pause between two signs of life on a stream.
@@ -21,13 +22,17 @@ const beat = 20 * time.Second
 // configuration of authority.Server only.
 type Handler struct {
 	Renderer manifest.Renderer
-	Clock    clock.Clock
+	// Keys are those that are known to this process: a caller cannot bring
+	// its own.
+	Keys  func() []signature.Key
+	Clock clock.Clock
 }
 
 // Mux has all methods.
 func (h *Handler) Mux() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+pathResolve, handle(h.resolve))
+	mux.HandleFunc("POST "+pathVerify, handle(h.verify))
 	mux.HandleFunc("POST "+pathGenerate, handle(h.generate))
 	mux.HandleFunc("POST "+pathOpen, handle(h.open))
 	mux.HandleFunc("POST "+pathRead, handle(h.read))
@@ -84,6 +89,13 @@ func reply(w http.ResponseWriter, code int, answer any) {
 func (h *Handler) resolve(ctx context.Context, q resolveRequest) (resolveAnswer, error) {
 	revision, err := h.Renderer.Resolve(ctx, q.Project, q.Source, q.Fresh)
 	return resolveAnswer{revision}, err
+}
+
+func (h *Handler) verify(ctx context.Context, q verifyRequest) (struct{}, error) {
+	if q.Project == nil {
+		return struct{}{}, errors.New("no project is named")
+	}
+	return struct{}{}, h.Renderer.Verify(ctx, q.Project, q.Sources, q.Revisions, h.Keys())
 }
 
 func (h *Handler) generate(ctx context.Context, q generateRequest) (generateAnswer, error) {

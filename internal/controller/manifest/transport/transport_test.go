@@ -27,6 +27,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 	"github.com/sluice-cd/sluice/test/gitserver"
 )
@@ -100,7 +101,7 @@ func start(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.address = listener.Addr().String()
-	server := &http.Server{Handler: (&transport.Handler{Renderer: w.local, Clock: clock.RealClock{}}).Mux(), TLSConfig: config}
+	server := &http.Server{Handler: (&transport.Handler{Renderer: w.local, Keys: func() []signature.Key { return nil }, Clock: clock.RealClock{}}).Mux(), TLSConfig: config}
 	go func() { _ = server.ServeTLS(listener, "", "") }()
 	t.Cleanup(func() { _ = server.Close() })
 	w.remote = w.client(t, transport.RoleController)
@@ -153,6 +154,18 @@ func TestTheSameAsInProcess(t *testing.T) {
 			t.Errorf("%s:\n%s\nin process\n%s", path, y, x)
 		}
 	}
+	id, err := w.local.Resolve(t.Context(), "default", w.source("plain"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, keys := range [][]v1alpha1.SignatureKey{nil, {{KeyID: "4AEE18F83AFDEB23"}}} {
+		project := &v1alpha1.AppProject{Spec: v1alpha1.AppProjectSpec{SignatureKeys: keys}}
+		errA := w.local.Verify(t.Context(), project, []v1alpha1.ApplicationSource{w.source("plain")}, []string{id}, nil)
+		errB := w.remote.Verify(t.Context(), project, []v1alpha1.ApplicationSource{w.source("plain")}, []string{id}, nil)
+		if fmt.Sprint(errA) != fmt.Sprint(errB) || (errA != nil) != (keys != nil) {
+			t.Errorf("verify with %v: %v, in process %v", keys, errB, errA)
+		}
+	}
 	far, err := w.remote.Tree(t.Context(), "default", w.url, "main", true)
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +213,7 @@ func TestNobodyElseCalls(t *testing.T) {
 	for name, config := range map[string]*tls.Config{
 		"no certificate": {InsecureSkipVerify: true, NextProtos: []string{"h2"}}, "another installation": foreign, "another role": wrongRole, //nolint:gosec // what an attacker does
 	} {
-		for _, path := range []string{"/v1/resolve", "/v1/generate", "/v1/watch", "/v1/tree/open", "/v1/tree/read", "/", "//v1/resolve", "/debug/pprof/"} {
+		for _, path := range []string{"/v1/resolve", "/v1/generate", "/v1/verify", "/v1/watch", "/v1/tree/open", "/v1/tree/read", "/", "//v1/resolve", "/debug/pprof/"} {
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}
 			response, err := client.Post("https://"+w.address+path, "application/json", strings.NewReader("{}"))
 			if err == nil {

@@ -25,6 +25,7 @@ var Callers = []string{RoleController, RoleAppSets, RoleServer}
 const (
 	pathResolve  = "/v1/resolve"
 	pathGenerate = "/v1/generate"
+	pathVerify   = "/v1/verify"
 	pathWatch    = "/v1/watch"
 	pathOpen     = "/v1/tree/open"
 	pathRead     = "/v1/tree/read"
@@ -44,6 +45,12 @@ type resolveRequest struct {
 
 type resolveAnswer struct {
 	Revision string `json:"revision"`
+}
+
+type verifyRequest struct {
+	Project   *v1alpha1.AppProject         `json:"project"`
+	Sources   []v1alpha1.ApplicationSource `json:"sources"`
+	Revisions []string                     `json:"revisions"`
 }
 
 type generateRequest struct {
