@@ -237,6 +237,32 @@ func validTag(text string) bool {
 	}) && text != ""
 }
 
+// Annotations are what an artifact says of itself.
+func (f *Fetcher) Annotations(ctx context.Context, r repo.Repository, digest string) (map[string]string, error) {
+	found, err := once(f, r, []string{"annotations", digest}, func() (map[string]string, item, error) {
+		ctx, cancel := context.WithTimeout(ctx, f.options.Timeout)
+		defer cancel()
+		where, done, err := f.repository(r, strings.TrimPrefix(r.URL, "oci://"))
+		if err != nil {
+			return nil, item{}, err
+		}
+		defer done()
+		_, raw, err := fetchManifest(ctx, where, digest)
+		if err != nil {
+			return nil, item{}, explainOCI(err)
+		}
+		var m ocispec.Manifest
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return nil, item{}, fmt.Errorf("the manifest %s is not valid JSON", digest)
+		}
+		return m.Annotations, item{size: int64(len(raw))}, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s@%s: %w", redact(r.URL), digest, err)
+	}
+	return found, nil
+}
+
 // Artifact fetches the content of an artifact by digest.
 func (f *Fetcher) Artifact(ctx context.Context, r repo.Repository, digest string) (tree.Tree, error) {
 	t, err := once(f, r, []string{"artifact", digest}, func() (tree.Tree, item, error) {

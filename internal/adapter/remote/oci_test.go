@@ -136,7 +136,7 @@ func (s *registryServer) push(t *testing.T, name, tag, configType, layerType str
 		return d
 	}
 	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: blob(configType, []byte("{}")), Layers: []ocispec.Descriptor{blob(layerType, raw)}}
-	m.SchemaVersion = 2
+	m.SchemaVersion, m.Annotations = 2, map[string]string{"org.opencontainers.image.version": tag}
 	manifest, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
@@ -192,6 +192,9 @@ func TestChartsAndArtifactsOfARegistry(t *testing.T) {
 			if err != nil || got != want {
 				t.Errorf("%q: %s, %v; want %s", revision, got, err, want)
 				continue
+			}
+			if said, err := f.Annotations(t.Context(), artifact, first); err != nil || said["org.opencontainers.image.version"] != "v1.0.0" {
+				t.Errorf("annotations %v, %v", said, err)
 			}
 			a, err := f.Artifact(t.Context(), artifact, got)
 			if err != nil {

@@ -33,6 +33,8 @@ type Renderer interface {
 	Resolve(ctx context.Context, project string, src v1alpha1.ApplicationSource, fresh bool) (string, error)
 	// Verify says whether the revisions are signed as the project demands.
 	Verify(ctx context.Context, project *v1alpha1.AppProject, sources []v1alpha1.ApplicationSource, revisions []string, known []signature.Key) error
+	// Describe says what a revision is, for people.
+	Describe(ctx context.Context, project string, src v1alpha1.ApplicationSource, revision string, known []signature.Key) (Description, error)
 	// Subscribe calls notify when the source resolves differently than before.
 	Subscribe(project string, src v1alpha1.ApplicationSource, notify func()) (cancel func(), err error)
 	// Tree reads a revision of a Git repository.

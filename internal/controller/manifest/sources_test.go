@@ -61,7 +61,7 @@ func (c *charts) publish(t *testing.T, version string) {
 	z := gzip.NewWriter(&out)
 	w := tar.NewWriter(z)
 	for name, content := range map[string]string{
-		"Chart.yaml":       "apiVersion: v2\nname: web\nversion: " + version + "\n",
+		"Chart.yaml":       "apiVersion: v2\nname: web\nversion: " + version + "\nmaintainers: [{name: Ann, email: ann@example.com}]\n",
 		"values.yaml":      "color: none\n",
 		"templates/c.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}-web}\ndata: {version: {{ .Chart.Version | quote }}, color: {{ .Values.color }}}\n",
 	} {
@@ -122,6 +122,10 @@ func TestChartOfARepositoryWithValuesFromGit(t *testing.T) {
 	}
 	if m.Revisions[0] != "1.0.0" || fmt.Sprint(m.SourceTypes) != "[Helm  Directory]" || len(m.Objects) != 2 || data(t, m, 0) != `{"color":"green","version":"1.0.0"}` {
 		t.Errorf("revisions %v, types %q, objects %v", m.Revisions, m.SourceTypes, m.Objects)
+	}
+	said, err := w.Describe(t.Context(), "default", chart, "1.0.0", nil)
+	if err != nil || said.Chart == nil || said.Chart.Version != "1.0.0" || fmt.Sprint(said.Chart.Maintainers) != "[Ann <ann@example.com>]" {
+		t.Errorf("description %+v, %v", said.Chart, err)
 	}
 	w.renders(t, "rendered")
 	for _, step := range []struct {

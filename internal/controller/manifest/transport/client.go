@@ -112,6 +112,11 @@ func (c *Client) Verify(ctx context.Context, project *v1alpha1.AppProject, sourc
 	return err
 }
 
+// Describe says what a revision is, for people.
+func (c *Client) Describe(ctx context.Context, project string, src v1alpha1.ApplicationSource, revision string, _ []signature.Key) (manifest.Description, error) {
+	return call[manifest.Description](ctx, c, pathDescribe, describeRequest{project, src, revision})
+}
+
 // Generate renders all sources at the revisions, one per source.
 func (c *Client) Generate(ctx context.Context, q manifest.Query, revisions []string) (*manifest.Manifests, error) {
 	if q.Local != nil {

@@ -33,6 +33,7 @@ func (h *Handler) Mux() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+pathResolve, handle(h.resolve))
 	mux.HandleFunc("POST "+pathVerify, handle(h.verify))
+	mux.HandleFunc("POST "+pathDescribe, handle(h.describe))
 	mux.HandleFunc("POST "+pathGenerate, handle(h.generate))
 	mux.HandleFunc("POST "+pathOpen, handle(h.open))
 	mux.HandleFunc("POST "+pathRead, handle(h.read))
@@ -96,6 +97,10 @@ func (h *Handler) verify(ctx context.Context, q verifyRequest) (struct{}, error)
 		return struct{}{}, errors.New("no project is named")
 	}
 	return struct{}{}, h.Renderer.Verify(ctx, q.Project, q.Sources, q.Revisions, h.Keys())
+}
+
+func (h *Handler) describe(ctx context.Context, q describeRequest) (manifest.Description, error) {
+	return h.Renderer.Describe(ctx, q.Project, q.Source, q.Revision, h.Keys())
 }
 
 func (h *Handler) generate(ctx context.Context, q generateRequest) (generateAnswer, error) {

@@ -166,6 +166,11 @@ func TestTheSameAsInProcess(t *testing.T) {
 			t.Errorf("verify with %v: %v, in process %v", keys, errB, errA)
 		}
 	}
+	said, errA := w.local.Describe(t.Context(), "default", w.source("plain"), id, nil)
+	heard, errB := w.remote.Describe(t.Context(), "default", w.source("plain"), id, nil)
+	if errA != nil || errB != nil || said.Commit.Message != "all" || heard.Commit == nil || heard.Commit.Message != "all" || heard.Commit.Author.Name != said.Commit.Author.Name {
+		t.Errorf("%+v %v, in process %+v %v", heard, errB, said, errA)
+	}
 	far, err := w.remote.Tree(t.Context(), "default", w.url, "main", true)
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +218,7 @@ func TestNobodyElseCalls(t *testing.T) {
 	for name, config := range map[string]*tls.Config{
 		"no certificate": {InsecureSkipVerify: true, NextProtos: []string{"h2"}}, "another installation": foreign, "another role": wrongRole, //nolint:gosec // what an attacker does
 	} {
-		for _, path := range []string{"/v1/resolve", "/v1/generate", "/v1/verify", "/v1/watch", "/v1/tree/open", "/v1/tree/read", "/", "//v1/resolve", "/debug/pprof/"} {
+		for _, path := range []string{"/v1/resolve", "/v1/generate", "/v1/verify", "/v1/describe", "/v1/watch", "/v1/tree/open", "/v1/tree/read", "/", "//v1/resolve", "/debug/pprof/"} {
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}
 			response, err := client.Post("https://"+w.address+path, "application/json", strings.NewReader("{}"))
 			if err == nil {

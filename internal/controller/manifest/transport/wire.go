@@ -26,6 +26,7 @@ const (
 	pathResolve  = "/v1/resolve"
 	pathGenerate = "/v1/generate"
 	pathVerify   = "/v1/verify"
+	pathDescribe = "/v1/describe"
 	pathWatch    = "/v1/watch"
 	pathOpen     = "/v1/tree/open"
 	pathRead     = "/v1/tree/read"
@@ -45,6 +46,12 @@ type resolveRequest struct {
 
 type resolveAnswer struct {
 	Revision string `json:"revision"`
+}
+
+type describeRequest struct {
+	Project  string                     `json:"project"`
+	Source   v1alpha1.ApplicationSource `json:"source"`
+	Revision string                     `json:"revision"`
 }
 
 type verifyRequest struct {
