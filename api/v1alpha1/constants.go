@@ -11,6 +11,7 @@ const (
 // Annotations with a meaning.
 const (
 	AnnotationRefresh         = "argocd.argoproj.io/refresh"
+	AnnotationGeneratePaths   = "argocd.argoproj.io/manifest-generate-paths"
 	AnnotationHydrate         = "argocd.argoproj.io/hydrate"
 	AnnotationNotified        = "notified.notifications.argoproj.io"
 	AnnotationSkipReconcile   = "argocd.argoproj.io/skip-reconcile"

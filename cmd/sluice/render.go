@@ -100,10 +100,14 @@ func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Ser
 		pool.Close()
 		store.Close()
 	}
-	fetcher, err := remote.New(remote.Options{
-		Dir: filepath.Join(p.data, "charts"), PrivateHosts: f.privateHosts, UserAgent: "sluice/" + version,
-		Log: p.log.With("component", "charts"), Registerer: p.registry,
-	})
+	options, err := fetcherOptions(p.store.Snapshot().Params)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	options.Dir, options.PrivateHosts = filepath.Join(p.data, "charts"), f.privateHosts
+	options.Log, options.Registerer = p.log.With("component", "charts"), p.registry
+	fetcher, err := remote.New(options)
 	if err != nil {
 		done()
 		return nil, nil, err
@@ -119,6 +123,31 @@ func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Ser
 	})
 	p.store.OnChange(func(*settings.Snapshot) { s.SettingsChanged() })
 	return s, done, nil
+}
+
+// fetcherOptions reads argocd-cmd-params-cm (spec/config.md §5), at start.
+func fetcherOptions(params map[string]string) (remote.Options, error) {
+	o := remote.Options{UserAgent: "sluice/" + version}
+	if agent := params["reposerver.helm.user.agent"]; agent != "" {
+		o.UserAgent = agent
+	}
+	for _, one := range strings.Split(params["reposerver.oci.layer.media.types"], ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			o.MediaTypes = append(o.MediaTypes, one)
+		}
+	}
+	for _, kind := range []string{"helm", "oci"} {
+		key := "reposerver." + kind + ".manifest.max.extracted.size"
+		if params[key] == "" {
+			continue
+		}
+		size, err := bytesOf("ConfigMap/argocd-cmd-params-cm: key "+key, params[key])
+		if err != nil {
+			return o, err
+		}
+		o.Archive.Expanded = max(o.Archive.Expanded, size)
+	}
+	return o, nil
 }
 
 func (f *renderFlags) cache(p renderParts) (*cache.Cache, error) {

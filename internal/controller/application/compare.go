@@ -44,7 +44,7 @@ func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, r
 	m, err := p.Manifests.Generate(ctx, manifest.Query{
 		App:     render.App{Name: p.app.Name, Instance: p.instance, Namespace: p.app.Spec.Destination.Namespace, Project: p.project.Name},
 		Sources: sources, KubeVersion: p.conn.KubeVersion(), APIVersions: p.conn.APIVersions(),
-		Hard: p.refresh == v1alpha1.RefreshHard,
+		Hard: p.refresh == v1alpha1.RefreshHard, Retry: p.refresh != "", GeneratePaths: p.app.Annotations[v1alpha1.AnnotationGeneratePaths],
 	}, revisions)
 	if err != nil {
 		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
