@@ -105,7 +105,7 @@ func TestBadInput(t *testing.T) {
 	cases := map[string]struct{ manifest, want string }{
 		"unreachable": {fmt.Sprintf(plainApp, "unreachable", "default", "http://127.0.0.1:1/none.git", "apps/good", "name: one"), "repository http://127.0.0.1:1/none.git"},
 		"nopath":      {fmt.Sprintf(plainApp, "nopath", "default", url, "apps/nowhere", "name: one"), "apps/nowhere: app path does not exist"},
-		"broken":      {fmt.Sprintf(plainApp, "broken", "default", url, "apps/broken", "name: one"), "apps/broken/cm.yaml: document 1 is not valid YAML"},
+		"broken":      {fmt.Sprintf(plainApp, "broken", "default", url, "apps/broken", "name: one"), "apps/broken/cm.yaml: document 1, line 4: not valid YAML"},
 		"nocluster":   {fmt.Sprintf(plainApp, "nocluster", "default", url, "apps/good", "name: mars"), "spec.destination: there are no clusters with this name: mars"},
 		"forbidden":   {fmt.Sprintf(plainApp, "forbidden", "narrow", url, "apps/good", "name: one"), "is not permitted in project 'narrow'"},
 		"noproject":   {fmt.Sprintf(plainApp, "noproject", "lost", url, "apps/good", "name: one"), "referencing project lost which does not exist"},

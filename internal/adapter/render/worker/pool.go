@@ -107,7 +107,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 		}, []string{"reason"}),
 		workers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "argocd_repo_render_workers", Help: "Render workers that run."}),
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "argocd_repo_pending_request_total", Help: "Renders that wait for a worker.",
+			Name: "argocd_repo_render_waiting", Help: "Renders that wait for a worker.",
 		}),
 	}
 	r.MustRegister(m.renders, m.deaths, m.workers, m.waiting)
