@@ -147,11 +147,10 @@ type Rendered struct {
 }
 
 // Render renders one source: plain YAML here, everything that runs a tool in
-// a child. It ends at the latest with the timeout of the pool or with ctx,
-// and then the child is dead. The type and what was used are set for a failure, too.
+// a child. Once it has begun it ends at the latest with the timeout of the pool
+// or with ctx, and then the child is dead; before, it waits for its turn as long
+// as ctx lets it. The type and what was used are set for a failure, too.
 func (p *Pool) Render(ctx context.Context, r render.Request) (Rendered, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.options.Timeout, errDeadline{p.options.Timeout})
-	defer cancel()
 	out, err := p.inParent(ctx, r)
 	if !errors.Is(err, render.ErrNeedsWorker) {
 		return out, err
@@ -161,14 +160,21 @@ func (p *Pool) Render(ctx context.Context, r render.Request) (Rendered, error) {
 	err = p.slots.Acquire(ctx, 1)
 	p.metrics.waiting.Dec()
 	if err != nil {
-		return Rendered{}, fmt.Errorf("%s: waiting for a free renderer: %w", where(r), context.Cause(ctx))
+		return Rendered{}, fmt.Errorf("%s: waiting for a free renderer: %w", where(r), err)
 	}
 	defer p.slots.Release(1)
+	ctx, cancel := p.timed(ctx)
+	defer cancel()
 	one, err := p.take(ctx)
 	if err != nil {
 		return Rendered{}, fmt.Errorf("%s: %w", where(r), err)
 	}
 	return p.inChild(ctx, one, r)
+}
+
+// timed bounds one render.
+func (p *Pool) timed(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, p.options.Timeout, errDeadline{p.options.Timeout})
 }
 
 // errDeadline is the cause of a context that ends because a render was slow.
@@ -192,9 +198,11 @@ func (p *Pool) inParent(ctx context.Context, r render.Request) (Rendered, error)
 		return Rendered{}, render.ErrNeedsWorker
 	}
 	if err := p.plain.Acquire(ctx, 1); err != nil {
-		return Rendered{}, fmt.Errorf("%s: waiting for a free renderer: %w", where(r), context.Cause(ctx))
+		return Rendered{}, fmt.Errorf("%s: waiting for a free renderer: %w", where(r), err)
 	}
 	defer p.plain.Release(1)
+	ctx, cancel := p.timed(ctx)
+	defer cancel()
 	r.PlainOnly = true
 	result, err := render.Render(ctx, r)
 	out := Rendered{Type: result.Type, Used: result.Used}
