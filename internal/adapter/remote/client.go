@@ -138,11 +138,17 @@ func (f *Fetcher) vetIP(ip netip.Addr, host string) error {
 	return nil
 }
 
-// get fetches a URL into w and returns the response without its body.
-func (f *Fetcher) get(ctx context.Context, c *http.Client, req request, w io.Writer) (*http.Response, error) {
+// answered is what is kept of the head of a response.
+type answered struct {
+	unchanged bool
+	etag      string
+}
+
+// get fetches a URL into w.
+func (f *Fetcher) get(ctx context.Context, c *http.Client, req request, w io.Writer) (answered, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, req.url, nil)
 	if err != nil {
-		return nil, errors.New("is not a URL")
+		return answered{}, errors.New("is not a URL")
 	}
 	r.Header.Set("User-Agent", f.options.UserAgent)
 	if req.etag != "" {
@@ -153,27 +159,27 @@ func (f *Fetcher) get(ctx context.Context, c *http.Client, req request, w io.Wri
 	}
 	resp, err := c.Do(r)
 	if err != nil {
-		return nil, plain(err)
+		return answered{}, plain(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	switch {
 	case resp.StatusCode == http.StatusNotModified && req.etag != "":
-		return resp, nil
+		return answered{unchanged: true, etag: req.etag}, nil
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-		return nil, fmt.Errorf("the server refused the credentials (%d): check username and password of the repository", resp.StatusCode)
+		return answered{}, fmt.Errorf("the server refused the credentials (%d): check username and password of the repository", resp.StatusCode)
 	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("the server answered %d", resp.StatusCode)
+		return answered{}, fmt.Errorf("the server answered %d", resp.StatusCode)
 	}
 	n, err := io.Copy(w, io.LimitReader(resp.Body, req.limit+1))
 	switch {
 	case err != nil:
-		return nil, plain(err)
+		return answered{}, plain(err)
 	case n > req.limit:
-		return nil, fmt.Errorf("has more than %d bytes", req.limit)
+		return answered{}, fmt.Errorf("has more than %d bytes", req.limit)
 	case resp.ContentLength >= 0 && n != resp.ContentLength && resp.Header.Get("Content-Encoding") == "" && !resp.Uncompressed:
-		return nil, errors.New("the answer was cut short")
+		return answered{}, errors.New("the answer was cut short")
 	}
-	return resp, nil
+	return answered{etag: resp.Header.Get("ETag")}, nil
 }
 
 // request is one GET.

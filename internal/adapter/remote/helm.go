@@ -287,16 +287,16 @@ func (f *Fetcher) index(ctx context.Context, r repo.Repository) (string, error) 
 			return "", item{}, err
 		}
 		defer func() { _ = os.Remove(next.Name()) }()
-		resp, err := f.get(ctx, c, request{url: at.String(), etag: etag, limit: f.options.MaxIndex, authorize: authorize(r, origin(at), false)}, next)
+		head, err := f.get(ctx, c, request{url: at.String(), etag: etag, limit: f.options.MaxIndex, authorize: authorize(r, origin(at), false)}, next)
 		f.count("index", err)
 		if err = errors.Join(err, next.Close()); err != nil {
 			return "", item{}, err
 		}
-		if resp.StatusCode == 200 {
+		if !head.unchanged {
 			if err := os.Rename(next.Name(), file); err != nil {
 				return "", item{}, err
 			}
-			if err := f.keep(name+".etag", []byte(resp.Header.Get("ETag"))); err != nil {
+			if err := f.keep(name+".etag", []byte(head.etag)); err != nil {
 				return "", item{}, err
 			}
 		}
