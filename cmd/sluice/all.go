@@ -177,7 +177,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		return err
 	}
 	options := f.mirrorOptions(store, clk, registry, logger)
-	options.Submodule = submodules(ctx, store, mgr.GetClient(), f.namespace)
+	options.Submodule = submodules(ctx, store.Snapshot, projectsOf(mgr.GetClient(), f.namespace))
 	mirrors, err := gitrepo.New(ctx, options)
 	if err != nil {
 		return err
