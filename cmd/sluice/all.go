@@ -42,7 +42,7 @@ type allFlags struct {
 	hubFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pollInterval, safety                                    time.Duration
-	diskBudgetMiB, maxPackMiB                               int64
+	diskBudgetMiB, maxPackMiB, gitMemoryMiB                 int64
 	progressive, elect, installCRDs, pollSet, allowFile     bool
 }
 
@@ -59,6 +59,7 @@ func allCommand() *cobra.Command {
 	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository; wins over repository.poll.interval and timeout.reconciliation of argocd-cm when given")
 	flags.Int64Var(&f.diskBudgetMiB, "mirror-disk-budget", 0, "MiB that all Git mirrors may take; 0 is no limit")
 	flags.Int64Var(&f.maxPackMiB, "mirror-max-pack", 8192, "MiB that one fetch from a repository may bring")
+	flags.Int64Var(&f.gitMemoryMiB, "git-memory", 2048, "MiB of memory that one process of git may use")
 	flags.BoolVar(&f.allowFile, "allow-file-repositories", false, "permit file:// URLs: for tests, never with users who may name repositories")
 	flags.DurationVar(&f.safety, "applicationset-controller-requeue-after", 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
 	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
@@ -78,8 +79,8 @@ func (f *allFlags) validate() error {
 	if f.pollInterval < 0 {
 		return fmt.Errorf("--repository-poll-interval=%s: want 0 or more", f.pollInterval)
 	}
-	if f.diskBudgetMiB < 0 || f.maxPackMiB <= 0 {
-		return fmt.Errorf("--mirror-disk-budget=%d, --mirror-max-pack=%d: want 0 or more, and more than 0", f.diskBudgetMiB, f.maxPackMiB)
+	if f.diskBudgetMiB < 0 || f.maxPackMiB <= 0 || f.gitMemoryMiB < 64 {
+		return fmt.Errorf("--mirror-disk-budget=%d, --mirror-max-pack=%d, --git-memory=%d: want 0 or more, more than 0, and 64 or more", f.diskBudgetMiB, f.maxPackMiB, f.gitMemoryMiB)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (f *allFlags) mirrorOptions(store *settings.Store, clk clock.WithTicker, re
 	}
 	return gitrepo.Options{
 		RequestTimeout: timeout, HostRequests: perHost,
-		Dir: filepath.Join(f.data, "mirrors"), AllowFile: f.allowFile, DiskBudget: f.diskBudgetMiB << 20, MaxPackBytes: f.maxPackMiB << 20,
+		Dir: filepath.Join(f.data, "mirrors"), AllowFile: f.allowFile, DiskBudget: f.diskBudgetMiB << 20, MaxPackBytes: f.maxPackMiB << 20, MaxGitMemory: f.gitMemoryMiB << 20,
 		Pace: func() gitrepo.Pace {
 			if f.pollSet {
 				return gitrepo.Pace{Every: f.pollInterval, Jitter: f.pollInterval / 5}

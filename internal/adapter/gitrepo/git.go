@@ -17,6 +17,9 @@ import (
 type git struct {
 	vars []string
 	hide func(string) string // takes secrets out of what git says
+	// memory bounds each process of a run, in bytes; not the reader of objects,
+	// which streams.
+	memory int64
 }
 
 // newGit uses the configuration in a file of our own and nothing else.
@@ -26,7 +29,7 @@ func newGit(o Options, home, config string) git {
 		"PATH="+os.Getenv("PATH"), "HOME="+home, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=/bin/false", "SSH_ASKPASS=/bin/false",
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+config, "GIT_ATTR_NOSYSTEM=1", "GIT_OPTIONAL_LOCKS=0",
 		"GIT_CEILING_DIRECTORIES="+o.Dir) // git looks for a repository in parent folders, too: not above ours
-	return git{vars: vars, hide: scrub}
+	return git{vars: vars, hide: scrub, memory: o.MaxGitMemory}
 }
 
 // with adds variables.
@@ -75,7 +78,7 @@ func (g git) run(ctx context.Context, c command) ([]byte, error) {
 	verb := verbOf(c.args)
 	err := cmd.Start()
 	if err == nil {
-		limitFiles(cmd.Process.Pid, c.maxFile)
+		limitProcess(cmd.Process.Pid, c.maxFile, g.memory)
 		stop := watchSilence(guarded, problem, c.stall, give)
 		err = cmd.Wait()
 		stop()

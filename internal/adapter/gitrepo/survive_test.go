@@ -118,6 +118,12 @@ func TestLimitsOfARemote(t *testing.T) {
 	if _, err := small.Tree(t.Context(), with, id); err == nil || !strings.Contains(err.Error(), "larger than 200000 bytes") || !strings.Contains(err.Error(), "--mirror-max-pack") {
 		t.Errorf("a large pack gives %v", err)
 	}
+	must(r.Commit("zeros", gitserver.Files{"zeros": strings.Repeat("0", 60_000_000)}))(t) // small in the pack
+	lean := mirrors(t, func(o *gitrepo.Options) { o.MaxGitMemory = 40 << 20 })
+	id = must(lean.Resolve(t.Context(), with, main, false))(t)
+	if _, err := lean.Tree(t.Context(), with, id); err == nil || !strings.Contains(err.Error(), "--git-memory") {
+		t.Errorf("an object that is too large for memory gives %v", err)
+	}
 	few := mirrors(t, func(o *gitrepo.Options) { o.MaxRefsBytes = 20 })
 	if _, err := few.Resolve(t.Context(), with, main, false); err == nil || !strings.Contains(err.Error(), "larger than 20 bytes") {
 		t.Errorf("a long list of refs gives %v", err)
