@@ -40,18 +40,23 @@ func (g git) with(vars ...string) git {
 
 // command is one run of git. Arguments hold no secret; user values follow "--".
 type command struct {
-	args  []string
-	dir   string
-	stdin string
-	limit time.Duration // of the whole run
-	stall time.Duration // of silence on stderr; zero is no limit
+	program string // default git
+	args    []string
+	dir     string
+	stdin   string
+	limit   time.Duration // of the whole run
+	stall   time.Duration // of silence on stderr; zero is no limit
 	// maxOutput bounds stdout (zero is 256 MiB), maxFile every file written.
 	maxOutput, maxFile int64
 }
 
 // prepare makes the process; it dies with ctx, and with this process.
 func (g git) prepare(ctx context.Context, dir string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // fixed verbs; user values follow "--"
+	return g.program(ctx, "git", dir, args)
+}
+
+func (g git) program(ctx context.Context, name, dir string, args []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // git or ssh with fixed verbs; user values follow "--"
 	cmd.Dir, cmd.Env = dir, g.vars
 	cmd.WaitDelay = 2 * time.Second
 	bindToParent(cmd)
@@ -65,7 +70,13 @@ func (g git) run(ctx context.Context, c command) ([]byte, error) {
 	defer cancel()
 	guarded, give := context.WithCancelCause(bounded)
 	defer give(nil)
-	cmd := g.prepare(guarded, c.dir, c.args...)
+	verb := verbOf(c.args)
+	if c.program == "" {
+		c.program = "git"
+	} else {
+		verb = c.program
+	}
+	cmd := g.program(guarded, c.program, c.dir, c.args)
 	if c.stdin != "" {
 		cmd.Stdin = strings.NewReader(c.stdin)
 	}
@@ -75,7 +86,6 @@ func (g git) run(ctx context.Context, c command) ([]byte, error) {
 	out := &capped{limit: c.maxOutput, full: func() { give(errOutput) }}
 	problem := &tail{limit: 8 << 10}
 	cmd.Stdout, cmd.Stderr = out, problem
-	verb := verbOf(c.args)
 	err := cmd.Start()
 	if err == nil {
 		limitProcess(cmd.Process.Pid, c.maxFile, g.memory)
