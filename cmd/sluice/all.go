@@ -35,6 +35,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
 // allFlags configure the one-process form.
@@ -178,7 +179,8 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		return err
 	}
 	options := f.mirrorOptions(store, clk, registry, logger)
-	options.Submodule = submodules(ctx, store.Snapshot, projectsOf(mgr.GetClient(), f.namespace))
+	projects := projectsOf(mgr.GetClient(), f.namespace)
+	options.Submodule = submodules(ctx, store.Snapshot, projects)
 	mirrors, err := gitrepo.New(ctx, options)
 	if err != nil {
 		return err
@@ -209,7 +211,8 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	})
 	sets := generate.New(generate.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Settings: store, Engine: template.New(),
-		Tree: manifests.Tree, Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive,
+		Tree:      signedTrees(manifests.Tree, projects, manifests.Verify, func() []signature.Key { return store.Snapshot().Keys }),
+		Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive,
 		Recorder: mgr.GetEventRecorderFor("applicationset-controller"), Log: logger.With("component", "generate"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry,
 	})
