@@ -34,6 +34,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/application"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
 // allFlags configure the one-process form.
@@ -42,7 +43,7 @@ type allFlags struct {
 	render                                                  renderFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pollInterval, safety                                    time.Duration
-	diskBudgetMiB, maxPackMiB                               int64
+	diskBudgetMiB, maxPackMiB, gitMemoryMiB                 int64
 	progressive, elect, installCRDs, pollSet, allowFile     bool
 	// repoServer is where another process renders; empty is this one.
 	repoServer        string
@@ -63,6 +64,7 @@ func allCommand() *cobra.Command {
 	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository; wins over repository.poll.interval and timeout.reconciliation of argocd-cm when given")
 	flags.Int64Var(&f.diskBudgetMiB, "mirror-disk-budget", 0, "MiB that all Git mirrors may take; 0 is no limit")
 	flags.Int64Var(&f.maxPackMiB, "mirror-max-pack", 8192, "MiB that one fetch from a repository may bring")
+	flags.Int64Var(&f.gitMemoryMiB, "git-memory", 2048, "MiB of memory that one process of git may use")
 	flags.BoolVar(&f.allowFile, "allow-file-repositories", false, "permit file:// URLs: for tests, never with users who may name repositories")
 	flags.DurationVar(&f.safety, "applicationset-controller-requeue-after", 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
 	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
@@ -84,8 +86,8 @@ func (f *allFlags) validate() error {
 	if f.pollInterval < 0 {
 		return fmt.Errorf("--repository-poll-interval=%s: want 0 or more", f.pollInterval)
 	}
-	if f.diskBudgetMiB < 0 || f.maxPackMiB <= 0 {
-		return fmt.Errorf("--mirror-disk-budget=%d, --mirror-max-pack=%d: want 0 or more, and more than 0", f.diskBudgetMiB, f.maxPackMiB)
+	if f.diskBudgetMiB < 0 || f.maxPackMiB <= 0 || f.gitMemoryMiB < 64 {
+		return fmt.Errorf("--mirror-disk-budget=%d, --mirror-max-pack=%d, --git-memory=%d: want 0 or more, more than 0, and 64 or more", f.diskBudgetMiB, f.maxPackMiB, f.gitMemoryMiB)
 	}
 	return nil
 }
@@ -186,7 +188,8 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		return err
 	}
 	options := f.mirrorOptions(store, clk, registry, logger)
-	options.Submodule = submodules(ctx, store, mgr.GetClient(), f.namespace)
+	projects := projectsOf(mgr.GetClient(), f.namespace)
+	options.Submodule = submodules(ctx, store.Snapshot, projects)
 	mirrors, err := gitrepo.New(ctx, options)
 	if err != nil {
 		return err
@@ -194,7 +197,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	defer mirrors.Close()
 	store.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
 	manifests, closeManifests, err := f.renderer(ctx, cfg, renderParts{
-		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, mgr.GetClient(), f.namespace), log: logger, registry: registry,
+		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, projects), log: logger, registry: registry,
 	})
 	if err != nil {
 		return err
@@ -220,7 +223,8 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	})
 	sets := generate.New(generate.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Settings: store, Engine: template.New(),
-		Tree: manifests.Tree, Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive,
+		Tree:      signedTrees(manifests.Tree, projects, manifests.Verify, func() []signature.Key { return store.Snapshot().Keys }),
+		Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive,
 		Recorder: mgr.GetEventRecorderFor("applicationset-controller"), Log: logger.With("component", "generate"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry,
 	})

@@ -43,7 +43,7 @@ func (f *allFlags) mirrorOptions(store *settings.Store, clk clock.WithTicker, re
 	}
 	return gitrepo.Options{
 		RequestTimeout: timeout, HostRequests: perHost,
-		Dir: filepath.Join(f.data, "mirrors"), AllowFile: f.allowFile, DiskBudget: f.diskBudgetMiB << 20, MaxPackBytes: f.maxPackMiB << 20,
+		Dir: filepath.Join(f.data, "mirrors"), AllowFile: f.allowFile, DiskBudget: f.diskBudgetMiB << 20, MaxPackBytes: f.maxPackMiB << 20, MaxGitMemory: f.gitMemoryMiB << 20,
 		Pace: func() gitrepo.Pace {
 			if f.pollSet {
 				return gitrepo.Pace{Every: f.pollInterval, Jitter: f.pollInterval / 5}
@@ -60,9 +60,10 @@ func (f *allFlags) mirrorOptions(store *settings.Store, clk clock.WithTicker, re
 // on whose behalf the parent is read must permit its URL, as if it were a
 // source. Without credentials of its own a submodule on the same host gets
 // those of the parent, as git does.
-func submodules(ctx context.Context, store *settings.Store, hub client.Reader, namespace string) func(repo.Repository, string) (repo.Repository, error) {
+func submodules(ctx context.Context, declared func() *settings.Snapshot, projects projectGetter) func(repo.Repository, string) (repo.Repository, error) {
 	return func(parent repo.Repository, url string) (repo.Repository, error) {
-		if store.Snapshot().Params[submoduleKey] == "false" {
+		snapshot := declared()
+		if snapshot.Params[submoduleKey] == "false" {
 			return repo.Repository{}, fmt.Errorf("submodules are switched off by %s in argocd-cmd-params-cm", submoduleKey)
 		}
 		name := parent.Asker
@@ -71,18 +72,30 @@ func submodules(ctx context.Context, store *settings.Store, hub client.Reader, n
 		}
 		bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		var project v1alpha1.AppProject
-		if err := hub.Get(bounded, types.NamespacedName{Namespace: namespace, Name: name}, &project); err != nil {
+		project, err := projects(bounded, name)
+		if err != nil {
 			return repo.Repository{}, fmt.Errorf("project %s: %w", name, err)
 		}
-		if !policy.Source(&project, url) {
+		if !policy.Source(project, url) {
 			return repo.Repository{}, fmt.Errorf("project %s does not permit %s: add it to spec.sourceRepos", name, repo.Redact(url))
 		}
-		sub := lend(parent, store.Repository(url, parent.Asker))
-		if at, err := repo.Parse(url); err == nil && !sameOrigin(parent.URL, url) && !store.Snapshot().Declared(url, parent.Asker) && private(bounded, net.DefaultResolver, at.Host) {
+		sub := lend(parent, snapshot.Repository(url, parent.Asker))
+		if at, err := repo.Parse(url); err == nil && !sameOrigin(parent.URL, url) && !snapshot.Declared(url, parent.Asker) && private(bounded, net.DefaultResolver, at.Host) {
 			return repo.Repository{}, fmt.Errorf("%s is inside the network: declare it with a repository Secret, a commit must not make Sluice call it", repo.Redact(url))
 		}
 		return sub, nil
+	}
+}
+
+// projectGetter reads a project.
+type projectGetter func(ctx context.Context, name string) (*v1alpha1.AppProject, error)
+
+// projectsOf reads projects from the hub.
+func projectsOf(hub client.Reader, namespace string) projectGetter {
+	return func(ctx context.Context, name string) (*v1alpha1.AppProject, error) {
+		var project v1alpha1.AppProject
+		err := hub.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &project)
+		return &project, err
 	}
 }
 

@@ -1,11 +1,18 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 )
 
@@ -37,5 +44,40 @@ func TestPrivate(t *testing.T) {
 		if got := private(t.Context(), net.DefaultResolver, host); got != want {
 			t.Errorf("private(%q) is %v", host, got)
 		}
+	}
+}
+
+func TestSubmodulesAskTheProject(t *testing.T) {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "inner", Labels: map[string]string{"argocd.argoproj.io/secret-type": "repository"}},
+		Data:       map[string][]byte{"url": []byte("https://10.0.0.1/lib"), "username": []byte("inner")},
+	}
+	projects := func(_ context.Context, name string) (*v1alpha1.AppProject, error) {
+		if name != "team" {
+			return nil, errors.New("not found")
+		}
+		return &v1alpha1.AppProject{Spec: v1alpha1.AppProjectSpec{SourceRepos: []string{"https://10.0.0.1/*", "https://10.0.0.2/*", "https://host/*"}}}, nil
+	}
+	params := map[string]string{}
+	ask := submodules(t.Context(), func() *settings.Snapshot {
+		return settings.Parse([]*corev1.Secret{secret}, []*corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Name: "argocd-cmd-params-cm"}, Data: params}})
+	}, projects)
+	parent := repo.Repository{URL: "https://host/a", Username: "bot", Asker: "team"}
+	for url, want := range map[string]string{
+		"https://host/b": "bot", "https://10.0.0.1/lib": "inner", "https://10.0.0.2/lib": "inside the network", "https://elsewhere/x": "add it to spec.sourceRepos",
+	} {
+		got, err := ask(parent, url)
+		if (err == nil && got.Username != want) || (err != nil && !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s is read by %q, %v; want %q", url, got.Username, err, want)
+		}
+	}
+	lost := parent
+	lost.Asker = "lost"
+	if _, err := ask(lost, "https://host/b"); err == nil || !strings.Contains(err.Error(), "project lost") {
+		t.Errorf("for a project that is not there: %v", err)
+	}
+	params["reposerver.enable.git.submodule"] = "false"
+	if _, err := ask(parent, "https://host/b"); err == nil || !strings.Contains(err.Error(), "switched off") {
+		t.Errorf("switched off: %v", err)
 	}
 }

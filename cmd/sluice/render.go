@@ -13,11 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cache"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
@@ -193,12 +190,9 @@ func bytesOf(flag, text string) (int64, error) {
 }
 
 // permitted asks the project whether it may read from a URL.
-func permitted(ctx context.Context, hub client.Client, namespace string) func(project, url string) bool {
+func permitted(ctx context.Context, projects projectGetter) func(project, url string) bool {
 	return func(project, url string) bool {
-		var p v1alpha1.AppProject
-		if err := hub.Get(ctx, types.NamespacedName{Namespace: namespace, Name: project}, &p); err != nil {
-			return false
-		}
-		return policy.Source(&p, url)
+		p, err := projects(ctx, project)
+		return err == nil && p != nil && policy.Source(p, url)
 	}
 }

@@ -100,6 +100,7 @@ func repoServerCommand() *cobra.Command {
 	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository")
 	flags.Int64Var(&f.diskBudgetMiB, "mirror-disk-budget", 0, "MiB that all Git mirrors may take; 0 is no limit")
 	flags.Int64Var(&f.maxPackMiB, "mirror-max-pack", 8192, "MiB that one fetch from a repository may bring")
+	flags.Int64Var(&f.gitMemoryMiB, "git-memory", 2048, "MiB of memory that one process of git may use")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		f.pollSet = flags.Changed("repository-poll-interval")
 		return f.start(cmd.Context(), func(ctx context.Context, mgr manager.Manager, cfg *rest.Config, log *slog.Logger) error {
@@ -121,7 +122,8 @@ func (f *allFlags) serveRenders(ctx context.Context, mgr manager.Manager, cfg *r
 		return err
 	}
 	options := f.mirrorOptions(store, clock.RealClock{}, metrics.Registry, s.log)
-	options.Submodule = submodules(ctx, store, mgr.GetClient(), f.namespace)
+	projects := projectsOf(mgr.GetClient(), f.namespace)
+	options.Submodule = submodules(ctx, store.Snapshot, projects)
 	mirrors, err := gitrepo.New(ctx, options)
 	if err != nil {
 		return err
@@ -129,7 +131,7 @@ func (f *allFlags) serveRenders(ctx context.Context, mgr manager.Manager, cfg *r
 	defer mirrors.Close()
 	store.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
 	service, done, err := f.render.service(ctx, renderParts{
-		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, mgr.GetClient(), f.namespace), log: s.log, registry: metrics.Registry,
+		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, projects), log: s.log, registry: metrics.Registry,
 	})
 	if err != nil {
 		return err

@@ -44,6 +44,7 @@ var remedies = []struct {
 }{
 	{"No space left on device", "the volume of the mirrors is full: enlarge it, or bound the mirrors with --mirror-disk-budget", errFull},
 	{"Disk quota exceeded", "the volume of the mirrors is full: enlarge it, or bound the mirrors with --mirror-disk-budget", errFull},
+	{"Out of memory", "an object of the repository needs more memory than git may use: take it out of the history, or raise --git-memory", errFull},
 	{"Host key verification failed", "add the key of the host to argocd-ssh-known-hosts-cm", errRefused},
 	{"Permission denied (publickey", "check sshPrivateKey in the Secret of the repository", errRefused},
 	{"could not read Username", "add a Secret with username and password for the repository", errRefused},

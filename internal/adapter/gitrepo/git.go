@@ -17,6 +17,9 @@ import (
 type git struct {
 	vars []string
 	hide func(string) string // takes secrets out of what git says
+	// memory bounds each process of a run, in bytes; not the reader of objects,
+	// which streams.
+	memory int64
 }
 
 // newGit uses the configuration in a file of our own and nothing else.
@@ -26,7 +29,7 @@ func newGit(o Options, home, config string) git {
 		"PATH="+os.Getenv("PATH"), "HOME="+home, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=/bin/false", "SSH_ASKPASS=/bin/false",
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+config, "GIT_ATTR_NOSYSTEM=1", "GIT_OPTIONAL_LOCKS=0",
 		"GIT_CEILING_DIRECTORIES="+o.Dir) // git looks for a repository in parent folders, too: not above ours
-	return git{vars: vars, hide: scrub}
+	return git{vars: vars, hide: scrub, memory: o.MaxGitMemory}
 }
 
 // with adds variables.
@@ -37,18 +40,23 @@ func (g git) with(vars ...string) git {
 
 // command is one run of git. Arguments hold no secret; user values follow "--".
 type command struct {
-	args  []string
-	dir   string
-	stdin string
-	limit time.Duration // of the whole run
-	stall time.Duration // of silence on stderr; zero is no limit
+	program string // default git
+	args    []string
+	dir     string
+	stdin   string
+	limit   time.Duration // of the whole run
+	stall   time.Duration // of silence on stderr; zero is no limit
 	// maxOutput bounds stdout (zero is 256 MiB), maxFile every file written.
 	maxOutput, maxFile int64
 }
 
 // prepare makes the process; it dies with ctx, and with this process.
 func (g git) prepare(ctx context.Context, dir string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // fixed verbs; user values follow "--"
+	return g.program(ctx, "git", dir, args)
+}
+
+func (g git) program(ctx context.Context, name, dir string, args []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // git or ssh with fixed verbs; user values follow "--"
 	cmd.Dir, cmd.Env = dir, g.vars
 	cmd.WaitDelay = 2 * time.Second
 	bindToParent(cmd)
@@ -62,7 +70,13 @@ func (g git) run(ctx context.Context, c command) ([]byte, error) {
 	defer cancel()
 	guarded, give := context.WithCancelCause(bounded)
 	defer give(nil)
-	cmd := g.prepare(guarded, c.dir, c.args...)
+	verb := verbOf(c.args)
+	if c.program == "" {
+		c.program = "git"
+	} else {
+		verb = c.program
+	}
+	cmd := g.program(guarded, c.program, c.dir, c.args)
 	if c.stdin != "" {
 		cmd.Stdin = strings.NewReader(c.stdin)
 	}
@@ -72,10 +86,9 @@ func (g git) run(ctx context.Context, c command) ([]byte, error) {
 	out := &capped{limit: c.maxOutput, full: func() { give(errOutput) }}
 	problem := &tail{limit: 8 << 10}
 	cmd.Stdout, cmd.Stderr = out, problem
-	verb := verbOf(c.args)
 	err := cmd.Start()
 	if err == nil {
-		limitFiles(cmd.Process.Pid, c.maxFile)
+		limitProcess(cmd.Process.Pid, c.maxFile, g.memory)
 		stop := watchSilence(guarded, problem, c.stall, give)
 		err = cmd.Wait()
 		stop()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 )
@@ -114,14 +116,11 @@ type batchAnswer struct {
 
 func (s commitStore) download(ctx context.Context, p pointer) ([]byte, error) {
 	e := s.by.endpoint
-	if e.address.Scheme != "http" && e.address.Scheme != "https" {
-		return nil, errors.New("Git LFS is read over https only: declare the repository with its https URL")
-	}
 	ctx, cancel := context.WithTimeout(ctx, s.m.all.options.FetchTimeout)
 	defer cancel()
-	base := strings.TrimRight(e.target(), "/")
-	if !strings.HasSuffix(base, ".git") {
-		base += ".git"
+	server, err := e.largeServer(ctx, s.m.all.options.RequestTimeout)
+	if err != nil {
+		return nil, err
 	}
 	ask, err := json.Marshal(map[string]any{
 		"operation": "download", "transfers": []string{"basic"}, "hash_algo": "sha256", "objects": []map[string]any{{"oid": p.oid, "size": p.size}},
@@ -130,7 +129,9 @@ func (s commitStore) download(ctx context.Context, p pointer) ([]byte, error) {
 		return nil, fmt.Errorf("batch request: %w", err)
 	}
 	const media = "application/vnd.git-lfs+json"
-	raw, err := e.fetchHTTP(ctx, ask, action{Href: base + "/info/lfs/objects/batch", Header: map[string]string{"Accept": media, "Content-Type": media}}, 1<<20)
+	headers := map[string]string{"Accept": media, "Content-Type": media}
+	maps.Copy(headers, server.Header)
+	raw, err := e.fetchHTTP(ctx, ask, action{Href: strings.TrimRight(server.Href, "/") + "/objects/batch", Header: headers}, 1<<20)
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +151,45 @@ func (s commitStore) download(ctx context.Context, p pointer) ([]byte, error) {
 		}
 		return content, err
 	}
+}
+
+// largeServer says where the LFS server of the repository is: beside it, or,
+// over ssh, where the host itself says.
+func (e *endpoint) largeServer(ctx context.Context, limit time.Duration) (action, error) {
+	switch e.address.Scheme {
+	case "http", "https":
+		base := strings.TrimRight(e.target(), "/")
+		if !strings.HasSuffix(base, ".git") {
+			base += ".git"
+		}
+		return action{Href: base + "/info/lfs"}, nil
+	case "ssh":
+	default:
+		return action{}, errors.New("Git LFS is read over https and ssh only")
+	}
+	path, err := url.PathUnescape(e.address.Path)
+	if err != nil {
+		return action{}, errors.New("the path of the repository cannot be read")
+	}
+	host := e.address.Host
+	if e.address.User != "" {
+		host = e.address.User + "@" + host
+	}
+	args := sshWords(e.repository, e.files)[1:]
+	if e.address.Port != "" {
+		args = append(args, "-p", e.address.Port)
+	}
+	// The other side hands the words to a shell.
+	args = append(args, "--", host, "git-lfs-authenticate '"+strings.ReplaceAll(path, "'", `'\''`)+"' download")
+	out, err := e.run(ctx, command{program: "ssh", args: args, dir: e.dir, limit: limit, maxOutput: 1 << 20})
+	if err != nil {
+		return action{}, err
+	}
+	var server action
+	if err := json.Unmarshal(out, &server); err != nil || server.Href == "" {
+		return action{}, errors.New("the host knows no git-lfs-authenticate: declare the repository with its https URL")
+	}
+	return server, nil
 }
 
 // fetchHTTP does a request that carries the credentials of the repository only

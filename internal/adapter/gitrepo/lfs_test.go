@@ -2,14 +2,18 @@ package gitrepo_test
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
@@ -97,5 +101,42 @@ func TestLargeFiles(t *testing.T) {
 	with.EnableLFS = false
 	if got := content(t, open(t, m, with, main), "good"); got != goodText {
 		t.Errorf("with LFS switched off: %q", got)
+	}
+}
+
+// TestLargeFilesOverSSH: the host says where its LFS server is.
+func TestLargeFilesOverSSH(t *testing.T) {
+	_, text := lfsPointer("the large file")
+	_, r := server(t, gitserver.Options{})
+	must(r.Commit("first", gitserver.Files{"good": text}))(t)
+	a := newAuthority(t)
+	cert, key := a.issue(t, time.Now().Add(time.Hour))
+	var front *httptest.Server
+	front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		switch {
+		case q.Header.Get("Authorization") != "RemoteAuth ticket":
+			w.WriteHeader(http.StatusForbidden)
+		case q.URL.Path == "/objects/batch":
+			var ask struct{ Objects []map[string]any }
+			_ = json.NewDecoder(q.Body).Decode(&ask)
+			ask.Objects[0]["actions"] = map[string]any{"download": map[string]any{"href": front.URL + "/x", "header": map[string]string{"Authorization": "RemoteAuth ticket"}}}
+			_ = json.NewEncoder(w).Encode(map[string]any{"objects": ask.Objects})
+		default:
+			_, _ = w.Write([]byte("the large file"))
+		}
+	}))
+	front.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{must(tls.X509KeyPair([]byte(cert), []byte(key)))(t)}}
+	front.StartTLS()
+	t.Cleanup(front.Close)
+	bin := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = '%s' ] && [ \"$2\" = download ] || exit 1\necho '{\"href\":\"%s\",\"header\":{\"Authorization\":\"RemoteAuth ticket\"}}'\n", r.Dir(), front.URL)
+	if err := os.WriteFile(filepath.Join(bin, "git-lfs-authenticate"), []byte(script), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	port, sshKey, known := sshd(t, "SetEnv PATH="+bin+":"+os.Getenv("PATH"))
+	user := strings.TrimSpace(string(must(exec.Command("id", "-un").Output())(t)))
+	with := repo.Repository{URL: fmt.Sprintf("ssh://%s@127.0.0.1:%s%s", user, port, r.Dir()), SSHPrivateKey: repo.Secret(sshKey), KnownHosts: known, CAData: a.pem, EnableLFS: true}
+	if got := content(t, open(t, mirrors(t), with, main), "good"); got != "the large file" {
+		t.Errorf("read %q", got)
 	}
 }

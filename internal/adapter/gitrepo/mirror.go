@@ -32,7 +32,8 @@ type mirror struct {
 	unlimited bool       // the server does not serve partial clones; guarded by writing
 
 	mu     sync.Mutex
-	epoch  int // grows when the mirror is made anew
+	epoch  int  // grows when the mirror is made anew
+	gone   bool // another one may be in its place
 	used   time.Time
 	bytes  int64
 	reads  map[string]time.Time // commits by when they were read last

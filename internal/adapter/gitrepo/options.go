@@ -37,9 +37,10 @@ type Options struct {
 	// MaxFileBytes bounds one file that is read (default 50 MiB), CacheBytes
 	// the folders remembered (default 64 MiB), MaxRefsBytes the list of refs
 	// (default 128 MiB, about a million), MaxPackBytes what one fetch may
-	// bring (default 8 GiB), DiskBudget all mirrors together (default none).
-	MaxFileBytes, MaxRefsBytes, MaxPackBytes, DiskBudget int64
-	CacheBytes                                           int
+	// bring (default 8 GiB), MaxGitMemory each process of git (default 2 GiB),
+	// DiskBudget all mirrors together (default none).
+	MaxFileBytes, MaxRefsBytes, MaxPackBytes, MaxGitMemory, DiskBudget int64
+	CacheBytes                                                         int
 	// HostRequests is how many questions and how many fetches run against one
 	// host at the same time (default 32), so that a dead host holds up nobody
 	// else.
@@ -66,6 +67,7 @@ func (o *Options) defaults() {
 	standard(&o.MaxFileBytes, 50<<20)
 	standard(&o.MaxRefsBytes, 128<<20)
 	standard(&o.MaxPackBytes, 8<<30)
+	standard(&o.MaxGitMemory, 2<<30)
 	standard(&o.CacheBytes, 64<<20)
 	standard(&o.HostRequests, 32)
 	if o.Log == nil {

@@ -14,11 +14,13 @@ func bindToParent(cmd *exec.Cmd) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
 
-// limitFiles bounds the size of every file that a process that was just
-// started, and those it will start, may write.
-func limitFiles(pid int, size int64) {
-	if size > 0 {
-		limit := unix.Rlimit{Cur: uint64(size), Max: uint64(size)}
-		_ = unix.Prlimit(pid, unix.RLIMIT_FSIZE, &limit, nil) // it may have ended already
+// limitProcess bounds the size of every file and the memory of a process that
+// was just started, and of those it will start. Zero is no limit.
+func limitProcess(pid int, file, memory int64) {
+	for resource, size := range map[int]int64{unix.RLIMIT_FSIZE: file, unix.RLIMIT_DATA: memory} {
+		if size > 0 {
+			limit := unix.Rlimit{Cur: uint64(size), Max: uint64(size)}
+			_ = unix.Prlimit(pid, resource, &limit, nil) // it may have ended already
+		}
 	}
 }

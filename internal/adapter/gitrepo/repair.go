@@ -99,17 +99,26 @@ func (s commitStore) file(id, folder string, isRoot bool) ([]byte, error) {
 	return o.content, err
 }
 
-// repair rebuilds the mirror unless that has happened since epoch.
+// repair brings back what a mirror lacks, unless that has happened since epoch.
 func (m *mirror) repair(s commitStore, epoch int) error {
 	m.writing.Lock()
 	defer m.writing.Unlock()
 	m.mu.Lock()
-	done := m.epoch != epoch
+	done, gone := m.epoch != epoch, m.gone
 	m.mu.Unlock()
-	if done {
+	switch {
+	case gone:
+		return errors.New("the mirror was removed because nobody used it: open the commit again")
+	case done:
 		return nil
 	}
-	if err := m.rebuild(m.all.ctx, s.by); err != nil {
+	var err error
+	if _, statErr := os.Stat(m.dir); errors.Is(statErr, fs.ErrNotExist) { // it had to make room for others
+		err = m.make(m.all.ctx, s.by)
+	} else {
+		err = m.rebuild(m.all.ctx, s.by)
+	}
+	if err != nil {
 		return err
 	}
 	if _, err := m.read(s.by, s.revision); errors.Is(err, errMissing) { // it is on no branch any more

@@ -16,7 +16,7 @@ import (
 
 // sshd starts a real server that accepts one key and gives back its port, the
 // key and the line of known_hosts.
-func sshd(t *testing.T) (port, key, known string) {
+func sshd(t *testing.T, more ...string) (port, key, known string) {
 	t.Helper()
 	daemon, err := exec.LookPath("sshd")
 	if err != nil {
@@ -36,7 +36,7 @@ func sshd(t *testing.T) (port, key, known string) {
 		t.Fatal(err)
 	}
 	public := must(os.ReadFile(filepath.Join(dir, "client.pub")))(t)
-	config := fmt.Sprintf("ListenAddress 127.0.0.1:%s\nHostKey %s/host\nPidFile none\nStrictModes no\nUsePAM no\nAuthorizedKeysFile %s/client.pub\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n", port, dir, dir)
+	config := fmt.Sprintf("ListenAddress 127.0.0.1:%s\nHostKey %s/host\nPidFile none\nStrictModes no\nUsePAM no\nAuthorizedKeysFile %s/client.pub\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n%s", port, dir, dir, strings.Join(more, "\n"))
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -118,6 +118,12 @@ func TestLimitsOfARemote(t *testing.T) {
 	if _, err := small.Tree(t.Context(), with, id); err == nil || !strings.Contains(err.Error(), "larger than 200000 bytes") || !strings.Contains(err.Error(), "--mirror-max-pack") {
 		t.Errorf("a large pack gives %v", err)
 	}
+	must(r.Commit("zeros", gitserver.Files{"zeros": strings.Repeat("0", 60_000_000)}))(t) // small in the pack
+	lean := mirrors(t, func(o *gitrepo.Options) { o.MaxGitMemory = 40 << 20 })
+	id = must(lean.Resolve(t.Context(), with, main, false))(t)
+	if _, err := lean.Tree(t.Context(), with, id); err == nil || !strings.Contains(err.Error(), "--git-memory") {
+		t.Errorf("an object that is too large for memory gives %v", err)
+	}
 	few := mirrors(t, func(o *gitrepo.Options) { o.MaxRefsBytes = 20 })
 	if _, err := few.Resolve(t.Context(), with, main, false); err == nil || !strings.Contains(err.Error(), "larger than 20 bytes") {
 		t.Errorf("a long list of refs gives %v", err)
@@ -264,7 +270,7 @@ func TestDiskBudget(t *testing.T) {
 	m := mirrors(t, func(o *gitrepo.Options) { o.Clock, o.DiskBudget = c, 300_000 })
 	shop, also := repo.Repository{URL: s.URL("shop")}, repo.Repository{URL: s.URL("other")}
 	stop := must(m.Watch(shop, main, func() {}))(t)
-	open(t, m, shop, main)
+	held := open(t, m, shop, main)
 	id := must(m.Resolve(t.Context(), also, main, false))(t)
 	if _, err := m.Tree(t.Context(), also, id); err == nil || !strings.Contains(err.Error(), "--mirror-disk-budget") {
 		t.Errorf("with all mirrors in use a further one gives %v", err)
@@ -275,6 +281,9 @@ func TestDiskBudget(t *testing.T) {
 		t.Error("the second repository cannot be read")
 	}
 	c.Step(11 * time.Minute)
+	if got := content(t, held, "a"); got != noise(600_000) {
+		t.Error("a tree of the evicted repository cannot be read")
+	}
 	if got := content(t, open(t, m, shop, main), "a"); got != noise(600_000) {
 		t.Error("the evicted repository does not come back")
 	}

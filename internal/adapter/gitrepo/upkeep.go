@@ -408,6 +408,9 @@ func (m *Mirrors) remove(c candidate) bool {
 			dirs = []string{one.dir, one.largeDir()} // its folder stays: git starts there
 			one.vacate(m.options.Clock.Now())
 		} else {
+			one.mu.Lock()
+			one.gone = true
+			one.mu.Unlock()
 			delete(m.mirrors, c.key)
 		}
 	}
