@@ -30,6 +30,7 @@ const (
 	AnnotationRollbackRollout  = "argocd.argoproj.io/rollback-rollout"
 	AnnotationRolloutSkip      = "argocd.argoproj.io/rollout-skip"
 	AnnotationRolloutHeldBy    = "argocd.argoproj.io/rollout-held-by"
+	AnnotationGeneratePaths    = "argocd.argoproj.io/manifest-generate-paths"
 )
 
 // RefreshType is the value of the refresh annotation.

@@ -30,26 +30,28 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
-	"github.com/sluice-cd/sluice/internal/adapter/measure"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/adapter/template"
-	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/application"
 	"github.com/sluice-cd/sluice/internal/controller/assessment"
-	"github.com/sluice-cd/sluice/internal/controller/gate"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
-	"github.com/sluice-cd/sluice/internal/controller/manifest"
-	"github.com/sluice-cd/sluice/internal/domain/analysis"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
 // allFlags configure the one-process form.
 type allFlags struct {
 	hubFlags
+	render                                                  renderFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pollInterval, safety                                    time.Duration
 	progressive, elect, installCRDs, newGlobs, strictTokens bool
+	pollSet, allowFile                                      bool
 	analysisProviders                                       []string
+	diskBudgetMiB, maxPackMiB, gitMemoryMiB                 int64
+	// repoServer is where another process renders; empty is this one.
+	repoServer        string
+	repoServerTimeout time.Duration
 }
 
 func allCommand() *cobra.Command {
@@ -57,12 +59,17 @@ func allCommand() *cobra.Command {
 	c := &cobra.Command{Use: "all", Short: "Run every controller in one process", Args: cobra.NoArgs}
 	flags := c.Flags()
 	f.register(flags)
+	f.render.register(flags)
 	flags.StringVar(&f.data, "data-dir", filepath.Join(os.TempDir(), "sluice"), "folder for Git mirrors")
 	flags.StringVar(&f.metricsAddress, "metrics-addr", ":8082", "address of /metrics; 0 switches it off")
 	flags.StringVar(&f.probeAddress, "probe-addr", ":8081", "address of /healthz and /readyz; 0 switches it off")
 	flags.StringVar(&f.logFormat, "logformat", "json", "json or text")
 	flags.StringVar(&f.logLevel, "loglevel", "info", "debug, info, warn or error")
-	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository")
+	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository; wins over repository.poll.interval and timeout.reconciliation of argocd-cm when given")
+	flags.Int64Var(&f.diskBudgetMiB, "mirror-disk-budget", 0, "MiB that all Git mirrors may take; 0 is no limit")
+	flags.Int64Var(&f.maxPackMiB, "mirror-max-pack", 8192, "MiB that one fetch from a repository may bring")
+	flags.Int64Var(&f.gitMemoryMiB, "git-memory", 2048, "MiB of memory that one process of git may use")
+	flags.BoolVar(&f.allowFile, "allow-file-repositories", false, "permit file:// URLs: for tests, never with users who may name repositories")
 	flags.DurationVar(&f.safety, "applicationset-controller-requeue-after", 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
 	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
 	flags.BoolVar(&f.newGlobs, "enable-new-git-file-globbing", false, "let only ** cross folders in the file patterns of git generators")
@@ -70,7 +77,12 @@ func allCommand() *cobra.Command {
 	flags.BoolVar(&f.strictTokens, "token-ref-strict-mode", false, "let Secrets be referred to only when they are labelled scm-creds")
 	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")
 	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
-	c.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) }
+	flags.StringVar(&f.repoServer, "repo-server", "", "host:port of a repo-server that renders; default: this process")
+	flags.DurationVar(&f.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		f.pollSet = flags.Changed("repository-poll-interval")
+		return f.start(cmd.Context(), f.controllers)
+	}
 	return c
 }
 
@@ -80,6 +92,9 @@ func (f *allFlags) validate() error {
 	}
 	if f.pollInterval < 0 {
 		return fmt.Errorf("--repository-poll-interval=%s: want 0 or more", f.pollInterval)
+	}
+	if f.diskBudgetMiB < 0 || f.maxPackMiB <= 0 || f.gitMemoryMiB < 64 {
+		return fmt.Errorf("--mirror-disk-budget=%d, --mirror-max-pack=%d, --git-memory=%d: want 0 or more, more than 0, and 64 or more", f.diskBudgetMiB, f.maxPackMiB, f.gitMemoryMiB)
 	}
 	return nil
 }
@@ -99,8 +114,11 @@ func (f *allFlags) logger() (*slog.Logger, error) {
 	return nil, fmt.Errorf("--logformat=%s: want json or text", f.logFormat)
 }
 
-// run starts everything and ends with ctx.
-func (f *allFlags) run(ctx context.Context) error {
+// component is what runs beside the manager.
+type component func(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error
+
+// start runs a component and ends with ctx.
+func (f *allFlags) start(ctx context.Context, run component) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
@@ -132,7 +150,7 @@ func (f *allFlags) run(ctx context.Context) error {
 	}
 	logger.Info("starting", "version", version, "namespace", f.namespace, "progressiveSyncs", f.progressive,
 		"rolloutSafetyInterval", f.safety.String(), "repositoryPollInterval", f.pollInterval.String())
-	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return f.controllers(ctx, mgr, cfg, logger) })); err != nil {
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return run(ctx, mgr, cfg, logger) })); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}
 	return mgr.Start(ctx)
@@ -176,17 +194,22 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	if err := store.Load(ctx); err != nil {
 		return err
 	}
-	mirrors, err := gitrepo.New(ctx, gitrepo.Options{
-		Dir: filepath.Join(f.data, "mirrors"), PollInterval: f.pollInterval, Clock: clk, Log: logger.With("component", "git"), Registerer: registry,
-	})
+	mirrorOptions := f.mirrorOptions(store, clk, registry, logger)
+	projects := projectsOf(mgr.GetClient(), f.namespace)
+	mirrorOptions.Submodule = submodules(ctx, store.Snapshot, projects)
+	mirrors, err := gitrepo.New(ctx, mirrorOptions)
 	if err != nil {
 		return err
 	}
 	defer mirrors.Close()
-	manifests := manifest.New(manifest.Options{
-		Mirrors: mirrors, Clock: clk, Registerer: registry,
-		Repository: store.Repository, Setting: func(key string) string { return store.Snapshot().Config[key] },
+	store.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
+	manifests, closeManifests, err := f.renderer(ctx, cfg, renderParts{
+		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, projects), log: logger, registry: registry,
 	})
+	if err != nil {
+		return err
+	}
+	defer closeManifests()
 	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: registry, Clock: clk, Hub: cfg})
 	fleet.Replace(store.Snapshot().Clusters)
 	store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
@@ -204,28 +227,14 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry, NewID: randomID,
 	})
-	meter := measure.New(measure.Options{
-		Providers: analysis.Providers{Allowed: f.analysisProviders, Any: true}, // this process watches no namespace but its own
-		Log:       logger.With("component", "measure"), Clock: clk, Registerer: registry,
-	})
-	asked := newGates(mgr.GetCache(), store, meter, f.strictTokens)
-	options := advance.Options{
-		Client: mgr.GetClient(), Cache: mgr.GetCache(), Gate: f.progressive, Safety: f.safety,
-		Resolve: func(ctx context.Context, project string, src v1alpha1.ApplicationSource) (string, error) {
-			return manifests.Resolve(ctx, project, src, false)
-		},
-		Subscribe: manifests.Subscribe,
-		Recorder:  mgr.GetEventRecorderFor("applicationset-controller"), Log: logger.With("component", "rollout"), //nolint:staticcheck // core v1 events are what users read
-		Clock: clk, Registerer: registry,
-	}
-	asked.attach(ctx, &options)
-	steps := advance.New(options)
-	if asked.projects, err = gate.Follow(ctx, mgr.GetCache(), f.namespace, steps.LookAgain); err != nil {
+	steps, err := f.rollouts(ctx, rolloutParts{mgr: mgr, store: store, manifests: manifests, log: logger, registry: registry, clock: clk})
+	if err != nil {
 		return err
 	}
 	sets := generate.New(generate.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Settings: store, Engine: template.New(),
-		Tree: manifests.Tree, Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive, NewGlobs: f.newGlobs,
+		Tree:      signedTrees(manifests.Tree, projects, manifests.Verify, func() []signature.Key { return store.Snapshot().Keys }),
+		Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive, NewGlobs: f.newGlobs,
 		Recorder: mgr.GetEventRecorderFor("applicationset-controller"), Log: logger.With("component", "generate"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry,
 	})

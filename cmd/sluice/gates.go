@@ -3,21 +3,59 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/measure"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/gate"
+	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/analysis"
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
 	"github.com/sluice-cd/sluice/internal/domain/window"
 )
+
+// rolloutParts are what the advancing loop is made of.
+type rolloutParts struct {
+	mgr       manager.Manager
+	store     *settings.Store
+	manifests manifest.Renderer
+	log       *slog.Logger
+	registry  prometheus.Registerer
+	clock     clock.Clock
+}
+
+// rollouts makes the loop that advances ApplicationSets.
+func (f *allFlags) rollouts(ctx context.Context, p rolloutParts) (*advance.Controller, error) {
+	meter := measure.New(measure.Options{
+		Providers: analysis.Providers{Allowed: f.analysisProviders, Any: true}, // this process watches no namespace but its own
+		Log:       p.log.With("component", "measure"), Clock: p.clock, Registerer: p.registry,
+	})
+	asked := newGates(p.mgr.GetCache(), p.store, meter, f.strictTokens)
+	options := advance.Options{
+		Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Gate: f.progressive, Safety: f.safety,
+		Resolve: func(ctx context.Context, project string, src v1alpha1.ApplicationSource) (string, error) {
+			return p.manifests.Resolve(ctx, project, src, false)
+		},
+		Subscribe: p.manifests.Subscribe,
+		Recorder:  p.mgr.GetEventRecorderFor("applicationset-controller"), Log: p.log.With("component", "rollout"), //nolint:staticcheck // core v1 events are what users read
+		Clock: p.clock, Registerer: p.registry,
+	}
+	asked.attach(ctx, &options)
+	steps := advance.New(options)
+	var err error
+	asked.projects, err = gate.Follow(ctx, p.mgr.GetCache(), f.namespace, steps.LookAgain)
+	return steps, err
+}
 
 // gates answers what rollouts ask of windows, projects and metric servers.
 type gates struct {

@@ -101,6 +101,9 @@ func TestDomainIsPure(t *testing.T) {
 			continue
 		}
 		for _, i := range p.Imports {
+			if i == "net/url" { // takes text apart, touches no network
+				continue
+			}
 			if slices.ContainsFunc(impure, func(bad string) bool { return i == bad || strings.HasPrefix(i, bad+"/") }) {
 				t.Errorf("%s --> %s: decisions know no clock, client, file or network", p.ImportPath, i)
 			}

@@ -10,7 +10,10 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 )
 
 // part is a run that yields figures; only the parts that are asked for run.
@@ -22,6 +25,7 @@ type part struct {
 
 var parts = []part{
 	{[]string{"fleet.", "rollout.", "floor."}, measureFleet},
+	{[]string{"render."}, measureRender},
 }
 
 // wanted says that the part yields a figure whose name starts with prefix.
@@ -30,6 +34,14 @@ func (p part) wanted(prefix string) bool {
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == worker.Command { // the render workers are this binary
+		limit, err := strconv.ParseInt(os.Args[2], 10, 64)
+		if err == nil {
+			err = worker.Serve(context.Background(), os.Stdin, os.Stdout, limit)
+		}
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(1)
+	}
 	only := flag.String("only", "", "run the figures whose name starts so")
 	out := flag.String("out", "build/bench.json", "file to write")
 	flag.Parse()

@@ -57,3 +57,9 @@ func report(figures []Figure, path string) error {
 	}
 	return nil
 }
+
+// median sorts the values and gives the one in the middle.
+func median(all []float64) float64 {
+	slices.Sort(all)
+	return all[len(all)/2]
+}

@@ -89,6 +89,5 @@ func roundTrip(ctx context.Context, r *rig.Rig) (float64, error) {
 		all = append(all, float64(time.Since(begin).Microseconds())/1000)
 		cm = next
 	}
-	slices.Sort(all)
-	return all[len(all)/2], nil
+	return median(all), nil
 }

@@ -24,6 +24,9 @@ type Change struct {
 	Write   Files
 	// Links are symbolic links: target by path.
 	Links Files
+	// Submodules are commits of other repositories by path; .gitmodules is
+	// the caller's.
+	Submodules Files
 	// Remove lists files or folders; they are removed before anything is written.
 	Remove []string
 }
@@ -85,6 +88,9 @@ func (r *Repository) Apply(c Change) (string, error) {
 	for _, path := range slices.Sorted(maps.Keys(c.Links)) {
 		fmt.Fprintf(&in, "M 120000 inline %s\n", path)
 		data(&in, c.Links[path])
+	}
+	for _, path := range slices.Sorted(maps.Keys(c.Submodules)) {
+		fmt.Fprintf(&in, "M 160000 %s %s\n", c.Submodules[path], path)
 	}
 	return r.fastImport(branch, &in)
 }

@@ -5,16 +5,14 @@ import (
 	"fmt"
 	"sync"
 	"time"
-)
 
-// failureMemory is how long a failure answers for a remote that has never
-// answered, so that a thousand Applications do not ask it a thousand times.
-const failureMemory = 3 * time.Second
+	"k8s.io/utils/clock"
+)
 
 // question is one ls-remote that several callers wait for.
 type question struct {
 	done chan struct{}
-	refs Refs
+	refs *Refs
 	err  error
 }
 
@@ -24,30 +22,56 @@ type inquiry struct {
 	current, next *question
 }
 
+// Explicit questions to one repository: a burst of them at once, then one per
+// pause, however many callers there are.
+const (
+	questionBurst = 100
+	questionPause = 250 * time.Millisecond
+)
+
+// bucket holds the questions that may start at once.
+type bucket struct {
+	used float64
+	at   time.Time
+}
+
+// take says how long the next question has to wait.
+func (b *bucket) take(now time.Time) time.Duration {
+	if !b.at.IsZero() {
+		b.used = max(0, b.used-now.Sub(b.at).Seconds()/questionPause.Seconds())
+	}
+	b.at = now
+	b.used++
+	if b.used <= questionBurst {
+		return 0
+	}
+	return time.Duration((b.used - questionBurst) * float64(questionPause))
+}
+
 // ask gives the refs of the remote. With after, the question starts after
 // this call, so the answer holds what was pushed before it; without, one that
 // is under way will do.
-func (m *mirror) ask(ctx context.Context, after bool) (Refs, error) {
-	q, err := m.join(after)
+func (a *access) ask(ctx context.Context, after bool) (*Refs, error) {
+	q, err := a.join(after)
 	if err != nil {
-		return Refs{}, fmt.Errorf("repository %s: %w", m.name, err)
+		return nil, fmt.Errorf("repository %s: %w", a.name, err)
 	}
 	select {
 	case <-ctx.Done():
-		return Refs{}, fmt.Errorf("repository %s: no answer yet: %w", m.name, ctx.Err())
+		return nil, fmt.Errorf("repository %s: no answer yet: %w", a.name, ctx.Err())
 	case <-q.done:
 		return q.refs, q.err
 	}
 }
 
-func (m *mirror) join(after bool) (*question, error) {
-	i := &m.inquiry
+func (a *access) join(after bool) (*question, error) {
+	i := &a.inquiry
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	switch {
 	case i.current == nil:
 		q := &question{done: make(chan struct{})}
-		if err := m.all.spawn(func() { m.answerAll(q) }); err != nil {
+		if err := a.all.spawn(func() { a.answerAll(q) }); err != nil {
 			return nil, err
 		}
 		i.current = q
@@ -61,100 +85,76 @@ func (m *mirror) join(after bool) (*question, error) {
 }
 
 // answerAll answers q and then the questions that came up meanwhile.
-func (m *mirror) answerAll(q *question) {
+func (a *access) answerAll(q *question) {
 	for q != nil {
-		q.refs, q.err = m.lsRemote()
-		m.note(q.refs, q.err)
+		a.mu.Lock()
+		pause := a.budget.take(a.all.options.Clock.Now())
+		a.mu.Unlock()
+		rest(a.all.ctx, a.all.options.Clock, pause)
+		q.refs, q.err = a.lsRemote(a.all.ctx)
+		a.note(q.refs, q.err)
 		close(q.done)
-		m.inquiry.mu.Lock()
-		q, m.inquiry.next = m.inquiry.next, nil
-		m.inquiry.current = q
-		m.inquiry.mu.Unlock()
+		a.inquiry.mu.Lock()
+		q, a.inquiry.next = a.inquiry.next, nil
+		a.inquiry.current = q
+		a.inquiry.mu.Unlock()
 	}
 }
 
-func (m *mirror) lsRemote() (Refs, error) {
-	o := m.all.options
-	begin := o.Clock.Now()
-	raw, err := m.endpoint.run(m.all.ctx, o.RequestTimeout, m.home, "ls-remote", "--", m.endpoint.url)
-	m.all.metrics.observe(m.name, "ls-remote", o.Clock.Since(begin))
+// rest waits until the pause is over or ctx ends.
+func rest(ctx context.Context, c clock.WithTicker, pause time.Duration) {
+	if pause <= 0 {
+		return
+	}
+	timer := c.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C():
+	}
+}
+
+func (a *access) lsRemote(ctx context.Context) (*Refs, error) {
+	o := a.all.options
+	var raw []byte
+	err := a.remote(ctx, "ls-remote", "", func() error {
+		var err error
+		raw, err = a.endpoint.run(ctx, command{
+			args: []string{"ls-remote", "--", a.endpoint.target()}, dir: a.mirror.home, limit: o.RequestTimeout, maxOutput: o.MaxRefsBytes,
+		})
+		return err
+	})
 	if err != nil {
-		return Refs{}, fmt.Errorf("repository %s: %w", m.name, err)
+		return nil, fmt.Errorf("repository %s: %w", a.name, err)
 	}
 	return parseRefs(raw), nil
 }
 
-// refs is what the remote offers: its last answer, or a new one.
-func (m *mirror) refs(ctx context.Context, fresh bool) (Refs, error) {
-	if fresh {
-		return m.ask(ctx, true)
+// remote runs one request to the remote: within the limits of its host, with
+// fresh credentials, counted and timed. A redirect within the same origin is
+// followed once.
+func (a *access) remote(ctx context.Context, kind, revision string, do func() error) error {
+	slots := a.all.host(kind, a.endpoint.origin())
+	a.all.metrics.waiting(a.name, 1)
+	err := slots.Acquire(ctx, 1)
+	a.all.metrics.waiting(a.name, -1)
+	if err != nil {
+		return fmt.Errorf("waiting for other requests to %s: %w", a.endpoint.origin(), err)
 	}
-	if refs, err, ok := m.known(); ok {
-		return refs, err
-	}
-	return m.ask(ctx, false)
-}
-
-// known is the answer without asking; ok says that there is one.
-func (m *mirror) known() (refs Refs, err error, ok bool) { //nolint:revive // the error is part of the answer
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	o := m.all.options
-	age := o.Clock.Since(m.asked)
-	unwatched := o.PollInterval > 0 && !m.polling && age > o.PollInterval
-	switch {
-	case m.asked.IsZero() || unwatched:
-		return Refs{}, nil, false
-	case m.failing():
-		return Refs{}, m.failure, m.polling || age < failureMemory
-	}
-	return m.last, nil, true
-}
-
-// failing says that the remote has not answered for longer than the grace
-// that its last answer gives. The caller holds the lock.
-func (m *mirror) failing() bool {
-	if m.failure == nil {
-		return false
-	}
-	return m.last.ids == nil || m.all.options.Clock.Since(m.failedAt) >= m.all.options.Grace
-}
-
-// note stores an answer and tells subscribers for whom it is news.
-func (m *mirror) note(refs Refs, err error) {
-	m.mu.Lock()
-	m.asked = m.all.options.Clock.Now()
-	switch {
-	case err == nil:
-		m.last = refs
-	case m.failure == nil:
-		m.failedAt = m.asked
-	}
-	m.failure = err
-	var moved []func()
-	for _, s := range m.subs {
-		if now := m.view(s.target); now != s.seen {
-			s.seen = now
-			moved = append(moved, s.notify)
+	defer slots.Release(1)
+	begin := a.all.options.Clock.Now()
+	if err = a.endpoint.refresh(ctx); err == nil {
+		if err = do(); isRedirect(err) {
+			if err = a.endpoint.follow(ctx, err); err == nil {
+				err = do()
+			}
 		}
 	}
-	m.mu.Unlock()
-	for _, notify := range moved {
-		notify()
+	took := a.all.options.Clock.Since(begin)
+	a.all.metrics.observe(a.name, kind, took)
+	if err != nil && ctx.Err() == nil {
+		a.all.metrics.failed(a.name, kind, revision)
 	}
-}
-
-// view is what a subscriber would be told now. The caller holds the lock.
-func (m *mirror) view(t Target) view {
-	if m.failing() {
-		return view{known: true, failing: true}
-	}
-	if m.last.ids == nil {
-		return view{}
-	}
-	id, err := m.last.Resolve(t)
-	if err != nil {
-		return view{known: true, problem: err.Error()}
-	}
-	return view{known: true, id: id}
+	a.all.options.Log.Debug("git request", "repository", a.name, "request", kind, "took", took.String(), "failed", err != nil)
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
@@ -17,23 +18,43 @@ const (
 )
 
 var (
-	errOutside  = errors.New("path leaves the repository")
-	errAbsolute = errors.New("path is absolute: paths are relative to the root of the repository")
+	errOutside   = errors.New("path leaves the repository")
+	errSubmodule = errors.New("is a submodule: submodules are not read, commit the files themselves")
+	errAbsolute  = errors.New("path is absolute: paths are relative to the root of the repository")
 )
 
 // store is where the objects of a commit are.
 type store interface {
 	// object reads any object by id.
 	object(id string) (object, error)
+	// file reads the content of a file that is in a folder.
+	file(id, folder string, isRoot bool) ([]byte, error)
 	// folder lists a tree by id, in name order; the result is shared.
 	folder(id string) ([]tree.Entry, error)
+	// mount opens the commit of another repository that stands at a path.
+	mount(t *commitTree, path, commit string) (*commitTree, error)
+	// mounts says whether submodules are read at all.
+	mounts() bool
 }
 
-// commitTree is the tree of one commit. It holds nothing but its root.
+// commitTree is the tree of one commit. Submodules that were looked into are
+// trees of their own.
 type commitTree struct {
 	store    store
 	revision string
 	root     string // id of the root folder
+	depth    int    // of submodules above this one
+
+	mu      sync.Mutex
+	mounted map[string]*commitTree // by path
+}
+
+// node is a name on a way through trees: in is the tree that its content
+// belongs to.
+type node struct {
+	tree.Entry
+	in     *commitTree
+	folder string // id of the content, when it is a folder
 }
 
 var _ tree.Tree = (*commitTree)(nil)
@@ -41,37 +62,48 @@ var _ tree.Tree = (*commitTree)(nil)
 func (t *commitTree) Revision() string { return t.revision }
 
 func (t *commitTree) ReadFile(name string) ([]byte, error) {
-	e, err := t.Stat(name)
+	stack, err := t.walk(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	e := stack[len(stack)-1]
 	if e.Kind != tree.File {
 		return nil, fmt.Errorf("%s: is not a file", name)
 	}
-	o, err := t.store.object(e.ID)
+	parent := stack[len(stack)-2]
+	content, err := e.in.store.file(e.ID, parent.folder, parent.folder == e.in.root)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return o.content, nil
+	return content, nil
 }
 
 func (t *commitTree) ReadDir(name string) ([]tree.Entry, error) {
-	e, err := t.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	switch e.Kind {
-	case tree.Dir:
-	case tree.Submodule:
-		return nil, fmt.Errorf("%s: is a submodule: submodules are not read, commit the files themselves", name)
-	default:
-		return nil, fmt.Errorf("%s: is not a directory", name)
-	}
-	entries, err := t.store.folder(e.ID)
+	stack, err := t.walk(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return slices.Clone(entries), nil
+	e := stack[len(stack)-1]
+	switch e.Kind {
+	case tree.Dir:
+	case tree.Submodule:
+		return nil, fmt.Errorf("%s: %w", name, errSubmodule)
+	default:
+		return nil, fmt.Errorf("%s: is not a directory", name)
+	}
+	shared, err := e.in.store.folder(e.folder)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	entries := slices.Clone(shared)
+	if e.in.store.mounts() {
+		for i := range entries {
+			if entries[i].Kind == tree.Submodule {
+				entries[i].Kind = tree.Dir
+			}
+		}
+	}
+	return entries, nil
 }
 
 // Stat walks the path from the root as a file system would, following links
@@ -81,7 +113,7 @@ func (t *commitTree) Stat(name string) (tree.Entry, error) {
 	if err != nil {
 		return tree.Entry{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return stack[len(stack)-1], nil
+	return stack[len(stack)-1].Entry, nil
 }
 
 // RealPath is where a path leads when all links on its way are followed.
@@ -101,12 +133,12 @@ func (t *commitTree) RealPath(name string) (string, error) {
 }
 
 // walk gives the entries from the root to the one named, none of them a link.
-func (t *commitTree) walk(name string) ([]tree.Entry, error) {
+func (t *commitTree) walk(name string) ([]node, error) {
 	rest, err := split(name)
 	if err != nil {
 		return nil, err
 	}
-	stack := []tree.Entry{{Kind: tree.Dir, ID: t.root}}
+	stack := []node{{tree.Entry{Kind: tree.Dir, ID: t.root}, t, t.root}}
 	links, names := 0, 0
 	for len(rest) > 0 {
 		part := rest[0]
@@ -115,34 +147,60 @@ func (t *commitTree) walk(name string) ([]tree.Entry, error) {
 			return nil, fmt.Errorf("path has more than %d names", maxNames)
 		}
 		here := stack[len(stack)-1]
-		if here.Kind != tree.Dir {
+		switch {
+		case here.Kind == tree.Submodule:
+			return nil, errSubmodule
+		case here.Kind != tree.Dir:
 			return nil, tree.ErrNotExist
-		}
-		if part == ".." {
-			if len(stack) == 1 {
-				return nil, errOutside
-			}
+		case part == ".." && len(stack) == 1:
+			return nil, errOutside
+		case part == "..":
 			stack = stack[:len(stack)-1]
 			continue
 		}
-		next, err := t.child(here.ID, part)
+		next, err := here.in.child(here.folder, part)
 		if err != nil {
 			return nil, err
 		}
 		if next.Kind != tree.Symlink {
-			stack = append(stack, next)
+			entered, err := enter(stack, next)
+			if err != nil {
+				return nil, err
+			}
+			stack = append(stack, entered)
 			continue
 		}
 		if links++; links > maxLinks {
 			return nil, fmt.Errorf("more than %d symbolic links", maxLinks)
 		}
-		target, err := t.target(next)
+		target, err := here.in.target(next)
 		if err != nil {
 			return nil, fmt.Errorf("symbolic link %s: %w", part, err)
 		}
 		rest = append(target, rest...)
 	}
 	return stack, nil
+}
+
+// enter makes the node of an entry; a submodule becomes the folder it stands
+// for, keeping its own id.
+func enter(stack []node, next tree.Entry) (node, error) {
+	in := stack[len(stack)-1].in
+	if next.Kind != tree.Submodule || !in.store.mounts() {
+		return node{next, in, next.ID}, nil
+	}
+	at := ""
+	for _, n := range stack {
+		if n.in == in && n.folder != in.root {
+			at += n.Name + "/"
+		}
+	}
+	sub, err := in.submodule(at+next.Name, next.ID)
+	if err != nil {
+		return node{}, fmt.Errorf("submodule %s: %w", at+next.Name, err)
+	}
+	next.Kind = tree.Dir
+	return node{next, sub, sub.root}, nil
 }
 
 // child finds a name in a folder.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
@@ -74,6 +75,49 @@ func TestLimits(t *testing.T) {
 	}
 	if got := content(t, now, "small"); got != "y" {
 		t.Errorf("after a refused file: %q", got)
+	}
+}
+
+// TestManyReadersOfManyRevisions: ten revisions of one repository, read by two
+// hundred at once while it is fetched and tended, give what one reader gets.
+func TestManyReadersOfManyRevisions(t *testing.T) {
+	s, r := server(t, gitserver.Options{})
+	var ids []string
+	for i := range 10 {
+		files := gitserver.Files{"rev": fmt.Sprint(i)}
+		for n := range 20 {
+			files[fmt.Sprintf("d%d/f", n)] = fmt.Sprintf("%d in %d", n, i)
+		}
+		ids = append(ids, must(r.Commit("next", files))(t))
+	}
+	m := mirrors(t)
+	with := repo.Repository{URL: s.URL("shop")}
+	var readers sync.WaitGroup
+	for i := range 200 {
+		readers.Go(func() {
+			rev := i % 10
+			now, err := m.Tree(t.Context(), with, ids[rev])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for n := range 20 {
+				if got, err := now.ReadFile(fmt.Sprintf("d%d/f", n)); err != nil || string(got) != fmt.Sprintf("%d in %d", n, rev) {
+					t.Errorf("revision %d: %q, %v", rev, got, err)
+				}
+			}
+		})
+		if i%50 == 0 {
+			readers.Go(func() { m.Tend(t.Context()) })
+		}
+	}
+	readers.Wait()
+	if n := s.Count("fetch"); n != 1 {
+		t.Errorf("%d fetches, want 1", n)
+	}
+	branches, tags, err := m.Names(t.Context(), with)
+	if err != nil || fmt.Sprint(branches, tags) != "[main] []" {
+		t.Errorf("branches %v, tags %v, %v", branches, tags, err)
 	}
 }
 

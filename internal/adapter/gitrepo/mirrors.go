@@ -6,68 +6,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/utils/clock"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
-
-// Options of a set of mirrors.
-type Options struct {
-	// Dir holds the mirrors; it is private to this process.
-	Dir string
-	// PollInterval is the pause between two questions to one repository; up
-	// to a fifth of it is added at random. Zero switches polling off.
-	PollInterval time.Duration
-	// RequestTimeout bounds one ls-remote (default 15 s), FetchTimeout one
-	// fetch (default 5 min).
-	RequestTimeout, FetchTimeout time.Duration
-	// Grace is how long the last answer of a repository that has stopped
-	// answering still counts (default 3 min).
-	Grace time.Duration
-	// MaxFileBytes bounds one file that is read (default 50 MiB), CacheBytes
-	// the folders remembered (default 64 MiB).
-	MaxFileBytes int64
-	CacheBytes   int
-	// Environment is added to that of git, which otherwise inherits only
-	// PATH: HTTPS_PROXY and the like.
-	Environment []string
-	Clock       clock.WithTicker
-	Log         *slog.Logger
-	Registerer  prometheus.Registerer
-}
-
-func (o *Options) defaults() {
-	for value, standard := range map[*time.Duration]time.Duration{
-		&o.RequestTimeout: 15 * time.Second, &o.FetchTimeout: 5 * time.Minute, &o.Grace: 3 * time.Minute,
-	} {
-		if *value == 0 {
-			*value = standard
-		}
-	}
-	if o.MaxFileBytes == 0 {
-		o.MaxFileBytes = 50 << 20
-	}
-	if o.CacheBytes == 0 {
-		o.CacheBytes = 64 << 20
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Clock == nil {
-		o.Clock = clock.RealClock{}
-	}
-	if o.Registerer == nil {
-		o.Registerer = prometheus.NewRegistry()
-	}
-}
 
 // Mirrors are the local copies of all repositories. They are safe for
 // concurrent use.
@@ -75,14 +23,25 @@ type Mirrors struct {
 	options Options
 	metrics *metrics
 	folders *folders
+	local   git    // git without a remote
 	secrets string // private folder, gone after Close
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wait    sync.WaitGroup
 
-	mu     sync.Mutex
+	gate   sync.Mutex // innermost
 	closed bool
-	byID   map[string]*mirror
+
+	mu        sync.Mutex
+	mirrors   map[string]*mirror  // by key
+	accesses  map[string]*access  // by id
+	byLocator map[string][]string // access ids by what webhooks name
+	hosts     map[string]*semaphore.Weighted
+
+	swept     time.Time  // guarded by tending
+	tending   sync.Mutex // one upkeep at a time; outermost
+	following sync.Mutex // before mu, and before that of an access
+	subs      map[*subscription]struct{}
 }
 
 var errClosed = errors.New("the mirrors are closed")
@@ -101,28 +60,64 @@ func New(ctx context.Context, o Options) (*Mirrors, error) {
 		return nil, fmt.Errorf("mirror folder: %w", err)
 	}
 	o.Dir = dir
-	secrets, err := os.MkdirTemp("", "sluice-git-")
+	secrets, err := secretsFolder(o)
 	if err != nil {
-		return nil, fmt.Errorf("credentials folder: %w", err)
+		return nil, err
 	}
 	inner, cancel := context.WithCancel(ctx)
-	return &Mirrors{
+	m := &Mirrors{
 		options: o, metrics: newMetrics(o.Registerer), folders: newFolders(o.CacheBytes), secrets: secrets,
-		ctx: inner, cancel: cancel, byID: map[string]*mirror{},
-	}, nil
+		ctx: inner, cancel: cancel, mirrors: map[string]*mirror{}, accesses: map[string]*access{},
+		byLocator: map[string][]string{}, hosts: map[string]*semaphore.Weighted{}, subs: map[*subscription]struct{}{},
+	}
+	config := filepath.Join(secrets, "local")
+	if err := os.WriteFile(config, []byte(baseConfig(o.AllowFile).text()), 0o600); err != nil {
+		cancel()
+		return nil, fmt.Errorf("credentials folder: %w", errors.Join(err, os.RemoveAll(secrets)))
+	}
+	m.local = newGit(o, secrets, config)
+	if err := errors.Join(m.spawn(m.emptyTrash), m.spawn(m.keepUp)); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// secretsFolder makes a private folder and removes those of earlier processes
+// on the same mirrors, which ended without a Close.
+func secretsFolder(o Options) (string, error) {
+	sum := sha256.Sum256([]byte(o.Dir))
+	parent := o.SecretsDir
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	prefix := "sluice-git-" + hex.EncodeToString(sum[:6]) + "-"
+	stale, err := filepath.Glob(filepath.Join(parent, prefix+"*"))
+	if err != nil {
+		return "", fmt.Errorf("credentials folder: %w", err)
+	}
+	for _, dir := range stale {
+		if err := os.RemoveAll(dir); err != nil {
+			return "", fmt.Errorf("credentials folder of an earlier process: %w", err)
+		}
+	}
+	dir, err := os.MkdirTemp(parent, prefix)
+	if err != nil {
+		return "", fmt.Errorf("credentials folder: %w", err)
+	}
+	return dir, nil
 }
 
 // Close ends pollers, requests and readers and removes keys from the disk.
 // The mirrors stay for the next start.
 func (m *Mirrors) Close() {
-	m.mu.Lock()
+	m.gate.Lock()
 	m.closed = true
-	m.mu.Unlock()
+	m.gate.Unlock()
 	m.cancel()
 	m.wait.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, one := range m.byID {
+	for _, one := range m.mirrors {
 		one.objects.close()
 	}
 	if err := os.RemoveAll(m.secrets); err != nil {
@@ -132,8 +127,8 @@ func (m *Mirrors) Close() {
 
 // spawn runs f unless the mirrors are closed; Close waits for it.
 func (m *Mirrors) spawn(f func()) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.gate.Lock()
+	defer m.gate.Unlock()
 	if m.closed {
 		return errClosed
 	}
@@ -141,51 +136,107 @@ func (m *Mirrors) spawn(f func()) error {
 	return nil
 }
 
-// identity names a repository with its credentials: two credentials never
-// share a mirror, so none reads what it may not.
-func identity(r repo.Repository) string {
+func (m *Mirrors) isClosed() bool {
+	m.gate.Lock()
+	defer m.gate.Unlock()
+	return m.closed
+}
+
+func digest(parts ...string) string {
 	sum := sha256.New()
-	for _, part := range []string{
-		r.URL, r.Username, r.Password, r.BearerToken, r.SSHPrivateKey, r.TLSClientCertData, r.TLSClientCertKey,
-		r.Proxy, r.NoProxy, r.CAData, r.KnownHosts, fmt.Sprint(r.Insecure),
-	} {
+	for _, part := range parts {
 		_, _ = fmt.Fprintf(sum, "%d:%s", len(part), part)
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:32]
 }
 
-func (m *Mirrors) open(r repo.Repository) (*mirror, error) {
-	if r.URL == "" {
-		return nil, errors.New("the URL of the repository is empty: set repoURL")
+// mirrorKey names a local copy: what is at the other end and how much of it is
+// kept. Who asks is no part of it, so a new password keeps the copy; what could
+// lead to another server is, so nobody is let in to a copy by a server of his
+// own.
+func mirrorKey(r repo.Repository) string {
+	target, _, _ := splitUser(r)
+	return digest(target, repo.Redact(r.Proxy.Reveal()), r.NoProxy, fmt.Sprint(r.Insecure), fmt.Sprint(r.PartialClone))
+}
+
+// identity names a repository together with who asks for it.
+func identity(r repo.Repository) string {
+	app := r.GitHubApp
+	return digest(r.URL, r.Username, r.Password.Reveal(), r.BearerToken.Reveal(), r.SSHPrivateKey.Reveal(), r.TLSClientCertData,
+		r.TLSClientCertKey.Reveal(), r.Proxy.Reveal(), r.NoProxy, r.CAData, r.KnownHosts,
+		fmt.Sprint(app.ID, app.Installation, app.BaseURL), app.PrivateKey.Reveal(), fmt.Sprint(r.Insecure, r.EnableLFS, r.PartialClone))
+}
+
+// open finds or makes the access of r.
+func (m *Mirrors) open(r repo.Repository) (*access, error) {
+	if r.Invalid != "" {
+		return nil, fmt.Errorf("repository %s: %s", repo.Redact(r.URL), r.Invalid)
+	}
+	address, err := repo.Parse(r.URL)
+	if err != nil {
+		return nil, err
+	}
+	if address.Scheme == "file" && !m.options.AllowFile {
+		return nil, fmt.Errorf("repository %s: file URLs are switched off: serve the repository over https or ssh, or start with --allow-file-repositories", repo.Redact(r.URL))
 	}
 	id := identity(r)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
+	if m.isClosed() {
 		return nil, errClosed
 	}
-	if found, ok := m.byID[id]; ok {
+	now := m.options.Clock.Now()
+	if found, ok := m.accesses[id]; ok {
+		found.touch(now)
 		return found, nil
 	}
-	secrets := filepath.Join(m.secrets, id)
-	if err := os.MkdirAll(secrets, 0o700); err != nil {
-		return nil, fmt.Errorf("repository %s: credentials folder: %w", Redact(r.URL), err)
-	}
-	e, err := newEndpoint(r, secrets, m.options.Environment)
+	to, err := m.mirrorOf(r)
 	if err != nil {
 		return nil, err
 	}
-	// Git looks for a repository in parent folders, too: not above ours.
-	e.vars = append(e.vars, "GIT_CEILING_DIRECTORIES="+m.options.Dir)
-	opened := newMirror(m, id, Redact(r.URL), e)
-	if err := os.MkdirAll(opened.home, 0o700); err != nil {
-		return nil, fmt.Errorf("repository %s: mirror folder: %w", opened.name, err)
+	secrets := filepath.Join(m.secrets, id)
+	if err := os.MkdirAll(secrets, 0o700); err != nil {
+		return nil, fmt.Errorf("repository %s: credentials folder: %w", to.name, err)
 	}
-	if err := opened.tidy(); err != nil {
+	e, err := newEndpoint(r, address, secrets, m.options)
+	if err != nil {
 		return nil, err
 	}
-	m.byID[id] = opened
+	opened := newAccess(to, id, r, e)
+	opened.touch(now)
+	m.accesses[id] = opened
+	if l := repo.Locator(r.URL); l != "" {
+		m.byLocator[l] = append(m.byLocator[l], id)
+	}
 	return opened, nil
+}
+
+// mirrorOf finds or makes the copy that r reads. The caller holds the lock.
+func (m *Mirrors) mirrorOf(r repo.Repository) (*mirror, error) {
+	key := mirrorKey(r)
+	if found, ok := m.mirrors[key]; ok {
+		return found, nil
+	}
+	made := newMirror(m, key, r)
+	if err := os.MkdirAll(made.home, 0o700); err != nil {
+		return nil, fmt.Errorf("repository %s: mirror folder: %w", made.name, err)
+	}
+	if err := made.tidy(); err != nil {
+		return nil, err
+	}
+	m.mirrors[key] = made
+	return made, nil
+}
+
+// host gives the limit of requests to one host.
+func (m *Mirrors) host(kind, origin string) *semaphore.Weighted {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := kind + " " + origin
+	if m.hosts[key] == nil {
+		m.hosts[key] = semaphore.NewWeighted(int64(m.options.HostRequests))
+	}
+	return m.hosts[key]
 }
 
 // Resolve turns a target into a commit id. Unless fresh, the last answer of
@@ -212,8 +263,12 @@ func (m *Mirrors) Resolve(ctx context.Context, r repo.Repository, t Target, fres
 	return id, nil
 }
 
-// Tree reads a commit, fetching it when the mirror lacks it.
+// Tree reads a commit, fetching it when the mirror lacks it. r must have
+// answered to its credentials once; else it is asked first.
 func (m *Mirrors) Tree(ctx context.Context, r repo.Repository, id string) (tree.Tree, error) {
+	if !shortID.MatchString(id) {
+		return nil, fmt.Errorf("repository %s: %q is not a commit id: resolve the revision first", repo.Redact(r.URL), id)
+	}
 	one, err := m.open(r)
 	if err != nil {
 		return nil, err
@@ -230,4 +285,18 @@ func (m *Mirrors) Refresh(ctx context.Context, r repo.Repository) error {
 	}
 	_, err = one.ask(ctx, true)
 	return err
+}
+
+// Names are the branches and tags of a repository in name order, as of the last
+// answer.
+func (m *Mirrors) Names(ctx context.Context, r repo.Repository) (branches, tags []string, err error) {
+	one, err := m.open(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	refs, err := one.refs(ctx, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	return refs.short("refs/heads/"), refs.short(tagPath), nil
 }

@@ -135,8 +135,11 @@ func TestFileRepositoryAndCommitOnNoBranch(t *testing.T) {
 	must(r.Commit("first", gitserver.Files{"a": "1"}))(t)
 	lost := must(r.Commit("lost", gitserver.Files{"a": "lost"}))(t)
 	must(r.Git("update-ref", "refs/heads/main", "main^"))(t)
-	m := mirrors(t)
+	m := mirrors(t, func(o *gitrepo.Options) { o.AllowFile = true })
 	with := repo.Repository{URL: "file://" + r.Dir()}
+	if _, err := mirrors(t).Resolve(t.Context(), with, main, false); err == nil || !strings.Contains(err.Error(), "--allow-file-repositories") {
+		t.Errorf("without the flag a file URL gives %v", err)
+	}
 	if got := content(t, open(t, m, with, main), "a"); got != "1" {
 		t.Errorf("main has %q", got)
 	}

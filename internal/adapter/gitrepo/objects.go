@@ -15,6 +15,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
@@ -35,12 +38,14 @@ type object struct {
 // objects reads from one mirror through a long-lived cat-file process, which
 // is started when needed and again when it has died.
 type objects struct {
-	ctx      context.Context
-	dir      string
-	endpoint endpoint
-	limit    int64 // bytes of one object
+	ctx   context.Context
+	dir   string
+	git   git
+	limit int64 // bytes of one object
+	clock clock.PassiveClock
 
 	mu    sync.Mutex
+	used  time.Time
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	out   *bufio.Reader
@@ -53,6 +58,7 @@ func (o *objects) read(name string) (object, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.used = o.clock.Now()
 	running := o.cmd != nil
 	found, err := o.try(name)
 	if running && err != nil && !settled(err) {
@@ -82,7 +88,7 @@ func (o *objects) ensure() error {
 	if _, err := os.Stat(o.dir); err != nil {
 		return errMissing
 	}
-	cmd := o.endpoint.command(o.ctx, o.dir, "cat-file", "--batch")
+	cmd := o.git.prepare(o.ctx, o.dir, "cat-file", "--batch")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("git cat-file: %w", err)
@@ -133,6 +139,15 @@ func (o *objects) stop() {
 	_ = o.cmd.Process.Kill()
 	_ = o.cmd.Wait()
 	o.cmd = nil
+}
+
+// rest ends the process when it was not used since then.
+func (o *objects) rest(since time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.used.Before(since) {
+		o.stop()
+	}
 }
 
 func (o *objects) close() {

@@ -42,39 +42,22 @@ func (m *mirror) tidy() error {
 
 // rebuild makes the mirror anew beside the old one and then takes its place.
 // The caller holds m.writing.
-func (m *mirror) rebuild(ctx context.Context, id string) error {
+func (m *mirror) rebuild(ctx context.Context, by *access) error {
 	now := m.all.options.Clock.Now()
 	if _, err := os.Stat(m.dir); err != nil || (!m.rebuilt.IsZero() && now.Sub(m.rebuilt) < rebuildPause) {
 		return errDamaged
 	}
 	m.rebuilt = now
 	m.all.options.Log.Warn("mirror is damaged, fetching it anew", "repository", m.name)
-	fresh := m.dir + ".new"
-	if err := os.RemoveAll(fresh); err != nil {
-		return fmt.Errorf("mirror of %s: %w", m.name, err)
-	}
-	if err := m.fetchInto(ctx, fresh, id); err != nil {
-		return errors.Join(err, os.RemoveAll(fresh))
-	}
-	m.objects.mu.Lock()
-	defer m.objects.mu.Unlock()
-	m.objects.stop()
-	if err := os.RemoveAll(m.dir); err != nil {
-		return fmt.Errorf("mirror of %s: %w", m.name, err)
-	}
-	if err := os.Rename(fresh, m.dir); err != nil {
-		return fmt.Errorf("mirror of %s: %w", m.name, err)
-	}
-	m.mu.Lock()
-	m.epoch++
-	m.mu.Unlock()
-	return nil
+	m.all.metrics.rebuilds.Inc()
+	return m.make(ctx, by)
 }
 
 // commitStore reads objects for one commit. Whatever a commit refers to must
-// be there, so a missing object means a damaged mirror.
+// be there, so a missing object means a damaged mirror, or a partial one.
 type commitStore struct {
 	m        *mirror
+	by       *access
 	revision string
 }
 
@@ -87,27 +70,65 @@ func (s commitStore) object(id string) (object, error) {
 	if err == nil || errors.Is(err, errTooBig) || m.all.ctx.Err() != nil {
 		return found, err
 	}
-	if repairErr := m.repair(epoch, s.revision); repairErr != nil {
+	if m.partial && errors.Is(err, errMissing) {
+		if fetchErr := m.fetchMissing(m.all.ctx, s.by, []string{id}); fetchErr != nil {
+			return object{}, fetchErr
+		}
+		return m.objects.read(id)
+	}
+	if repairErr := m.repair(s, epoch); repairErr != nil {
 		return object{}, fmt.Errorf("mirror of %s: object %s: %w", m.name, id, err)
 	}
 	return m.objects.read(id)
 }
 
-// repair rebuilds the mirror unless that has happened since epoch.
-func (m *mirror) repair(epoch int, id string) error {
+// file reads a file; in a partial mirror its neighbours come along.
+func (s commitStore) file(id, folder string, isRoot bool) ([]byte, error) {
+	o, err := s.m.objects.read(id)
+	if err != nil && s.m.partial && errors.Is(err, errMissing) {
+		if err := s.fill(folder, isRoot); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		o, err = s.object(id)
+	}
+	if p, ok := parsePointer(o.content); err == nil && ok && s.by.repository.EnableLFS {
+		return s.large(p)
+	}
+	return o.content, err
+}
+
+// repair brings back what a mirror lacks, unless that has happened since epoch.
+func (m *mirror) repair(s commitStore, epoch int) error {
 	m.writing.Lock()
 	defer m.writing.Unlock()
 	m.mu.Lock()
-	done := m.epoch != epoch
+	done, gone := m.epoch != epoch, m.gone
 	m.mu.Unlock()
-	if done {
+	switch {
+	case gone:
+		return errors.New("the mirror was removed because nobody used it: open the commit again")
+	case done:
 		return nil
 	}
-	return m.rebuild(m.all.ctx, id)
+	var err error
+	if _, statErr := os.Stat(m.dir); errors.Is(statErr, fs.ErrNotExist) { // it had to make room for others
+		err = m.make(m.all.ctx, s.by)
+	} else {
+		err = m.rebuild(m.all.ctx, s.by)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := m.read(s.by, s.revision); errors.Is(err, errMissing) { // it is on no branch any more
+		return m.bringOne(m.all.ctx, s.by, m.dir, s.revision)
+	}
+	return nil
 }
 
 func (s commitStore) folder(id string) ([]tree.Entry, error) {
-	key := folderKey{s.m.id, id}
+	key := folderKey{s.m.key, id}
 	if entries, ok := s.m.all.folders.find(key); ok {
 		return entries, nil
 	}

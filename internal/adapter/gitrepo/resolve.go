@@ -1,10 +1,7 @@
 package gitrepo
 
 import (
-	"bytes"
 	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -18,52 +15,11 @@ type Target struct {
 	TagPrefix string
 }
 
-// Refs is what a remote offers: id by full ref name, HEAD included. The id of
-// an annotated tag is that of the commit it points to.
-type Refs struct {
-	ids   map[string]string
-	order []string
-}
-
-var (
-	fullID  = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	shortID = regexp.MustCompile(`^[0-9a-fA-F]{7,40}$`)
-)
-
-// parseRefs reads the output of git ls-remote.
-func parseRefs(raw []byte) Refs {
-	r := Refs{ids: map[string]string{}}
-	for line := range bytes.Lines(raw) {
-		id, name, ok := strings.Cut(strings.TrimSpace(string(line)), "\t")
-		if !ok || !fullID.MatchString(id) {
-			continue
-		}
-		if peeled, isPeeled := strings.CutSuffix(name, "^{}"); isPeeled {
-			r.ids[peeled] = id
-			continue
-		}
-		if _, seen := r.ids[name]; !seen {
-			r.order = append(r.order, name)
-		}
-		r.ids[name] = id
-	}
-	return r
-}
-
-// offers says that some ref points at id.
-func (r Refs) offers(id string) bool {
-	for _, has := range r.ids {
-		if has == id {
-			return true
-		}
-	}
-	return false
-}
-
-// Resolve turns a target into a commit id by the rules of
-// spec/application.md §6: full id, version range over tags, full ref, short
-// branch or tag name, abbreviated id (returned unchanged).
-func (r Refs) Resolve(t Target) (string, error) {
+// Resolve gives the id a target means (spec/application.md §6): a commit id is
+// itself; a version range is the highest tag in it; then full names, branches,
+// tags; an abbreviated id is returned as it is. Where a branch and a tag have
+// the same name the branch wins, as in the order of listings.
+func (r *Refs) Resolve(t Target) (string, error) {
 	revision := t.Revision
 	if fullID.MatchString(revision) {
 		return revision, nil
@@ -72,18 +28,15 @@ func (r Refs) Resolve(t Target) (string, error) {
 		revision = "HEAD"
 	}
 	tag, isRange, rangeErr := r.version(revision, t.TagPrefix)
-	if tag != "" {
-		return r.ids["refs/tags/"+tag], nil
+	if id, ok := r.find(tagPath + tag); tag != "" && ok {
+		return id, nil
 	}
 	if t.TagPrefix != "" && !isRange {
 		return "", rangeErr
 	}
-	if id, ok := r.ids[revision]; ok {
-		return id, nil
-	}
-	for _, name := range r.order {
-		if name == "refs/heads/"+revision || name == "refs/tags/"+revision {
-			return r.ids[name], nil
+	for _, name := range []string{revision, "refs/heads/" + revision, tagPath + revision} {
+		if id, ok := r.find(name); ok {
+			return id, nil
 		}
 	}
 	if shortID.MatchString(revision) {
@@ -98,15 +51,36 @@ func (r Refs) Resolve(t Target) (string, error) {
 	return "", fmt.Errorf("unable to resolve '%s' to a commit SHA", revision)
 }
 
-// version picks the tag that a revision means when it is a version range, or
-// a plain version with a tag prefix.
-func (r Refs) version(revision, prefix string) (tag string, isRange bool, err error) {
-	if _, err := semver.NewVersion(revision); err == nil {
-		if _, exists := r.ids["refs/tags/"+prefix+revision]; prefix != "" && exists {
-			return prefix + revision, true, nil
+const tagPath = "refs/tags/"
+
+// tagNamed is the tag that a target means, "" when it means something else.
+func (r *Refs) tagNamed(t Target) string {
+	if tag, _, _ := r.version(t.Revision, t.TagPrefix); tag != "" {
+		return tag
+	}
+	if name, ok := strings.CutPrefix(t.Revision, tagPath); ok {
+		return name
+	}
+	for _, name := range []string{t.Revision, "refs/heads/" + t.Revision} {
+		if _, ok := r.find(name); ok {
+			return ""
 		}
+	}
+	if _, ok := r.find(tagPath + t.Revision); ok && t.TagPrefix == "" {
+		return t.Revision
+	}
+	return ""
+}
+
+// version picks the tag that a revision means when it is a version range, or a
+// plain version with a tag prefix.
+func (r *Refs) version(revision, prefix string) (tag string, isRange bool, err error) {
+	if _, err := semver.NewVersion(revision); err == nil {
 		if prefix == "" {
 			return "", false, nil // a pin: found by its name
+		}
+		if _, ok := r.find(tagPath + prefix + revision); ok {
+			return prefix + revision, true, nil
 		}
 		return "", false, fmt.Errorf("unable to resolve '%s' to a commit SHA: there is no tag %s", revision, prefix+revision)
 	}
@@ -114,30 +88,13 @@ func (r Refs) version(revision, prefix string) (tag string, isRange bool, err er
 	if err != nil {
 		return "", false, fmt.Errorf("targetRevision '%s' is not a version or version range, which tagPrefix '%s' requires", revision, prefix)
 	}
-	tags := r.tags(prefix)
-	if slices.Contains(tags, revision) {
+	if _, ok := r.find(tagPath + prefix + revision); ok {
 		return prefix + revision, true, nil
 	}
-	var best *semver.Version
-	for _, t := range tags {
-		v, err := semver.NewVersion(t)
-		if err == nil && constraint.Check(v) && (best == nil || v.GreaterThan(best)) {
-			best, tag = v, prefix+t
+	for _, v := range r.versionsOf(prefix) {
+		if constraint.Check(v.parsed) {
+			return strings.TrimPrefix(r.names[v.at], tagPath), true, nil
 		}
 	}
-	if best == nil {
-		return "", true, fmt.Errorf("version matching constraint not found in %d tags", len(tags))
-	}
-	return tag, true, nil
-}
-
-// tags are the names of tags with a prefix, without it, in listing order.
-func (r Refs) tags(prefix string) []string {
-	var out []string
-	for _, name := range r.order {
-		if tag, ok := strings.CutPrefix(name, "refs/tags/"+prefix); ok {
-			out = append(out, tag)
-		}
-	}
-	return out
+	return "", true, fmt.Errorf("version matching constraint not found in %d tags", r.count(tagPath+prefix))
 }

@@ -9,7 +9,7 @@ import (
 func id(n int) string { return fmt.Sprintf("%040x", n) }
 
 // offer is what ls-remote prints, in its order.
-func offer() Refs {
+func offer() *Refs {
 	var b strings.Builder
 	for i, name := range []string{
 		"HEAD", "refs/heads/1.0", "refs/heads/both", "refs/heads/main", "refs/heads/team/x", "refs/pull/7/head",
@@ -60,21 +60,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-func TestRedact(t *testing.T) {
-	for in, want := range map[string]string{
-		"https://u:p@host/x":       "https://host/x",
-		"https://token@host/x":     "https://host/x",
-		"https://u:p%zz@host/x":    "https://host/x",
-		"ssh://git:p@host/x":       "ssh://git@host/x",
-		"git@host:team/x":          "git@host:team/x",
-		"file:///srv/x":            "file:///srv/x",
-		"https://host/x?a=b@c":     "https://host/x?a=b@c",
-		"https://host/no-password": "https://host/no-password",
-	} {
-		if got := Redact(in); got != want {
-			t.Errorf("Redact(%q) = %q, want %q", in, got, want)
-		}
-	}
+func TestScrub(t *testing.T) {
 	text := "unable to access 'https://u:secret@host/x/': see 'http://t@host'"
 	if got := scrub(text); strings.Contains(got, "secret") || strings.Contains(got, "t@host") {
 		t.Errorf("scrub leaves %q", got)
@@ -87,7 +73,7 @@ func TestExplain(t *testing.T) {
 		"No ED25519 key\nHost key verification failed.\r\nfatal: Could not read from remote repository.\n\nPlease make sure you have": "Host key verification failed.: add the key",
 		"": "exit status 1",
 	} {
-		if got := explain(said, fmt.Errorf("exit status 1")); !strings.HasPrefix(got, want) {
+		if got := (git{hide: scrub}).explain("fetch", said, 0, fmt.Errorf("exit status 1")).said; !strings.HasPrefix(got, want) {
 			t.Errorf("explain(%q) = %q, want %q...", said, got, want)
 		}
 	}

@@ -15,13 +15,13 @@ import (
 )
 
 // sshd starts a real server that accepts one key and gives back its port, the
-// key and the line of known_hosts. Without an sshd the test is skipped.
-func sshd(t *testing.T) (port, key, known string) {
+// key and the line of known_hosts.
+func sshd(t *testing.T, more ...string) (port, key, known string) {
 	t.Helper()
 	daemon, err := exec.LookPath("sshd")
 	if err != nil {
 		if daemon = "/usr/sbin/sshd"; !exists(daemon) {
-			t.Skip("no sshd here: install openssh-server")
+			t.Fatal("no sshd here: install openssh-server")
 		}
 	}
 	dir := t.TempDir()
@@ -36,7 +36,7 @@ func sshd(t *testing.T) (port, key, known string) {
 		t.Fatal(err)
 	}
 	public := must(os.ReadFile(filepath.Join(dir, "client.pub")))(t)
-	config := fmt.Sprintf("ListenAddress 127.0.0.1:%s\nHostKey %s/host\nPidFile none\nStrictModes no\nUsePAM no\nAuthorizedKeysFile %s/client.pub\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n", port, dir, dir)
+	config := fmt.Sprintf("ListenAddress 127.0.0.1:%s\nHostKey %s/host\nPidFile none\nStrictModes no\nUsePAM no\nAuthorizedKeysFile %s/client.pub\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n%s", port, dir, dir, strings.Join(more, "\n"))
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +76,16 @@ func sshd(t *testing.T) (port, key, known string) {
 	return port, string(must(os.ReadFile(filepath.Join(dir, "client")))(t)), fmt.Sprintf("[127.0.0.1]:%s %s %s\n", port, host[0], host[1])
 }
 
+// otherKey makes the public key of another host.
+func otherKey(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "other")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v: %s", err, out)
+	}
+	return file + ".pub"
+}
+
 func exists(file string) bool {
 	_, err := os.Stat(file)
 	return err == nil
@@ -94,18 +104,23 @@ func TestReadsOverSSH(t *testing.T) {
 	user := strings.TrimSpace(string(must(exec.Command("id", "-un").Output())(t)))
 	url := fmt.Sprintf("ssh://%s@127.0.0.1:%s%s", user, port, r.Dir())
 	for name, with := range map[string]repo.Repository{
-		"known host":    {URL: url, SSHPrivateKey: key, KnownHosts: known},
-		"any host":      {URL: url, SSHPrivateKey: key, Insecure: true},
-		"no final line": {URL: url, SSHPrivateKey: strings.TrimSpace(key), KnownHosts: known},
+		"known host":    {URL: url, SSHPrivateKey: repo.Secret(key), KnownHosts: known},
+		"any host":      {URL: url, SSHPrivateKey: repo.Secret(key), Insecure: true},
+		"no final line": {URL: url, SSHPrivateKey: repo.Secret(strings.TrimSpace(key)), KnownHosts: known},
 	} {
 		if got := content(t, open(t, m, with, main), "a"); got != "over ssh" {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
+	changed := strings.Replace(known, strings.Fields(known)[2], strings.Fields(string(must(os.ReadFile(otherKey(t)))(t)))[1], 1)
 	for want, with := range map[string]repo.Repository{
-		"argocd-ssh-known-hosts-cm": {URL: url, SSHPrivateKey: key},
-		"check sshPrivateKey":       {URL: url, KnownHosts: known},
+		"argocd-ssh-known-hosts-cm":                     {URL: url, SSHPrivateKey: repo.Secret(key)},
+		"check sshPrivateKey":                           {URL: url, KnownHosts: known},
+		"check sshPrivateKey in the":                    {URL: url, SSHPrivateKey: "no key at all", KnownHosts: known},
+		"key of the host to argocd-ssh-known-hosts-cm":  {URL: url, SSHPrivateKey: repo.Secret(key), KnownHosts: changed},
+		"key of the host to argocd-ssh-known-hosts-cm ": {URL: url, SSHPrivateKey: repo.Secret(key), KnownHosts: "# nobody\n"},
 	} {
+		want = strings.TrimSpace(want)
 		_, err := m.Resolve(t.Context(), with, main, false)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

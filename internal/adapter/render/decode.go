@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
-	"sigs.k8s.io/yaml"
 )
 
 // document is one part of a YAML stream.
@@ -21,29 +21,35 @@ type document struct {
 	line    int // of its first line in the stream, from 1
 }
 
-// split takes a YAML stream apart at its "---" lines.
+// maxDocuments bounds the documents of one stream.
+const maxDocuments = 10_000
+
+// split takes a YAML stream apart at its "---" lines. The documents are parts
+// of the stream, not copies.
 func split(stream []byte) []document {
 	var out []document
-	current := document{line: 1}
-	flush := func() {
-		if len(bytes.TrimSpace(current.content)) > 0 {
-			out = append(out, current)
+	start, line := 0, 1
+	flush := func(end int) {
+		if part := stream[start:end]; len(bytes.TrimSpace(part)) > 0 {
+			out = append(out, document{part, line})
 		}
 	}
 	number := 0
-	for line := range bytes.Lines(stream) {
+	for at := 0; at < len(stream); {
 		number++
-		if rest, ok := bytes.CutPrefix(line, []byte("---")); ok {
-			rest = bytes.TrimSpace(rest)
-			if len(rest) == 0 || rest[0] == '#' {
-				flush()
-				current = document{line: number + 1}
-				continue
+		end := len(stream)
+		if n := bytes.IndexByte(stream[at:], '\n'); n >= 0 {
+			end = at + n + 1
+		}
+		if rest, ok := bytes.CutPrefix(stream[at:end], []byte("---")); ok {
+			if rest = bytes.TrimSpace(rest); len(rest) == 0 || rest[0] == '#' {
+				flush(at)
+				start, line = end, number+1
 			}
 		}
-		current.content = append(current.content, line...)
+		at = end
 	}
-	flush()
+	flush(len(stream))
 	return out
 }
 
@@ -70,12 +76,21 @@ func (d document) explain(name string, number int, err error) error {
 // it is known, the line. What was read before an error is returned with it.
 func Decode(stream []byte, name string) ([]*unstructured.Unstructured, error) {
 	var out []*unstructured.Unstructured
-	for i, d := range split(stream) {
-		raw, err := yaml.YAMLToJSON(d.content)
-		if err != nil {
+	documents := split(stream)
+	if len(documents) > maxDocuments {
+		return nil, fmt.Errorf("%s: has %d documents, at most %d are allowed: split the file", name, len(documents), maxDocuments)
+	}
+	for i, d := range documents {
+		var value any
+		if err := yaml.Unmarshal(d.content, &value); err != nil {
 			return out, d.explain(name, i+1, err)
 		}
-		objects, err := decodeValue(raw, fmt.Sprintf("%s: document %d", name, i+1))
+		where := fmt.Sprintf("%s: document %d", name, i+1)
+		plain, err := jsonValue(value)
+		if err != nil {
+			return out, fmt.Errorf("%s: %w", where, err)
+		}
+		objects, err := flatten(plain, where)
 		if err != nil {
 			return out, err
 		}
@@ -109,6 +124,67 @@ func decodeValue(raw []byte, where string) ([]*unstructured.Unstructured, error)
 		return nil, fmt.Errorf("%s: %w", where, err)
 	}
 	return flatten(value, where)
+}
+
+// jsonValue turns what the YAML library gives into what JSON would, by the
+// rules of sigs.k8s.io/yaml: keys become strings.
+func jsonValue(v any) (any, error) {
+	switch t := v.(type) {
+	case map[any]any:
+		out := make(map[string]any, len(t))
+		for k, x := range t {
+			key, err := jsonKey(k)
+			if err != nil {
+				return nil, err
+			}
+			if out[key], err = jsonValue(x); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case []any:
+		for i, x := range t {
+			var err error
+			if t[i], err = jsonValue(x); err != nil {
+				return nil, err
+			}
+		}
+		return t, nil
+	case int:
+		return int64(t), nil
+	case uint64:
+		return float64(t), nil
+	case float64:
+		if math.IsNaN(t) || math.IsInf(t, 0) {
+			return nil, fmt.Errorf("has the number %v, which JSON does not know", t)
+		}
+	case string:
+		return strings.ToValidUTF8(t, "\ufffd"), nil
+	}
+	return v, nil
+}
+
+func jsonKey(k any) (string, error) {
+	switch t := k.(type) {
+	case string:
+		return t, nil
+	case int:
+		return strconv.Itoa(t), nil
+	case bool:
+		return strconv.FormatBool(t), nil
+	case float64:
+		switch s := strconv.FormatFloat(t, 'g', -1, 32); s {
+		case "+Inf":
+			return ".inf", nil
+		case "-Inf":
+			return "-.inf", nil
+		case "NaN":
+			return ".nan", nil
+		default:
+			return s, nil
+		}
+	}
+	return "", fmt.Errorf("has a key of a type that JSON does not know: %v", k)
 }
 
 // flatten normalises numbers, checks what every object needs and takes lists apart.

@@ -15,6 +15,9 @@ import (
 const (
 	maxDirectoryBytes = 10 << 20
 	maxDirectoryDepth = 64
+	// maxPlainBytes are rendered outside a worker; parsed, YAML may take a
+	// hundred times its size.
+	maxPlainBytes = 512 << 10
 )
 
 // skipMark in a file keeps it from being rendered.
@@ -22,7 +25,10 @@ const skipMark = "+argocd:skip-file-rendering"
 
 // directory renders a folder of plain manifests.
 func (j *job) directory() ([]*unstructured.Unstructured, error) {
-	w := &dirWalk{tree: j.Tree, base: j.Source.Path}
+	w := &dirWalk{job: j, tree: j.Tree, base: j.Source.Path, limit: int64(maxDirectoryBytes)}
+	if j.Settings.MaxDirectoryBytes > 0 {
+		w.limit = j.Settings.MaxDirectoryBytes
+	}
 	if o := j.Source.Directory; o != nil {
 		var err error
 		if w.include, err = compile("include", o.Include); err != nil {
@@ -52,11 +58,13 @@ func compile(field, pattern string) (glob.Glob, error) {
 }
 
 type dirWalk struct {
+	job              *job
 	tree             tree.Tree
 	base             string
 	include, exclude glob.Glob
 	recurse          bool
-	bytes            int
+	bytes, limit     int64
+	machine          *jsonnetMachine // once it is needed
 	objects          []*unstructured.Unstructured
 }
 
@@ -64,7 +72,7 @@ func (d *dirWalk) walk(rel string, depth int) error {
 	if depth > maxDirectoryDepth {
 		return fmt.Errorf("%s: folders are nested more than %d levels deep, perhaps by a symbolic link", path.Join(d.base, rel), maxDirectoryDepth)
 	}
-	entries, err := list(d.tree, path.Join(d.base, rel), askManifests)
+	entries, err := List(d.tree, path.Join(d.base, rel), askManifests)
 	if err != nil {
 		return err
 	}
@@ -101,7 +109,7 @@ func (d *dirWalk) wanted(name string) bool {
 
 func (d *dirWalk) file(name string) error {
 	if path.Ext(name) == ".jsonnet" {
-		return fmt.Errorf("%s: jsonnet is not available: exclude the file with spec.source.directory.exclude and commit its output", name)
+		return d.jsonnet(name)
 	}
 	content, err := d.tree.ReadFile(name)
 	if err != nil {
@@ -110,14 +118,36 @@ func (d *dirWalk) file(name string) error {
 	if bytes.Contains(content, []byte(skipMark)) {
 		return nil
 	}
-	if d.bytes += len(content); d.bytes > maxDirectoryBytes {
-		return fmt.Errorf("%s: the manifests of this folder exceed %d bytes: split the Application", name, maxDirectoryBytes)
+	d.bytes += int64(len(content))
+	switch {
+	case d.bytes > d.limit:
+		return fmt.Errorf("%s: the manifests of this folder exceed %d bytes: split the Application, or raise reposerver.max.combined.directory.manifests.size", name, d.limit)
+	case d.job.PlainOnly && d.bytes > maxPlainBytes:
+		return ErrNeedsWorker
 	}
 	decode := decodeLenient
 	if path.Ext(name) == ".json" {
 		decode = decodeJSONFile
 	}
 	objects, err := decode(content, name)
+	d.objects = append(d.objects, objects...)
+	return err
+}
+
+func (d *dirWalk) jsonnet(name string) error {
+	switch {
+	case d.job.Settings.JsonnetDisabled:
+		return nil
+	case d.job.PlainOnly:
+		return ErrNeedsWorker
+	}
+	if d.machine == nil {
+		var err error
+		if d.machine, err = d.job.jsonnet(); err != nil {
+			return err
+		}
+	}
+	objects, err := d.machine.file(name)
 	d.objects = append(d.objects, objects...)
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
 // helm renders a chart that lives in the tree, as "helm template" does.
@@ -25,17 +26,28 @@ func (j *job) helm() ([]*unstructured.Unstructured, error) {
 	if j.Source.Helm == nil {
 		j.Source.Helm = &v1alpha1.SourceHelm{}
 	}
-	options := *j.Source.Helm
+	values, err := j.values(*j.Source.Helm)
+	if err != nil {
+		return nil, err
+	}
+	return j.template(chartSource{tree: j.Tree, dir: j.Source.Path}, values, *j.Source.Helm)
+}
+
+// chartSource says where a chart is and what of it is wanted.
+type chartSource struct {
+	tree      tree.Tree
+	dir       string
+	skipHooks bool
+}
+
+// template renders a chart with values. Dependencies change the chart, so it
+// is loaded for every render.
+func (j *job) template(src chartSource, values map[string]any, options v1alpha1.SourceHelm) ([]*unstructured.Unstructured, error) {
 	release, err := j.release(options)
 	if err != nil {
 		return nil, err
 	}
-	// Dependencies change the chart, so it is loaded for every render.
-	chrt, err := loadChart(j.Tree, j.Source.Path, 0)
-	if err != nil {
-		return nil, err
-	}
-	values, err := j.values(options)
+	chrt, err := j.loadChart(src.tree, src.dir, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +74,11 @@ func (j *job) helm() ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: Helm: %w", j.where(), err)
 	}
-	return helmObjects(chrt, files, options)
+	return helmObjects(chrt, files, wanted{crds: !options.SkipCrds, tests: !options.SkipTests, hooks: !src.skipHooks})
 }
+
+// wanted says which objects of a chart are kept.
+type wanted struct{ crds, tests, hooks bool }
 
 func (j *job) release(options v1alpha1.SourceHelm) (common.ReleaseOptions, error) {
 	name := options.ReleaseName
@@ -108,14 +123,14 @@ func (j *job) capabilities(options v1alpha1.SourceHelm) (*common.Capabilities, e
 
 // helmObjects decodes rendered templates: CRDs, then objects in Helm's order
 // of kinds, then hooks by weight.
-func helmObjects(chrt *chart.Chart, files map[string]string, options v1alpha1.SourceHelm) ([]*unstructured.Unstructured, error) {
+func helmObjects(chrt *chart.Chart, files map[string]string, w wanted) ([]*unstructured.Unstructured, error) {
 	var out []*unstructured.Unstructured
 	add := func(content []byte, name string) error {
 		objects, err := Decode(content, name)
 		out = append(out, objects...)
 		return err
 	}
-	if !options.SkipCrds {
+	if w.crds {
 		for _, crd := range chrt.CRDObjects() {
 			if err := add(crd.File.Data, crd.Filename); err != nil {
 				return nil, err
@@ -137,7 +152,7 @@ func helmObjects(chrt *chart.Chart, files map[string]string, options v1alpha1.So
 		}
 	}
 	for _, h := range hooks {
-		if options.SkipTests && slices.Contains(h.Events, releasev1.HookTest) {
+		if !w.hooks || !w.tests && slices.Contains(h.Events, releasev1.HookTest) {
 			continue
 		}
 		if err := add([]byte(h.Manifest), h.Path); err != nil {

@@ -30,7 +30,7 @@ const (
 
 // loadChart reads a chart folder; file:// dependencies that are not vendored
 // are loaded from the tree.
-func loadChart(t tree.Tree, dir string, depth int) (*chart.Chart, error) {
+func (j *job) loadChart(t tree.Tree, dir string, depth int) (*chart.Chart, error) {
 	if depth > maxChartDepth {
 		return nil, fmt.Errorf("%s: charts depend on each other more than %d levels deep", dir, maxChartDepth)
 	}
@@ -46,20 +46,57 @@ func loadChart(t tree.Tree, dir string, depth int) (*chart.Chart, error) {
 		return nil, fmt.Errorf("%s: Helm chart: %w", dir, err)
 	}
 	for _, d := range c.Metadata.Dependencies {
-		local, isFile := strings.CutPrefix(d.Repository, "file://")
-		if !isFile || vendored(c, d) {
+		if vendored(c, d) {
 			continue
 		}
-		dependency, err := loadChart(t, path.Join(dir, local), depth+1)
-		if err != nil {
+		if err := j.addDependency(t, c, d, place{dir, depth}); err != nil {
 			return nil, fmt.Errorf("%s: dependency %s: %w", path.Join(dir, "Chart.yaml"), d.Name, err)
 		}
-		if v := dependency.Metadata.Version; d.Version != "" && !chartutil.IsCompatibleRange(d.Version, v) {
-			return nil, fmt.Errorf("%s: dependency %s: %s has version %s, not %s", path.Join(dir, "Chart.yaml"), d.Name, d.Repository, v, d.Version)
-		}
-		c.AddDependency(dependency)
 	}
 	return c, nil
+}
+
+// place is where a chart was found.
+type place struct {
+	dir   string
+	depth int
+}
+
+// addDependency loads a dependency that is not vendored, as "helm dependency
+// build" would: of the version that Chart.lock names, if it does.
+func (j *job) addDependency(t tree.Tree, c *chart.Chart, d *chart.Dependency, at place) error {
+	if local, isFile := strings.CutPrefix(d.Repository, "file://"); isFile {
+		dependency, err := j.loadChart(t, path.Join(at.dir, local), at.depth+1)
+		if err != nil {
+			return err
+		}
+		if v := dependency.Metadata.Version; d.Version != "" && !chartutil.IsCompatibleRange(d.Version, v) {
+			return fmt.Errorf("%s has version %s, not %s", d.Repository, v, d.Version)
+		}
+		c.AddDependency(dependency)
+		return nil
+	}
+	if d.Repository == "" || j.Remote == nil {
+		return nil // usable says that it is missing
+	}
+	versions := d.Version
+	if c.Lock != nil {
+		for _, locked := range c.Lock.Dependencies {
+			if locked.Name == d.Name && locked.Repository == d.Repository {
+				versions = locked.Version
+			}
+		}
+	}
+	fetched, err := j.remote().Chart(j.ctx, ChartRef{d.Repository, d.Name, versions})
+	if err != nil {
+		return err
+	}
+	dependency, err := j.loadChart(fetched, ".", at.depth+1)
+	if err != nil {
+		return err
+	}
+	c.AddDependency(dependency)
+	return nil
 }
 
 func vendored(c *chart.Chart, d *chart.Dependency) bool {

@@ -23,7 +23,7 @@ func (j *job) values(o v1alpha1.SourceHelm) (map[string]any, error) {
 		return nil, err
 	}
 	for _, f := range files {
-		content, err := f.read()
+		content, err := j.read(f)
 		if errors.Is(err, tree.ErrNotExist) && o.IgnoreMissingValueFiles {
 			continue
 		}
@@ -32,7 +32,7 @@ func (j *job) values(o v1alpha1.SourceHelm) (map[string]any, error) {
 		}
 		layer, err := loader.LoadValues(bytes.NewReader(content))
 		if err != nil {
-			return nil, fmt.Errorf("%s: not valid YAML: %w", f.path, errors.Unwrap(err))
+			return nil, fmt.Errorf("%s: not valid YAML: %w", first(f.path, withoutQuery(f.url)), errors.Unwrap(err))
 		}
 		values = loader.MergeMaps(values, layer)
 	}
@@ -74,7 +74,7 @@ func (j *job) parameters(o v1alpha1.SourceHelm, values map[string]any) error {
 		if err != nil {
 			return fmt.Errorf("spec.source.helm.fileParameters: %s: %w", p.Name, err)
 		}
-		content, err := file.read()
+		content, err := j.read(file)
 		if err != nil {
 			return fmt.Errorf("spec.source.helm.fileParameters: %s: %w", p.Name, err)
 		}
@@ -106,30 +106,58 @@ func escapeCommas(value string) string {
 type located struct {
 	tree tree.Tree
 	path string
+	// url, instead, is where a file of another place is fetched from.
+	url string
 }
 
-func (l located) read() ([]byte, error) { return l.tree.ReadFile(l.path) }
+func (j *job) read(l located) ([]byte, error) {
+	if l.url != "" {
+		content, err := j.remote().File(j.ctx, l.url)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", withoutQuery(l.url), err)
+		}
+		return content, nil
+	}
+	return l.tree.ReadFile(l.path)
+}
+
+// withoutQuery leaves out of a URL what may hold a secret.
+func withoutQuery(url string) string {
+	url, _, _ = strings.Cut(url, "?")
+	scheme, rest, ok := strings.Cut(url, "://")
+	if host, path, _ := strings.Cut(rest, "/"); ok && strings.Contains(host, "@") {
+		return scheme + "://" + host[strings.LastIndex(host, "@")+1:] + "/" + path
+	}
+	return url
+}
 
 // locate finds a file beside the chart, from the root with a leading slash,
 // or in another source with $ref/.
 func (j *job) locate(name string) (located, error) {
-	if strings.Contains(name, "://") {
-		return located{}, fmt.Errorf("%s: value files by URL are not available: commit the file", name)
-	}
 	if dollar, ok := strings.CutPrefix(name, "$"); ok && !strings.HasPrefix(name, "${") {
 		ref, rest, _ := strings.Cut(dollar, "/")
 		if t, known := j.Refs[ref]; known {
-			return located{t, path.Clean(strings.TrimLeft(j.substitute(rest), "/"))}, nil
+			return located{tree: t, path: path.Clean(strings.TrimLeft(j.substitute(rest), "/"))}, nil
 		}
 		if _, isVariable := variables[ref]; !isVariable {
 			return located{}, fmt.Errorf("source referenced %q, but no source has a 'ref' field defined", "$"+ref)
 		}
 	}
 	name = j.substitute(name)
-	if strings.HasPrefix(name, "/") {
-		return located{j.Tree, path.Clean(strings.TrimLeft(name, "/"))}, nil
+	if scheme, _, isURL := strings.Cut(name, "://"); isURL {
+		allowed := j.Settings.ValuesSchemes
+		if allowed == nil {
+			allowed = []string{"https", "http"}
+		}
+		if scheme = strings.ToLower(scheme); !slices.Contains(allowed, scheme) || scheme != "https" && scheme != "http" {
+			return located{}, refuseScheme("value file", withoutQuery(name), allowed)
+		}
+		return located{url: name}, nil
 	}
-	return located{j.Tree, path.Join(j.Source.Path, name)}, nil
+	if strings.HasPrefix(name, "/") {
+		return located{tree: j.Tree, path: path.Clean(strings.TrimLeft(name, "/"))}, nil
+	}
+	return located{tree: j.Tree, path: path.Join(j.Source.Path, name)}, nil
 }
 
 // valueFiles are the files to read, in order, with patterns expanded. A file
@@ -144,13 +172,13 @@ func (j *job) valueFiles(o v1alpha1.SourceHelm) ([]located, error) {
 			return nil, fmt.Errorf("spec.source.helm.valueFiles: %w", err)
 		}
 		all[i] = file
-		if !isPattern(file.path) {
+		if file.url != "" || !isPattern(file.path) {
 			named[file.key()] = true
 		}
 	}
 	var out []located
 	for _, file := range all {
-		if !isPattern(file.path) {
+		if file.url != "" || !isPattern(file.path) {
 			out = append(out, file)
 			continue
 		}
@@ -162,7 +190,7 @@ func (j *job) valueFiles(o v1alpha1.SourceHelm) ([]located, error) {
 			return nil, fmt.Errorf("values file glob %q matched no files", file.path)
 		}
 		for _, m := range matches {
-			one := located{file.tree, m}
+			one := located{tree: file.tree, path: m}
 			if !named[one.key()] {
 				named[one.key()] = true
 				out = append(out, one)
@@ -172,7 +200,7 @@ func (j *job) valueFiles(o v1alpha1.SourceHelm) ([]located, error) {
 	return out, nil
 }
 
-func (l located) key() string { return fmt.Sprintf("%p %s", l.tree, l.path) }
+func (l located) key() string { return fmt.Sprintf("%p %s%s", l.tree, l.path, l.url) }
 
 func isPattern(name string) bool { return strings.ContainsAny(name, "*?[") }
 

@@ -47,6 +47,18 @@ var variables = map[string]struct {
 
 // substitute replaces $NAME and ${NAME}; $$ is a dollar, unknown names vanish.
 func (j *job) substitute(text string) string {
+	return Expand(text, func(name string) string {
+		v, known := variables[name]
+		if !known {
+			return ""
+		}
+		j.used |= v.used
+		return v.value(j.Request)
+	})
+}
+
+// Expand replaces $NAME and ${NAME} by what value gives; $$ is a dollar.
+func Expand(text string, value func(name string) string) string {
 	var b strings.Builder
 	for {
 		before, rest, found := strings.Cut(text, "$")
@@ -62,12 +74,24 @@ func (j *job) substitute(text string) string {
 		name, width := variable(rest)
 		if width == 0 {
 			b.WriteByte('$')
-		} else if v, known := variables[name]; known {
-			j.used |= v.used
-			b.WriteString(v.value(j.Request))
+		} else {
+			b.WriteString(value(name))
 		}
 		text = rest[width:]
 	}
+}
+
+// BuildEnvironment is the build environment of a request, in the order in
+// which plugins get it (spec/wire.md §4.6).
+func BuildEnvironment(r Request) [][2]string {
+	var out [][2]string
+	for _, name := range []string{
+		"ARGOCD_APP_NAME", "ARGOCD_APP_NAMESPACE", "ARGOCD_APP_PROJECT_NAME", "ARGOCD_APP_REVISION", "ARGOCD_APP_REVISION_SHORT",
+		"ARGOCD_APP_REVISION_SHORT_8", "ARGOCD_APP_SOURCE_REPO_URL", "ARGOCD_APP_SOURCE_PATH", "ARGOCD_APP_SOURCE_TARGET_REVISION",
+	} {
+		out = append(out, [2]string{name, variables[name].value(r)})
+	}
+	return out
 }
 
 // variable reads NAME or {NAME} at the start of text.
@@ -92,7 +116,7 @@ const overridePrefix = ".argocd-source"
 // override merges the files .argocd-source.yaml and .argocd-source-<app>.yaml
 // of the folder over the source; where the source is they cannot change.
 func (j *job) override() error {
-	entries, err := list(j.Tree, j.Source.Path, askMarkers)
+	entries, err := List(j.Tree, j.Source.Path, askMarkers)
 	if err != nil {
 		return err
 	}

@@ -14,19 +14,20 @@ import (
 // schema loads kustomize's OpenAPI schema, which is lazy and racy otherwise.
 var schema = sync.OnceFunc(func() { openapi.Schema() })
 
+// Warm does what the first render would otherwise wait for.
+func Warm() { schema() }
+
 // kustomize builds the kustomization of the source's path with the edits of
 // the Application on top.
 func (j *job) kustomize() ([]*unstructured.Unstructured, error) {
 	schema()
-	fs := newTreeFS(j.Tree)
+	fs := newTreeFS(j)
 	if j.Source.Kustomize != nil {
 		if err := j.editKustomization(fs); err != nil {
 			return nil, err
 		}
 	}
-	o := krusty.MakeDefaultOptions()
-	o.Reorder = krusty.ReorderOptionUnspecified // what the program does
-	built, err := krusty.MakeKustomizer(o).Run(fs, path.Join("/", j.Source.Path))
+	built, err := krusty.MakeKustomizer(j.Settings.Kustomize.krusty()).Run(fs, path.Join("/", j.Source.Path))
 	if fs.failure != nil {
 		return nil, fs.failure // kustomize hides why it could not read
 	}

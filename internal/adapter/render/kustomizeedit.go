@@ -21,9 +21,6 @@ func (j *job) editKustomization(fs *treeFS) error {
 	if err != nil {
 		return err
 	}
-	if err := fs.vetKustomization(content, name); err != nil {
-		return err
-	}
 	var k ktypes.Kustomization
 	if err := k.Unmarshal(content); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -47,7 +44,7 @@ func (j *job) editKustomization(fs *treeFS) error {
 // findKustomization gives the real path and the content of the file.
 func (j *job) findKustomization() (string, []byte, error) {
 	for _, n := range kustomizationNames {
-		name, err := realPath(j.Tree, path.Join(j.Source.Path, n))
+		name, err := RealPath(j.Tree, path.Join(j.Source.Path, n))
 		if errors.Is(err, tree.ErrNotExist) {
 			continue
 		}
@@ -184,7 +181,11 @@ func (j *job) addComponents(k *ktypes.Kustomization) error {
 	o := j.Source.Kustomize
 	for _, c := range o.Components {
 		if remoteFolder.MatchString(c) {
-			return refuseRemote("spec.source.kustomize", "components", c)
+			if !j.Settings.RemoteBases {
+				return refuseRemote("spec.source.kustomize", "components", c)
+			}
+			k.Components = append(k.Components, c)
+			continue
 		}
 		_, err := j.Tree.Stat(path.Join(j.Source.Path, c))
 		if errors.Is(err, tree.ErrNotExist) {

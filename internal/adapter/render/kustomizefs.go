@@ -18,19 +18,27 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
+// virtual starts the names of files that only kustomize sees.
+const virtual = ".sluice-"
+
 // treeFS lets kustomize read from a tree, whose root is "/". Kustomize calls
 // CleanedAbs and ReadFile; whatever else it may call finds an empty folder.
 type treeFS struct {
 	filesys.FileSystem
-	tree    tree.Tree
-	overlay map[string][]byte // edited files by real path
+	job *job
+	// overlay holds edited and made files by real path, mounts the trees of
+	// other repositories by the folder in which they are seen.
+	overlay map[string][]byte
+	mounts  map[string]tree.Tree
 	// kustomizations are the real paths that were found by the name of one.
 	kustomizations map[string]bool
 	failure        error
 }
 
-func newTreeFS(t tree.Tree) *treeFS {
-	return &treeFS{FileSystem: filesys.MakeFsInMemory(), tree: t, overlay: map[string][]byte{}, kustomizations: map[string]bool{}}
+func newTreeFS(j *job) *treeFS {
+	return &treeFS{
+		FileSystem: filesys.MakeFsInMemory(), job: j, overlay: map[string][]byte{}, mounts: map[string]tree.Tree{}, kustomizations: map[string]bool{},
+	}
 }
 
 // fail keeps the first error that kustomize would hide.
@@ -41,16 +49,30 @@ func (f *treeFS) fail(err error) error {
 	return err
 }
 
+// under gives the tree in which a path lies, and the folder it is seen in.
+func (f *treeFS) under(clean string) (t tree.Tree, mount, rest string) {
+	head, below, _ := strings.Cut(clean, "/")
+	if t, ok := f.mounts[head]; ok {
+		return t, head, below
+	}
+	return f.job.Tree, "", clean
+}
+
 func (f *treeFS) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
 	clean := path.Join("/", name)[1:]
-	real, err := realPath(f.tree, clean)
+	if _, made := f.overlay[clean]; made && strings.HasPrefix(path.Base(clean), virtual) {
+		return filesys.ConfirmedDir(path.Dir("/" + clean)), path.Base(clean), nil
+	}
+	t, mount, rest := f.under(clean)
+	real, err := RealPath(t, rest)
 	if err != nil {
 		return "", "", f.fail(err)
 	}
-	e, err := f.tree.Stat(real)
+	e, err := t.Stat(real)
 	if err != nil {
 		return "", "", f.fail(err)
 	}
+	real = path.Join(mount, real)
 	abs := path.Join("/", real)
 	if e.Kind == tree.Dir {
 		return filesys.ConfirmedDir(abs), "", nil
@@ -61,13 +83,22 @@ func (f *treeFS) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
 	return filesys.ConfirmedDir(path.Dir(abs)), path.Base(abs), nil
 }
 
+func (f *treeFS) stat(name string) (tree.Entry, error) {
+	clean := path.Join("/", name)[1:]
+	if _, made := f.overlay[clean]; made {
+		return tree.Entry{Name: path.Base(clean), Kind: tree.File}, nil
+	}
+	t, _, rest := f.under(clean)
+	return t.Stat(rest)
+}
+
 func (f *treeFS) Exists(name string) bool {
-	_, err := f.tree.Stat(path.Join("/", name)[1:])
+	_, err := f.stat(name)
 	return err == nil
 }
 
 func (f *treeFS) IsDir(name string) bool {
-	e, err := f.tree.Stat(path.Join("/", name)[1:])
+	e, err := f.stat(name)
 	return err == nil && e.Kind == tree.Dir
 }
 
@@ -76,7 +107,8 @@ func (f *treeFS) ReadFile(name string) ([]byte, error) {
 	content, edited := f.overlay[clean]
 	if !edited {
 		var err error
-		content, err = f.tree.ReadFile(clean)
+		t, _, rest := f.under(clean)
+		content, err = t.ReadFile(rest)
 		if errors.Is(err, tree.ErrNotExist) {
 			return nil, &os.PathError{Op: "open", Path: clean, Err: os.ErrNotExist}
 		}
@@ -85,10 +117,13 @@ func (f *treeFS) ReadFile(name string) ([]byte, error) {
 		}
 	}
 	if f.kustomizations[clean] || slices.Contains(kustomizationNames, path.Base(clean)) {
-		if err := f.vetKustomization(content, clean); err != nil {
+		served, err := f.serveKustomization(content, clean)
+		if err != nil {
 			return nil, f.fail(err)
 		}
-	} else if err := vetPlugins(content, clean); err != nil {
+		return served, nil
+	}
+	if err := vetPlugins(content, clean); err != nil {
 		return nil, f.fail(err)
 	}
 	return content, nil
@@ -101,24 +136,30 @@ var (
 	remoteFolder = regexp.MustCompile(`(?i)^((git::)?([a-z][a-z0-9+.-]*://|[a-z][a-z0-9-]*@|github\.com[/:])|git::)`)
 )
 
-// vetKustomization refuses a kustomization that would read from outside the
-// tree, start a program or change how others are built. It decodes as
-// kustomize does, which takes field names in any case.
-func (f *treeFS) vetKustomization(content []byte, name string) error {
+// serveKustomization gives kustomize a kustomization in which charts and
+// remote folders are replaced by what they stand for. It refuses one that would
+// read from outside the tree, start a program or change how others are built.
+// It decodes as kustomize does, which takes field names in any case.
+func (f *treeFS) serveKustomization(content []byte, name string) ([]byte, error) {
 	var k ktypes.Kustomization
 	if err := k.Unmarshal(content); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	switch {
-	case len(k.HelmCharts) > 0 || len(k.HelmChartInflationGenerator) > 0 || k.HelmGlobals != nil:
-		return fmt.Errorf("%s: field helmCharts is not available: use a Helm source of its own", name)
-	case len(k.OpenAPI) > 0:
-		return fmt.Errorf("%s: field openapi is not available: it would change how other kustomizations are built", name)
+	k.FixKustomization()
+	if len(k.OpenAPI) > 0 {
+		if !f.job.Disposable {
+			return nil, fmt.Errorf("%s: field openapi is not available here: it would change how other kustomizations are built", name)
+		}
+		f.job.spent = true
 	}
-	for field, list := range map[string][]string{"resources": k.Resources, "bases": k.Bases, "components": k.Components} { //nolint:staticcheck // deprecated, but in use
+	mounted, err := f.fetchRemote(&k, name)
+	if err != nil {
+		return nil, err
+	}
+	for field, list := range map[string][]string{"resources": k.Resources, "components": k.Components} {
 		for _, entry := range list {
 			if err := f.vetEntry(name, field, entry); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
@@ -126,22 +167,26 @@ func (f *treeFS) vetKustomization(content []byte, name string) error {
 		for _, entry := range list {
 			if strings.Contains(entry, "\n") {
 				if err := vetPlugins([]byte(entry), name); err != nil {
-					return err
+					return nil, err
 				}
 			} else if remoteFolder.MatchString(entry) {
-				return refuseRemote(name, field, entry)
+				return nil, refuseRemote(name, field, entry)
 			}
 		}
 	}
-	return vetPaths(k, name)
+	if err := vetPaths(k, name); err != nil {
+		return nil, err
+	}
+	expanded, err := f.expandCharts(&k, name)
+	if err != nil || !mounted && !expanded {
+		return content, err
+	}
+	return yaml.Marshal(k)
 }
 
 // vetEntry checks that a resource is in the tree.
 func (f *treeFS) vetEntry(name, field, entry string) error {
-	if remoteFolder.MatchString(entry) {
-		return refuseRemote(name, field, entry)
-	}
-	_, err := f.tree.Stat(path.Join(path.Dir(name), entry))
+	_, err := f.stat(path.Join(path.Dir(name), entry))
 	if errors.Is(err, tree.ErrNotExist) {
 		return fmt.Errorf("%s: field %s: %q does not exist in the repository: add it, or remove the entry", name, field, entry)
 	}
@@ -149,7 +194,7 @@ func (f *treeFS) vetEntry(name, field, entry string) error {
 }
 
 func refuseRemote(name, field, entry string) error {
-	return fmt.Errorf("%s: field %s: %q is remote, which is not allowed: copy it into the repository", name, field, entry)
+	return fmt.Errorf("%s: field %s: %q is remote, which is not allowed: copy it into the repository", name, field, withoutQuery(entry))
 }
 
 // vetPlugins checks a file that may configure a built-in plugin of kustomize.

@@ -23,9 +23,19 @@ type Reads map[string]string
 const (
 	askStat      = "s:"
 	askReal      = "r:"
-	askNames     = "l:"
-	askManifests = "m:"
-	askMarkers   = "k:"
+	askNames     = AskNames
+	askManifests = AskManifests
+	askMarkers   = AskMarkers
+	askWhole     = "t:"
+	// askEverything marks reads of which the place is not known.
+	askEverything = "*:"
+)
+
+// The questions of List.
+const (
+	AskNames     = "l:"
+	AskManifests = "m:"
+	AskMarkers   = "k:"
 )
 
 // Answers that are not an id.
@@ -54,6 +64,9 @@ func NewRecorder(t tree.Tree) *Recorder { return &Recorder{tree: t, reads: Reads
 // Revision is that of the tree; it is no read, since Result.Used tells.
 func (r *Recorder) Revision() string { return r.tree.Revision() }
 
+// Unrecorded is the tree itself, for reading ahead.
+func (r *Recorder) Unrecorded() tree.Tree { return r.tree }
+
 // Reads is what has been read so far.
 func (r *Recorder) Reads() Reads {
 	r.mu.Lock()
@@ -61,10 +74,42 @@ func (r *Recorder) Reads() Reads {
 	return maps.Clone(r.reads)
 }
 
+// note keeps an answer; where links lead elsewhere it is kept for the place,
+// too, so that a change there is seen (Reads.UnchangedBy).
 func (r *Recorder) note(question, name, answer string) {
+	clean := path.Clean(name)
+	r.mu.Lock()
+	_, known := r.reads[question+clean]
+	r.reads[question+clean] = answer
+	r.mu.Unlock()
+	if known {
+		return
+	}
+	place := r.place(clean)
+	if place == clean {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reads[question+path.Clean(name)] = answer
+	if place == "" {
+		r.reads[askEverything] = broken
+	} else if question != askReal {
+		r.reads[question+place] = answer
+	}
+}
+
+// place is the path without links, also of a name that is absent; empty when
+// it cannot be told.
+func (r *Recorder) place(clean string) string {
+	for dir, rest := clean, ""; ; dir, rest = path.Dir(dir), path.Join(path.Base(dir), rest) {
+		real, err := RealPath(r.tree, dir)
+		switch {
+		case err == nil:
+			return path.Join(path.Clean(real), rest)
+		case !errors.Is(err, tree.ErrNotExist) || dir == ".":
+			return ""
+		}
+	}
 }
 
 // ReadFile reads a file and notes its id.
@@ -77,11 +122,11 @@ func (r *Recorder) ReadFile(name string) ([]byte, error) {
 
 // ReadDir lists a folder and notes the names in it, not their content.
 func (r *Recorder) ReadDir(name string) ([]tree.Entry, error) {
-	return r.list(name, askNames)
+	return r.List(name, askNames)
 }
 
-func (r *Recorder) list(name, question string) ([]tree.Entry, error) {
-	entries, err := list(r.tree, name, question)
+func (r *Recorder) List(name, question string) ([]tree.Entry, error) {
+	entries, err := List(r.tree, name, question)
 	r.note(question, name, answered(digest(entries), err))
 	return entries, err
 }
@@ -93,9 +138,17 @@ func (r *Recorder) Stat(name string) (tree.Entry, error) {
 	return e, err
 }
 
+// Whole notes that everything has been read, as a plugin may.
+func (r *Recorder) Whole() {
+	e, err := r.tree.Stat(".")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads[askWhole+"."] = answered(e.ID, err)
+}
+
 // RealPath follows and notes the links on the way to a path.
 func (r *Recorder) RealPath(name string) (string, error) {
-	real, err := realPath(r.tree, name)
+	real, err := RealPath(r.tree, name)
 	r.note(askReal, name, answered(real, err))
 	return real, err
 }
@@ -128,7 +181,21 @@ func digest(entries []tree.Entry) string {
 // Unchanged says that t answers all questions as they were answered before.
 func (reads Reads) Unchanged(t tree.Tree) bool {
 	for question, answer := range reads {
-		if ask(t, question[:2], question[2:]) != answer {
+		if question[:2] != askEverything && ask(t, question[:2], question[2:]) != answer {
+			return false
+		}
+	}
+	return true
+}
+
+// UnchangedBy is Unchanged for a tree that differs from one for which the
+// answers hold in the changes only.
+func (reads Reads) UnchangedBy(t tree.Tree, changes *tree.Changes) bool {
+	if _, unknown := reads[askEverything]; unknown || changes.Everything() {
+		return reads.Unchanged(t)
+	}
+	for question, answer := range reads {
+		if changes.Has(question[2:]) && ask(t, question[:2], question[2:]) != answer {
 			return false
 		}
 	}
@@ -141,35 +208,52 @@ func ask(t tree.Tree, question, name string) string {
 		e, err := t.Stat(name)
 		return answered(identify(e), err)
 	case askReal:
-		real, err := realPath(t, name)
+		real, err := RealPath(t, name)
 		return answered(real, err)
+	case askWhole:
+		e, err := t.Stat(name)
+		return answered(e.ID, err)
 	}
-	entries, err := list(t, name, question)
+	entries, err := List(t, name, question)
 	return answered(digest(entries), err)
 }
 
 // lister is a tree that notes only the names asked for, so that a README
 // added to a folder of manifests changes nothing.
 type lister interface {
-	list(name, question string) ([]tree.Entry, error)
+	List(name, question string) ([]tree.Entry, error)
 }
 
-// list gives the names in a folder that a question is about.
-func list(t tree.Tree, name, question string) ([]tree.Entry, error) {
+// List gives the names in a folder that a question is about.
+func List(t tree.Tree, name, question string) ([]tree.Entry, error) {
 	if l, ok := t.(lister); ok {
-		return l.list(name, question)
+		return l.List(name, question)
 	}
 	entries, err := t.ReadDir(name)
 	if err != nil {
 		return nil, err
 	}
+	return Select(entries, question), nil
+}
+
+// Select gives those of the names in a folder that a question is about.
+func Select(entries []tree.Entry, question string) []tree.Entry {
+	var wanted func(tree.Entry) bool
 	switch question {
 	case askManifests:
-		entries = slices.DeleteFunc(entries, func(e tree.Entry) bool { return e.Kind == tree.File && !isManifest(e.Name) })
+		wanted = func(e tree.Entry) bool { return e.Kind != tree.File || isManifest(e.Name) }
 	case askMarkers:
-		entries = slices.DeleteFunc(entries, func(e tree.Entry) bool { return !isMarker(e.Name) })
+		wanted = func(e tree.Entry) bool { return isMarker(e.Name) }
+	default:
+		return entries
 	}
-	return entries, nil
+	var out []tree.Entry
+	for _, e := range entries {
+		if wanted(e) {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 func isManifest(name string) bool {
@@ -177,7 +261,7 @@ func isManifest(name string) bool {
 }
 
 func isMarker(name string) bool {
-	return name == "Chart.yaml" || slices.Contains(kustomizationNames, name) || strings.HasPrefix(name, overridePrefix)
+	return strings.HasSuffix(name, "Chart.yaml") || slices.Contains(kustomizationNames, name) || strings.HasPrefix(name, overridePrefix)
 }
 
 // realPather is a tree that knows where a path leads when the links on its
@@ -186,8 +270,8 @@ type realPather interface {
 	RealPath(name string) (string, error)
 }
 
-// realPath asks a tree; in one that cannot tell, a path leads to itself.
-func realPath(t tree.Tree, name string) (string, error) {
+// RealPath asks a tree; in one that cannot tell, a path leads to itself.
+func RealPath(t tree.Tree, name string) (string, error) {
 	if r, ok := t.(realPather); ok {
 		return r.RealPath(name)
 	}

@@ -159,24 +159,6 @@ func rendered(t *testing.T, r render.Request) string {
 	return string(raw)
 }
 
-func FuzzDecode(f *testing.F) {
-	f.Add("a: 1\n---\nb: 2\n--- # x\n")
-	f.Add("apiVersion: v1\nkind: List\nitems: [{}]\n")
-	f.Add("--- \n---\n...\n&a [*a]")
-	f.Fuzz(func(t *testing.T, text string) {
-		objects, err := render.Decode([]byte(text), "f.yaml")
-		for _, o := range objects {
-			if o.GetKind() == "" || o.GetAPIVersion() == "" {
-				t.Errorf("an object without a type: %v", o.Object)
-			}
-			o.DeepCopy() // panics on numbers that the API machinery does not know
-		}
-		if err != nil && !strings.HasPrefix(err.Error(), "f.yaml: ") {
-			t.Errorf("error %v does not name the file", err)
-		}
-	})
-}
-
 func BenchmarkRender(b *testing.B) {
 	for _, name := range []string{"directory", "kustomize", "kustomize-options", "helm", "helm-dependencies"} {
 		b.Run(name, func(b *testing.B) {

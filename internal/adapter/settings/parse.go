@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
 // Names of the objects that carry settings; they are read by name.
@@ -20,6 +22,7 @@ const (
 	ParamsName        = "argocd-cmd-params-cm"
 	TLSCertsName      = "argocd-tls-certs-cm"
 	SSHKnownHostsName = "argocd-ssh-known-hosts-cm"
+	GPGKeysName       = "argocd-gpg-keys-cm"
 )
 
 // Values of the label argocd.argoproj.io/secret-type that are read here.
@@ -47,10 +50,13 @@ type Snapshot struct {
 	Unusable destination.Clusters
 	// Config is argocd-cm, Params argocd-cmd-params-cm.
 	Config, Params map[string]string
+	// Keys are the public keys of argocd-gpg-keys-cm, by id.
+	Keys []signature.Key
 	// Problems lists what could not be used.
 	Problems []Problem
 
 	repositories []repo.Repository
+	byURL        map[string][]int // positions in repositories by normalised URL
 	templates    []repo.Repository
 	certificates map[string]string
 	knownHosts   string
@@ -58,9 +64,9 @@ type Snapshot struct {
 
 // Parse builds a Snapshot. It is pure; the order of its arguments does not
 // matter.
-func Parse(secrets []*corev1.Secret, maps []*corev1.ConfigMap) *Snapshot {
-	s := &Snapshot{Config: map[string]string{}, Params: map[string]string{}, certificates: map[string]string{}}
-	for _, m := range maps {
+func Parse(secrets []*corev1.Secret, configs []*corev1.ConfigMap) *Snapshot {
+	s := &Snapshot{Config: map[string]string{}, Params: map[string]string{}, certificates: map[string]string{}, byURL: map[string][]int{}}
+	for _, m := range configs {
 		switch m.Name {
 		case ConfigMapName:
 			s.Config = m.Data
@@ -70,6 +76,8 @@ func Parse(secrets []*corev1.Secret, maps []*corev1.ConfigMap) *Snapshot {
 			s.certificates = m.Data
 		case SSHKnownHostsName:
 			s.knownHosts = m.Data["ssh_known_hosts"]
+		case GPGKeysName:
+			s.addKeys(m)
 		}
 	}
 	sorted := slices.Clone(secrets)
@@ -87,13 +95,21 @@ func (s *Snapshot) add(secret *corev1.Secret) {
 	case typeCluster:
 		s.addCluster(secret)
 	case typeRepository:
-		if r, ok := s.repository(secret); ok {
-			s.repositories = append(s.repositories, r)
-		}
+		s.addRepository(secret)
 	case typeRepoCreds:
-		if r, ok := s.repository(secret); ok {
-			s.templates = append(s.templates, r)
+		s.addTemplate(secret)
+	}
+}
+
+// addKeys reads public keys; one that cannot be used hides no other.
+func (s *Snapshot) addKeys(m *corev1.ConfigMap) {
+	for _, id := range slices.Sorted(maps.Keys(m.Data)) {
+		key, err := signature.ParseKey(id, m.Data[id])
+		if err != nil {
+			s.Problems = append(s.Problems, Problem{Object: "ConfigMap/" + m.Name, Message: fmt.Sprintf("key %q: %s", id, err)})
+			continue
 		}
+		s.Keys = append(s.Keys, key)
 	}
 }
 
@@ -159,103 +175,6 @@ func (s *Snapshot) addHub() {
 	s.Clusters = append(s.Clusters, destination.Cluster{Name: destination.InClusterName, Server: destination.InClusterServer})
 }
 
-func (s *Snapshot) repository(secret *corev1.Secret) (repo.Repository, bool) {
-	text := func(key string) string { return strings.TrimSpace(string(secret.Data[key])) }
-	r := repo.Repository{
-		URL: text("url"), Type: repo.Type(text("type")), Name: text("name"), Project: text("project"),
-		Username: text("username"), Password: text("password"), BearerToken: text("bearerToken"),
-		SSHPrivateKey:     string(secret.Data["sshPrivateKey"]),
-		TLSClientCertData: string(secret.Data["tlsClientCertData"]), TLSClientCertKey: string(secret.Data["tlsClientCertKey"]),
-		Proxy: text("proxy"), NoProxy: text("noProxy"),
-	}
-	if r.URL == "" {
-		s.problem(secret, "key \"url\" is empty: set it to the URL of the repository")
-		return r, false
-	}
-	if r.Type == "" {
-		r.Type = repo.Git
-	}
-	for key, field := range map[string]*bool{"insecure": &r.Insecure, "insecureIgnoreHostKey": &r.Insecure, "enableOCI": &r.EnableOCI} {
-		raw := text(key)
-		if raw == "" {
-			continue
-		}
-		value, err := strconv.ParseBool(raw)
-		if err != nil {
-			s.problem(secret, "key %q is not a boolean: write \"true\" or \"false\"", key)
-			return r, false
-		}
-		*field = *field || value
-	}
-	return r, true
-}
-
-// Repository gives what is known about url for a project: an exact
-// declaration scoped to the project, else an unscoped one, and credentials of
-// the longest matching template when it has none of its own. An undeclared
-// repository is returned with its URL only.
-func (s *Snapshot) Repository(url, project string) repo.Repository {
-	r := s.declared(url, project)
-	if !hasCredentials(r) {
-		s.inherit(&r)
-	}
-	r.KnownHosts = s.knownHosts
-	r.CAData = s.certificates[host(url)]
-	return r
-}
-
-func (s *Snapshot) declared(url, project string) repo.Repository {
-	want := repo.Normalize(url)
-	found := repo.Repository{URL: url, Type: repo.Git}
-	for _, r := range s.repositories {
-		if repo.Normalize(r.URL) != want || (r.Project != "" && r.Project != project) {
-			continue
-		}
-		if found.Project == "" {
-			found = r
-		}
-	}
-	found.URL = url
-	return found
-}
-
-func (s *Snapshot) inherit(r *repo.Repository) {
-	want, best := repo.Normalize(r.URL), -1
-	for _, t := range s.templates {
-		prefix := repo.Normalize(t.URL)
-		if !strings.HasPrefix(want, prefix) || len(prefix) <= best || (t.Project != "" && t.Project != r.Project) {
-			continue
-		}
-		best = len(prefix)
-		r.Username, r.Password, r.BearerToken = t.Username, t.Password, t.BearerToken
-		r.SSHPrivateKey = t.SSHPrivateKey
-		r.TLSClientCertData, r.TLSClientCertKey = t.TLSClientCertData, t.TLSClientCertKey
-		r.Insecure = r.Insecure || t.Insecure
-		r.EnableOCI = r.EnableOCI || t.EnableOCI
-		if r.Proxy == "" {
-			r.Proxy, r.NoProxy = t.Proxy, t.NoProxy
-		}
-	}
-}
-
-func hasCredentials(r repo.Repository) bool {
-	return r.Username != "" || r.Password != "" || r.BearerToken != "" || r.SSHPrivateKey != "" || r.TLSClientCertData != ""
-}
-
-// host is the host name of a repository URL, without user and port.
-func host(url string) string {
-	rest := url
-	if i := strings.Index(rest, "://"); i >= 0 {
-		rest = rest[i+3:]
-	}
-	rest, _, _ = strings.Cut(rest, "/")
-	if at := strings.LastIndex(rest, "@"); at >= 0 {
-		rest = rest[at+1:]
-	}
-	name, _, _ := strings.Cut(rest, ":")
-	return name
-}
-
 // Duration reads a Go duration from argocd-cm; fallback when absent, and a
 // Problem-worthy error when it cannot be parsed.
 func (s *Snapshot) Duration(key string, fallback time.Duration) (time.Duration, error) {
@@ -265,7 +184,35 @@ func (s *Snapshot) Duration(key string, fallback time.Duration) (time.Duration, 
 	}
 	d, err := time.ParseDuration(raw)
 	if err != nil {
-		return fallback, fmt.Errorf("ConfigMap/%s: key %q is not a duration like \"120s\": using %s", ConfigMapName, key, fallback)
+		return fallback, fmt.Errorf("ConfigMap/%s: key %q is not a duration like \"120s\": it counts as absent", ConfigMapName, key)
 	}
 	return d, nil
+}
+
+// ParamDuration reads a Go duration from argocd-cmd-params-cm; fallback when
+// absent, negative or not a duration, the latter two with an error.
+func (s *Snapshot) ParamDuration(key string, fallback time.Duration) (time.Duration, error) {
+	raw := strings.TrimSpace(s.Params[key])
+	if raw == "" {
+		return fallback, nil
+	}
+	d, err := time.ParseDuration(raw)
+	if err != nil || d < 0 {
+		return fallback, fmt.Errorf("ConfigMap/%s: key %q is not a duration like \"15s\": it counts as absent", ParamsName, key)
+	}
+	return d, nil
+}
+
+// ParamInt reads a number of zero or more from argocd-cmd-params-cm; fallback
+// when absent or something else, the latter with an error.
+func (s *Snapshot) ParamInt(key string, fallback int) (int, error) {
+	raw := strings.TrimSpace(s.Params[key])
+	if raw == "" {
+		return fallback, nil
+	}
+	n, err := strconv.Atoi(raw)
+	if err != nil || n < 0 {
+		return fallback, fmt.Errorf("ConfigMap/%s: key %q is not a number of zero or more: it counts as absent", ParamsName, key)
+	}
+	return n, nil
 }

@@ -94,3 +94,24 @@ func TestDuration(t *testing.T) {
 		t.Errorf("error %v does not name the key", err)
 	}
 }
+
+func TestParams(t *testing.T) {
+	s := settings.Parse(nil, []*corev1.ConfigMap{config("argocd-cmd-params-cm", map[string]string{"d": "90s", "n": " 7 ", "bad": "soon", "less": "-1"})})
+	if d, err := s.ParamDuration("d", 0); d != 90*time.Second || err != nil {
+		t.Errorf("%s, %v", d, err)
+	}
+	if n, err := s.ParamInt("n", 0); n != 7 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	for _, key := range []string{"bad", "less"} {
+		if d, err := s.ParamDuration(key, time.Hour); d != time.Hour || err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s: %s, %v", key, d, err)
+		}
+		if n, err := s.ParamInt(key, 3); n != 3 || err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s: %d, %v", key, n, err)
+		}
+	}
+	if d, err := s.ParamDuration("absent", time.Hour); d != time.Hour || err != nil {
+		t.Errorf("%s, %v", d, err)
+	}
+}

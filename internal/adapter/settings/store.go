@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -42,6 +43,18 @@ func (s *Store) Snapshot() *Snapshot { return s.current.Load() }
 // Repository gives what the newest Snapshot knows about a repository.
 func (s *Store) Repository(url, project string) repo.Repository {
 	return s.Snapshot().Repository(url, project)
+}
+
+// RepositoryByName gives what is declared under a name for a project.
+func (s *Store) RepositoryByName(name, project string) (repo.Repository, bool) {
+	return s.Snapshot().RepositoryByName(name, project)
+}
+
+// RepositoryPace is that of the newest Snapshot; what cannot be read there is
+// logged when the Snapshot is made.
+func (s *Store) RepositoryPace(fallback time.Duration) (every, jitter time.Duration) {
+	every, jitter, _ = s.Snapshot().RepositoryPace(fallback)
+	return every, jitter
 }
 
 // OnChange calls f with every new Snapshot, in order, from one goroutine.
@@ -116,6 +129,9 @@ func (s *Store) rebuild(ctx context.Context) error {
 	next := Parse(pointers(secrets.Items), pointers(maps.Items))
 	for _, p := range next.Problems {
 		s.log.Warn("declaration not usable", "object", p.Object, "message", p.Message)
+	}
+	if _, _, err := next.RepositoryPace(0); err != nil {
+		s.log.Warn("setting not usable", "error", err.Error())
 	}
 	s.current.Store(next)
 	s.mu.Lock()

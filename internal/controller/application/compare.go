@@ -37,10 +37,13 @@ const observeTimeout = 20 * time.Second
 
 // look renders the sources at the revisions and pairs them with live state.
 func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, revisions []string, named func(*unstructured.Unstructured) *unstructured.Unstructured) (*view, error) {
+	if err := p.Manifests.Verify(ctx, p.project, sources, revisions, p.Settings.Snapshot().Keys); err != nil {
+		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
+	}
 	m, err := p.Manifests.Generate(ctx, manifest.Query{
 		App:     render.App{Name: p.app.Name, Instance: p.instance, Namespace: p.app.Spec.Destination.Namespace, Project: p.project.Name},
 		Sources: sources, KubeVersion: p.conn.KubeVersion(), APIVersions: p.conn.APIVersions(),
-		Hard: p.refresh == v1alpha1.RefreshHard,
+		Hard: p.refresh == v1alpha1.RefreshHard, Retry: p.refresh != "", GeneratePaths: p.app.Annotations[v1alpha1.AnnotationGeneratePaths],
 	}, revisions)
 	if err != nil {
 		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text

@@ -43,7 +43,7 @@ type Options struct {
 	Namespace string
 	Settings  *settings.Store
 	Clusters  *cluster.Fleet
-	Manifests *manifest.Service
+	Manifests manifest.Renderer
 	// Health judges live objects.
 	Health     Judge
 	Recorder   record.EventRecorder

@@ -4,35 +4,75 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"runtime"
-	"slices"
+	"log/slog"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/plugin"
+	"github.com/sluice-cd/sluice/internal/adapter/remote"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
+	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
+
+// Renderer is what the controllers ask; it is a Service in the same process,
+// or a client of one in another (package transport).
+type Renderer interface {
+	// Resolve gives the commit, chart version or digest of a source.
+	Resolve(ctx context.Context, project string, src v1alpha1.ApplicationSource, fresh bool) (string, error)
+	// Verify says whether the revisions are signed as the project demands.
+	Verify(ctx context.Context, project *v1alpha1.AppProject, sources []v1alpha1.ApplicationSource, revisions []string, known []signature.Key) error
+	// Describe says what a revision is, for people.
+	Describe(ctx context.Context, project string, src v1alpha1.ApplicationSource, revision string, known []signature.Key) (Description, error)
+	// Subscribe calls notify when the source resolves differently than before.
+	Subscribe(project string, src v1alpha1.ApplicationSource, notify func()) (cancel func(), err error)
+	// Tree reads a revision of a Git repository.
+	Tree(ctx context.Context, project, repoURL, revision string, fresh bool) (tree.Tree, error)
+	// Generate renders all sources at the revisions, one per source.
+	Generate(ctx context.Context, q Query, revisions []string) (*Manifests, error)
+}
+
+// Store keeps results outside the process; it never fails and may forget.
+type Store interface {
+	Get(ctx context.Context, name string) ([]byte, bool)
+	Put(ctx context.Context, name string, value []byte)
+}
 
 // Options of a Service.
 type Options struct {
 	Mirrors *gitrepo.Mirrors
-	// Repository tells what is declared about a URL for a project.
+	Pool    *worker.Pool
+	Fetcher *remote.Fetcher
+	// Plugins are the sidecars; nil is none.
+	Plugins *plugin.Client
+	// Store is a second place for results; nil is memory alone.
+	Store Store
+	// Repository tells what is declared about a URL for a project, ByName
+	// about a name.
 	Repository func(url, project string) repo.Repository
-	// Setting reads a key of argocd-cm; empty when absent.
-	Setting    func(key string) string
-	Timeout    time.Duration // of one render; default 60 s
-	Clock      clock.Clock
-	Registerer prometheus.Registerer
+	ByName     func(name, project string) (repo.Repository, bool)
+	// Permitted says whether a project may read from a URL.
+	Permitted func(project, url string) bool
+	// Config is argocd-cm, Params argocd-cmd-params-cm.
+	Config, Params func() map[string]string
+	// CacheBytes bounds the results in memory (default 128 MiB).
+	CacheBytes int
+	// PollInterval is the pause between two questions to a registry.
+	PollInterval time.Duration
+	Clock        clock.Clock
+	Log          *slog.Logger
+	Registerer   prometheus.Registerer
 }
 
 // Query is an Application's sources with what they are rendered for.
@@ -41,8 +81,13 @@ type Query struct {
 	Sources     []v1alpha1.ApplicationSource
 	KubeVersion string
 	APIVersions []string
-	// Hard ignores cached results.
-	Hard bool
+	// Hard ignores cached results, Retry remembered failures only.
+	Hard, Retry bool
+	// Local replaces the tree of the first source: uploaded files. Its result
+	// is not cached.
+	Local tree.Tree `json:"-"`
+	// GeneratePaths is the annotation manifest-generate-paths.
+	GeneratePaths string
 }
 
 // Manifests is what an Application should consist of.
@@ -53,25 +98,35 @@ type Manifests struct {
 	SourceTypes []string
 	// Digest of the objects in order: equal digests mean equal manifests.
 	Digest string
+	// kept holds the decoded lists, which others may share.
+	kept []*[]*unstructured.Unstructured
 }
 
 // Service renders Applications. It is safe for concurrent use.
 type Service struct {
-	options Options
-	slots   *semaphore.Weighted
-	flight  singleflight.Group
-	cache   *results
-	renders *prometheus.CounterVec
-	seconds prometheus.Histogram
+	options     Options
+	ctx         context.Context //nolint:containedctx // the life of the watches
+	flight      singleflight.Group
+	cache       *results
+	differences *differences
+	trees       *trees
+	watches     watches
+	renders     *prometheus.CounterVec
+	seconds     prometheus.Histogram
 }
 
-// New makes a Service.
-func New(o Options) *Service {
-	if o.Timeout == 0 {
-		o.Timeout = time.Minute
+var _ Renderer = (*Service)(nil)
+
+// New makes a Service that works until ctx ends.
+func New(ctx context.Context, o Options) *Service {
+	if o.PollInterval == 0 {
+		o.PollInterval = defaultPoll
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
-		options: o, slots: semaphore.NewWeighted(int64(2 * runtime.GOMAXPROCS(0))), cache: newResults(o.Clock),
+		options: o, ctx: ctx, cache: newResults(o.Clock, o.CacheBytes), differences: newDifferences(), trees: newTrees(),
 		renders: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "argocd_app_manifest_renders_total", Help: "Renders by result: rendered, reused or failed.",
 		}, []string{"result"}),
@@ -83,45 +138,81 @@ func New(o Options) *Service {
 	return s
 }
 
-func (s *Service) repository(url, project string) repo.Repository {
-	return s.options.Repository(url, project)
-}
-
-// Resolve gives the commit of a source. Unless fresh, the poller's last answer
-// counts; the remote is asked when there is none.
+// Resolve gives the commit, version or digest of a source. Unless fresh, the
+// poller's last answer counts; the remote is asked when there is none.
 func (s *Service) Resolve(ctx context.Context, project string, src v1alpha1.ApplicationSource, fresh bool) (string, error) {
 	if err := supported(src); err != nil {
 		return "", err
 	}
-	return s.options.Mirrors.Resolve(ctx, s.repository(src.RepoURL, project), target(src), fresh)
+	switch kindOf(src) {
+	case repo.OCI:
+		r := s.chartRepository(src.RepoURL, project)
+		if fresh {
+			s.options.Fetcher.Refresh(r)
+		}
+		return s.options.Fetcher.ResolveArtifact(ctx, r, src.TargetRevision)
+	case repo.Helm:
+		c := s.chart(project, src, src.TargetRevision)
+		if fresh {
+			s.options.Fetcher.Refresh(c.Repository)
+		}
+		return s.options.Fetcher.ResolveChart(ctx, c)
+	}
+	return s.options.Mirrors.Resolve(ctx, s.options.Repository(src.RepoURL, project), target(src), fresh)
+}
+
+// kindOf tells where a source is from (spec/application.md §2.1).
+func kindOf(src v1alpha1.ApplicationSource) repo.Type {
+	switch {
+	case strings.HasPrefix(src.RepoURL, "oci://"):
+		return repo.OCI
+	case src.Chart != "":
+		return repo.Helm
+	}
+	return repo.Git
+}
+
+func (s *Service) chart(project string, src v1alpha1.ApplicationSource, versions string) remote.Chart {
+	return remote.Chart{
+		Repository: s.chartRepository(src.RepoURL, project), Name: src.Chart, Versions: versions,
+		PassCredentials: src.Helm != nil && src.Helm.PassCredentials,
+	}
 }
 
 func target(src v1alpha1.ApplicationSource) gitrepo.Target {
 	return gitrepo.Target{Revision: src.TargetRevision, TagPrefix: src.TagPrefix}
 }
 
+// refName is what a source may be called (spec/application.md §7.6).
+var refName = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+
 func supported(src v1alpha1.ApplicationSource) error {
-	switch {
+	switch isOCI := kindOf(src) == repo.OCI; {
 	case src.RepoURL == "":
-		return fmt.Errorf("spec.source.repoURL is empty: set it to the URL of a Git repository")
-	case src.Chart != "":
-		return fmt.Errorf("spec.source.chart: charts from Helm repositories are not available yet: commit the chart and use spec.source.path")
-	case len(src.RepoURL) > 6 && src.RepoURL[:6] == "oci://":
-		return fmt.Errorf("spec.source.repoURL: OCI sources are not available yet: use a Git repository")
-	case src.Path == "" && src.Ref == "":
+		return fmt.Errorf("spec.source.repoURL is empty: set it to the URL of a repository")
+	case src.Chart != "" && !isOCI && src.TargetRevision == "":
+		return fmt.Errorf("spec.source.targetRevision is required if the manifest source is a helm chart: set a version or a range like \"*\"")
+	case src.Chart != "" && src.Ref != "":
+		return fmt.Errorf("spec.source.ref: %q names a chart, which value files cannot be read from: use a Git repository", src.Ref)
+	case src.Path == "" && src.Ref == "" && src.Chart == "":
 		return fmt.Errorf("spec.source.path is empty: set it to a folder of the repository, \".\" for its root")
+	case src.Ref != "" && !refName.MatchString(src.Ref):
+		return fmt.Errorf("spec.source.ref: %q has other characters than letters, digits, - and _", src.Ref)
 	}
 	return nil
 }
 
 // Subscribe calls notify when the source resolves differently than before.
 func (s *Service) Subscribe(project string, src v1alpha1.ApplicationSource, notify func()) (cancel func(), err error) {
-	return s.options.Mirrors.Watch(s.repository(src.RepoURL, project), target(src), notify)
+	if kindOf(src) != repo.Git {
+		return s.watchOther(project, src, notify), nil
+	}
+	return s.options.Mirrors.Follow(func() repo.Repository { return s.options.Repository(src.RepoURL, project) }, target(src), notify)
 }
 
 // Tree reads a revision of a repository, for generators.
 func (s *Service) Tree(ctx context.Context, project, repoURL, revision string, fresh bool) (tree.Tree, error) {
-	r := s.repository(repoURL, project)
+	r := s.options.Repository(repoURL, project)
 	id, err := s.options.Mirrors.Resolve(ctx, r, gitrepo.Target{Revision: revision}, fresh)
 	if err != nil {
 		return nil, err
@@ -129,38 +220,41 @@ func (s *Service) Tree(ctx context.Context, project, repoURL, revision string, f
 	return s.options.Mirrors.Tree(ctx, r, id)
 }
 
-// Generate renders all sources at the revisions, one per source.
-func (s *Service) Generate(ctx context.Context, q Query, revisions []string) (*Manifests, error) {
-	if len(revisions) != len(q.Sources) {
-		return nil, fmt.Errorf("got %d revisions for %d sources", len(revisions), len(q.Sources))
+// open gives the tree of a source at a revision.
+func (s *Service) open(ctx context.Context, project string, src v1alpha1.ApplicationSource, revision string) (tree.Tree, error) {
+	switch kindOf(src) {
+	case repo.OCI:
+		return s.options.Fetcher.Artifact(ctx, s.chartRepository(src.RepoURL, project), revision)
+	case repo.Helm:
+		return s.options.Fetcher.Chart(ctx, s.chart(project, src, revision))
 	}
-	trees := make([]tree.Tree, len(q.Sources))
-	refs := map[string]int{}
-	for i, src := range q.Sources {
-		t, err := s.options.Mirrors.Tree(ctx, s.repository(src.RepoURL, q.App.Project), revisions[i])
-		if err != nil {
-			return nil, err
-		}
-		trees[i] = t
-		if src.Ref != "" {
-			if _, twice := refs[src.Ref]; twice {
-				return nil, fmt.Errorf("spec.sources: ref %q is used twice: give each source its own", src.Ref)
-			}
-			refs[src.Ref] = i
-		}
+	return s.options.Mirrors.Tree(ctx, s.options.Repository(src.RepoURL, project), revision)
+}
+
+// Generate renders all sources at the revisions, one per source, in order; a
+// source that is only referred to has no objects and no type.
+func (s *Service) Generate(ctx context.Context, q Query, revisions []string) (*Manifests, error) {
+	p, err := s.plan(ctx, &q, revisions)
+	if err != nil {
+		return nil, err
 	}
 	out := &Manifests{Revisions: revisions}
 	sum := sha256.New()
 	for i, src := range q.Sources {
-		if src.Ref != "" && src.Path == "" {
+		if onlyRef(src) {
 			out.SourceTypes = append(out.SourceTypes, "")
 			continue
 		}
-		one, err := s.source(ctx, q, i, work{trees, refs, revisions[i]})
+		one, err := s.source(ctx, p, i)
 		if err != nil {
 			return nil, err
 		}
-		out.Objects = append(out.Objects, one.objects...)
+		objects, err := one.objects()
+		if err != nil {
+			return nil, err
+		}
+		out.kept = append(out.kept, objects)
+		out.Objects = append(out.Objects, *objects...)
 		out.SourceTypes = append(out.SourceTypes, one.kind)
 		sum.Write([]byte(one.digest))
 	}
@@ -168,94 +262,46 @@ func (s *Service) Generate(ctx context.Context, q Query, revisions []string) (*M
 	return out, nil
 }
 
-// work is what the sources of one query share.
-type work struct {
-	trees    []tree.Tree
-	refs     map[string]int
-	revision string
+func onlyRef(src v1alpha1.ApplicationSource) bool {
+	return src.Ref != "" && src.Path == "" && src.Chart == ""
 }
 
-// source renders one source or finds a result that is still valid.
-func (s *Service) source(ctx context.Context, q Query, i int, w work) (*result, error) {
-	key, err := s.key(q, i)
+// Decide gives the digest that Generate would give, when that is known without
+// rendering anything.
+func (s *Service) Decide(ctx context.Context, q Query, revisions []string) (digest string, known bool, err error) {
+	p, err := s.plan(ctx, &q, revisions)
 	if err != nil {
-		return nil, err
+		return "", false, err
 	}
-	f := facts{q, q.Sources[i].TargetRevision, w.revision}
-	if found, ok := s.cache.find(key, f, w); ok && !q.Hard {
-		s.renders.WithLabelValues("reused").Inc()
-		return found, found.err
-	}
-	v, err, _ := s.flight.Do(key+f.digest(everything), func() (any, error) { return s.render(ctx, q, i, w, key) })
-	if err != nil {
-		return nil, err
-	}
-	return v.(*result), nil
-}
-
-func (s *Service) render(ctx context.Context, q Query, i int, w work, key string) (*result, error) {
-	bounded, cancel := context.WithTimeout(ctx, s.options.Timeout)
-	defer cancel()
-	if err := s.slots.Acquire(bounded, 1); err != nil {
-		return nil, fmt.Errorf("waiting for a free renderer: %w", err)
-	}
-	defer s.slots.Release(1)
-	recorders := make([]*render.Recorder, len(w.trees))
-	for n, t := range w.trees {
-		recorders[n] = render.NewRecorder(t)
-	}
-	refs := map[string]tree.Tree{}
-	for name, n := range w.refs {
-		refs[name] = recorders[n]
-	}
-	f := facts{q, q.Sources[i].TargetRevision, w.revision}
-	begin := s.options.Clock.Now()
-	rendered, err := render.Render(bounded, render.Request{
-		App: q.App, Source: q.Sources[i], Revision: w.revision, Tree: recorders[i], Refs: refs,
-		KubeVersion: q.KubeVersion, APIVersions: q.APIVersions,
-		KustomizeDisabled: s.off("kustomize.enable"), HelmDisabled: s.off("helm.enable"),
-	})
-	s.seconds.Observe(s.options.Clock.Since(begin).Seconds())
-	r := &result{kind: rendered.Type, objects: rendered.Objects, err: err, at: s.options.Clock.Now(), revision: w.revision, used: rendered.Used}
-	for _, rec := range recorders {
-		r.reads = append(r.reads, rec.Reads())
-	}
-	if err != nil {
-		s.renders.WithLabelValues("failed").Inc()
-		if bounded.Err() == nil {
-			s.cache.add(key, f, r)
+	sum := sha256.New()
+	for i, src := range q.Sources {
+		if onlyRef(src) {
+			continue
 		}
-		return nil, err
+		w, err := s.work(p, i)
+		if err != nil {
+			return "", false, err
+		}
+		found, ok := s.cache.find(ctx, s, w)
+		if !ok {
+			if found, ok = s.load(ctx, w); !ok {
+				return "", false, nil
+			}
+		}
+		if found.err != nil {
+			return "", false, found.err
+		}
+		sum.Write([]byte(found.digest))
 	}
-	raw, err := json.Marshal(rendered.Objects)
-	if err != nil {
-		return nil, fmt.Errorf("rendered objects: %w", err)
-	}
-	r.size = len(raw)
-	digest := sha256.Sum256(raw)
-	r.digest = hex.EncodeToString(digest[:])
-	s.renders.WithLabelValues("rendered").Inc()
-	s.cache.add(key, f, r)
-	return r, nil
+	return hex.EncodeToString(sum.Sum(nil)), true, nil
 }
 
-func (s *Service) off(key string) bool {
-	v := s.options.Setting(key)
-	return v != "" && v != "true"
-}
+// SettingsChanged makes every repository be opened again, with the credentials
+// that are declared now.
+func (s *Service) SettingsChanged() { s.trees.clear() }
 
-// key names what a render always depends on besides what it reads. What it
-// may depend on is in facts; where revisions come from is left out, so that
-// two branches with the same files share a result.
-func (s *Service) key(q Query, i int) (string, error) {
-	sources := slices.Clone(q.Sources)
-	for n := range sources {
-		sources[n].TargetRevision = ""
-	}
-	raw, err := json.Marshal([]any{q.App.Project, sources, i, s.off("kustomize.enable"), s.off("helm.enable")})
-	if err != nil {
-		return "", fmt.Errorf("spec.source: %w", err)
-	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:]), nil
+// Forget empties the memory, as if the process had been started again.
+func (s *Service) Forget() {
+	s.cache.clear()
+	s.trees.clear()
 }

@@ -1,7 +1,10 @@
 package manifest_test
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,7 +14,9 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/remote"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
+	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/test/gitserver"
@@ -23,10 +28,26 @@ type world struct {
 	repository *gitserver.Repository
 	url        string
 	registry   *prometheus.Registry
+	options    manifest.Options
+	config     map[string]string
+	permitted  func(project, url string) bool
 	seen       map[string]float64
 }
 
-func start(t *testing.T) *world {
+// TestMain lets this binary be the render worker, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == worker.Command {
+		limit, err := strconv.ParseInt(os.Args[2], 10, 64)
+		if err == nil {
+			err = worker.Serve(context.Background(), os.Stdin, os.Stdout, limit)
+		}
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func start(t testing.TB) *world {
 	t.Helper()
 	server, err := gitserver.New(t.TempDir(), gitserver.Options{})
 	if err != nil {
@@ -43,15 +64,28 @@ func start(t *testing.T) *world {
 	}
 	t.Cleanup(mirrors.Close)
 	w := &world{repository: repository, url: server.URL("fleet"), registry: prometheus.NewRegistry(), seen: map[string]float64{}}
-	w.Service = manifest.New(manifest.Options{
-		Mirrors: mirrors, Clock: clock.RealClock{}, Registerer: w.registry,
+	pool, err := worker.NewPool(worker.Options{Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	fetcher, err := remote.New(remote.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.config, w.permitted = map[string]string{}, func(string, string) bool { return true }
+	w.options = manifest.Options{
+		Mirrors: mirrors, Pool: pool, Fetcher: fetcher, Clock: clock.RealClock{}, Registerer: w.registry,
 		Repository: func(url, _ string) repo.Repository { return repo.Repository{URL: url} },
-		Setting:    func(string) string { return "" },
-	})
+		ByName:     func(string, string) (repo.Repository, bool) { return repo.Repository{}, false },
+		Permitted:  func(project, url string) bool { return w.permitted(project, url) },
+		Config:     func() map[string]string { return w.config }, Params: func() map[string]string { return nil },
+	}
+	w.Service = manifest.New(t.Context(), w.options)
 	return w
 }
 
-func (w *world) commit(t *testing.T, files gitserver.Files) {
+func (w *world) commit(t testing.TB, files gitserver.Files) {
 	t.Helper()
 	if _, err := w.repository.Commit("change", files); err != nil {
 		t.Fatal(err)

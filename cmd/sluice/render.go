@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/clock"
+
+	"github.com/sluice-cd/sluice/internal/adapter/cache"
+	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/plugin"
+	"github.com/sluice-cd/sluice/internal/adapter/remote"
+	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
+	"github.com/sluice-cd/sluice/internal/adapter/settings"
+	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
+)
+
+// renderFlags configure rendering, in every component that renders.
+type renderFlags struct {
+	workers              int
+	memory, budget, disk string
+	timeout, poll        time.Duration
+	privateHosts         []string
+	cacheKey             string
+	redis                redisFlags
+}
+
+// redisFlags are those of Argo CD (spec/config.md §7).
+type redisFlags struct {
+	address, ca, certificate, key string
+	database                      int
+	tls, insecure                 bool
+	expiration                    time.Duration
+}
+
+func (f *renderFlags) register(flags *pflag.FlagSet) {
+	flags.IntVar(&f.workers, "render-workers", 0, "largest number of render processes; 0 is one per core")
+	flags.StringVar(&f.memory, "render-memory", "512Mi", "memory that one render may use")
+	flags.StringVar(&f.budget, "render-memory-budget", "2Gi", "memory that all renders together may use")
+	flags.DurationVar(&f.timeout, "render-timeout", time.Minute, "time that one render may take")
+	flags.DurationVar(&f.poll, "registry-poll-interval", 3*time.Minute, "pause between two questions to a Helm repository or OCI registry")
+	flags.StringSliceVar(&f.privateHosts, "allow-private-hosts", nil, "addresses inside the own network that value files may be read from by URL")
+	flags.StringVar(&f.disk, "render-cache-size", "1Gi", "bytes of rendered manifests kept on disk")
+	flags.StringVar(&f.cacheKey, "cache-key-file", "", "file with the key that seals cached manifests; replicas that share a Redis share it; default: cache.key in the data folder")
+	flags.StringVar(&f.redis.address, "redis", "", "host:port of a Redis that replicas share; optional")
+	flags.IntVar(&f.redis.database, "redisdb", 0, "number of the Redis database")
+	flags.BoolVar(&f.redis.tls, "redis-use-tls", false, "encrypt the connection to Redis")
+	flags.BoolVar(&f.redis.insecure, "redis-insecure-skip-tls-verify", false, "accept any certificate of Redis")
+	flags.StringVar(&f.redis.ca, "redis-ca-certificate", "", "PEM file of the authority that signed Redis' certificate")
+	flags.StringVar(&f.redis.certificate, "redis-client-certificate", "", "PEM file of the certificate shown to Redis")
+	flags.StringVar(&f.redis.key, "redis-client-key", "", "PEM file of its key")
+	flags.DurationVar(&f.redis.expiration, "default-cache-expiration", 24*time.Hour, "how long Redis keeps a result")
+}
+
+// renderParts are what rendering is built from.
+type renderParts struct {
+	data      string
+	mirrors   *gitrepo.Mirrors
+	store     *settings.Store
+	permitted func(project, url string) bool
+	log       *slog.Logger
+	registry  prometheus.Registerer
+}
+
+// service builds the renderer; the function returned closes it.
+func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Service, func(), error) {
+	memory, err := bytesOf("--render-memory", f.memory)
+	if err != nil {
+		return nil, nil, err
+	}
+	budget, err := bytesOf("--render-memory-budget", f.budget)
+	if err != nil {
+		return nil, nil, err
+	}
+	pool, err := worker.NewPool(worker.Options{
+		Workers: f.workers, Memory: memory, Budget: budget, Timeout: f.timeout, Log: p.log.With("component", "render"), Registerer: p.registry,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := f.cache(p)
+	if err != nil {
+		pool.Close()
+		return nil, nil, err
+	}
+	done := func() {
+		pool.Close()
+		store.Close()
+	}
+	options, err := fetcherOptions(p.store.Snapshot().Params)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	options.Dir, options.PrivateHosts = filepath.Join(p.data, "charts"), f.privateHosts
+	options.Log, options.Registerer = p.log.With("component", "charts"), p.registry
+	fetcher, err := remote.New(options)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	s := manifest.New(ctx, manifest.Options{
+		Mirrors: p.mirrors, Pool: pool, Fetcher: fetcher, Store: store, Plugins: f.plugins(p.store), Clock: clock.RealClock{}, PollInterval: f.poll,
+		Repository: p.store.Repository,
+		ByName:     p.store.RepositoryByName,
+		Permitted:  p.permitted,
+		Config:     func() map[string]string { return p.store.Snapshot().Config },
+		Params:     func() map[string]string { return p.store.Snapshot().Params },
+		Log:        p.log.With("component", "manifests"), Registerer: p.registry,
+	})
+	p.store.OnChange(func(*settings.Snapshot) { s.SettingsChanged() })
+	return s, done, nil
+}
+
+// fetcherOptions reads argocd-cmd-params-cm (spec/config.md §5), at start.
+func fetcherOptions(params map[string]string) (remote.Options, error) {
+	o := remote.Options{UserAgent: "sluice/" + version}
+	if agent := params["reposerver.helm.user.agent"]; agent != "" {
+		o.UserAgent = agent
+	}
+	for _, one := range strings.Split(params["reposerver.oci.layer.media.types"], ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			o.MediaTypes = append(o.MediaTypes, one)
+		}
+	}
+	for _, kind := range []string{"helm", "oci"} {
+		key := "reposerver." + kind + ".manifest.max.extracted.size"
+		if params[key] == "" {
+			continue
+		}
+		size, err := bytesOf("ConfigMap/argocd-cmd-params-cm: key "+key, params[key])
+		if err != nil {
+			return o, err
+		}
+		o.Archive.Expanded = max(o.Archive.Expanded, size)
+	}
+	return o, nil
+}
+
+func (f *renderFlags) cache(p renderParts) (*cache.Cache, error) {
+	file := f.cacheKey
+	if file == "" {
+		file = filepath.Join(p.data, "cache.key")
+	}
+	key, err := cache.LoadKey(file, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	size, err := bytesOf("--render-cache-size", f.disk)
+	if err != nil {
+		return nil, err
+	}
+	return cache.New(cache.Options{
+		Key: key, Random: rand.Reader, Disk: cache.DiskOptions{Dir: filepath.Join(p.data, "manifests"), Bytes: size},
+		Redis: cache.RedisOptions{
+			Address: f.redis.address, Username: os.Getenv("REDIS_USERNAME"), Password: os.Getenv("REDIS_PASSWORD"), Database: f.redis.database,
+			TLS: f.redis.tls, Insecure: f.redis.insecure, CA: f.redis.ca, Certificate: f.redis.certificate, Key: f.redis.key,
+			Expiration: f.redis.expiration, Now: time.Now,
+		},
+		Log: p.log.With("component", "cache"), Registerer: p.registry,
+	})
+}
+
+func (f *renderFlags) plugins(store *settings.Store) *plugin.Client {
+	var exclude []string
+	for _, one := range strings.Split(store.Snapshot().Params["reposerver.plugin.tar.exclusions"], ";") {
+		if one = strings.TrimSpace(one); one != "" {
+			exclude = append(exclude, one)
+		}
+	}
+	return plugin.NewClient(plugin.Options{Dir: pluginDir(), Exclude: exclude})
+}
+
+func bytesOf(flag, text string) (int64, error) {
+	q, err := resource.ParseQuantity(text)
+	if err != nil || q.Value() <= 0 {
+		return 0, fmt.Errorf("%s=%s: want a size like 512Mi", flag, text)
+	}
+	return q.Value(), nil
+}
+
+// permitted asks the project whether it may read from a URL.
+func permitted(ctx context.Context, projects projectGetter) func(project, url string) bool {
+	return func(project, url string) bool {
+		p, err := projects(ctx, project)
+		return err == nil && p != nil && policy.Source(p, url)
+	}
+}

@@ -1,0 +1,4 @@
+package worker
+
+// CloseOff is what a child does before its first request.
+var CloseOff = closeOff

@@ -1,0 +1,149 @@
+package manifest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"sync"
+	"time"
+	"weak"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/sluice-cd/sluice/internal/adapter/render"
+)
+
+// everything is all facts a render can use.
+const everything = ^render.Inputs(0)
+
+// facts are what a render may use besides its sources and what it reads.
+type facts struct {
+	*Query
+	target, revision string
+}
+
+// put hashes texts so that no two lists of texts look the same.
+func put(sum hash.Hash, texts ...string) {
+	var length [8]byte
+	for _, t := range texts {
+		binary.BigEndian.PutUint64(length[:], uint64(len(t)))
+		sum.Write(length[:])
+		sum.Write([]byte(t))
+	}
+}
+
+// digest names the facts that are used.
+func (f facts) digest(used render.Inputs) string {
+	if used == 0 {
+		return ""
+	}
+	sum := sha256.New()
+	for _, x := range []struct {
+		one    render.Inputs
+		values []string
+	}{
+		{render.UsesName, []string{f.App.Name}},
+		{render.UsesInstance, []string{f.App.Instance}},
+		{render.UsesNamespace, []string{f.App.Namespace}},
+		{render.UsesProject, []string{f.App.Project}},
+		{render.UsesRevision, []string{f.revision}},
+		{render.UsesTargetRevision, []string{f.target}},
+		{render.UsesCluster, append([]string{f.KubeVersion}, f.APIVersions...)},
+	} {
+		if used&x.one != 0 {
+			put(sum, fmt.Sprint(uint(x.one)))
+			put(sum, x.values...)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// result is one rendered source, or why it could not be rendered.
+type result struct {
+	kind, digest string
+	// content is the objects as a JSON list.
+	content []byte
+	used    render.Inputs
+	// reads by tree, in the order of the sources, and reads from elsewhere.
+	reads  []render.Reads
+	remote render.RemoteReads
+
+	err      error
+	revision string    // of a failure: it counts for this one only
+	until    time.Time // of a failure: when it is tried again
+	failures int       // in a row
+
+	mu      sync.Mutex
+	anchors []anchor // trees for which the reads hold
+	decoded weak.Pointer[[]*unstructured.Unstructured]
+}
+
+// objects decodes the content; all who hold them at a time share them.
+func (r *result) objects() (*[]*unstructured.Unstructured, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if known := r.decoded.Value(); known != nil {
+		return known, nil
+	}
+	objects, err := render.DecodeObjects(r.content)
+	if err != nil {
+		return nil, err
+	}
+	r.decoded = weak.Make(&objects)
+	return &objects, nil
+}
+
+// size is an estimate of the memory that r takes.
+func (r *result) size() int {
+	n := len(r.content) + 500
+	for _, reads := range r.reads {
+		n += 150 * len(reads)
+	}
+	return n + 300*len(r.remote)
+}
+
+// valid says that the trees, and everything else that was read, answer as they
+// did when r was rendered.
+func (r *result) valid(ctx context.Context, s *Service, w *work) bool {
+	r.mu.Lock()
+	anchors := r.anchors
+	r.mu.Unlock()
+	moved := false
+	for i, reads := range r.reads {
+		if len(reads) == 0 {
+			continue
+		}
+		if i >= len(w.anchors) || w.anchors[i].tree == nil {
+			return false
+		}
+		now := w.anchors[i]
+		if i < len(anchors) && anchors[i].tree != nil {
+			if anchors[i].root == now.root && now.root != "" {
+				continue
+			}
+			moved = true
+			if changes, err := s.differences.between(anchors[i], now); err == nil {
+				if !reads.UnchangedBy(now.tree, changes) {
+					return false
+				}
+				continue
+			}
+		}
+		moved = true
+		if !reads.Unchanged(now.tree) {
+			return false
+		}
+	}
+	if len(r.remote) > 0 && !r.remote.Unchanged(ctx, w.outside) {
+		return false
+	}
+	if moved {
+		r.mu.Lock()
+		r.anchors = w.anchors
+		r.mu.Unlock()
+	}
+	return true
+}
