@@ -270,13 +270,15 @@ func (p *pass) resource(v *view, pair syncplan.Pair) (*v1alpha1.ResourceStatus, 
 		r.Status = v1alpha1.SyncStatusUnknown
 	case pair.Target == nil:
 		r.RequiresPruning = true
-		r.RequiresDeletionConfirmation = syncplan.AsksConfirmation("Prune", pair.Live, p.specOptions())
 	case pair.InSync:
 		r.Status = v1alpha1.SyncStatusSynced
 	}
 	if pair.Live == nil {
 		r.Health = &v1alpha1.HealthStatus{Status: v1alpha1.HealthMissing}
 		return r, ""
+	}
+	for _, verb := range []string{"Prune", "Delete"} {
+		r.RequiresDeletionConfirmation = r.RequiresDeletionConfirmation || syncplan.AsksConfirmation(verb, pair.Live, p.specOptions())
 	}
 	judged, known := health.Assess(pair.Live, v.live.Pods(pair.Key))
 	if !known {
