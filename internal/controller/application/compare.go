@@ -262,6 +262,7 @@ func (p *pass) resource(v *view, pair syncplan.Pair) (*v1alpha1.ResourceStatus, 
 	r := &v1alpha1.ResourceStatus{
 		Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Namespace: pair.Key.Namespace, Name: pair.Key.Name,
 		Status: v1alpha1.SyncStatusOutOfSync, SyncWave: int64(syncplan.Wave(any)),
+		RequiresDeletionConfirmation: p.asksConfirmation(pair),
 	}
 	switch {
 	case pair.Target != nil && syncplan.Skipped(pair.Target):
@@ -276,9 +277,6 @@ func (p *pass) resource(v *view, pair syncplan.Pair) (*v1alpha1.ResourceStatus, 
 	if pair.Live == nil {
 		r.Health = &v1alpha1.HealthStatus{Status: v1alpha1.HealthMissing}
 		return r, ""
-	}
-	for _, verb := range []string{"Prune", "Delete"} {
-		r.RequiresDeletionConfirmation = r.RequiresDeletionConfirmation || syncplan.AsksConfirmation(verb, pair.Live, p.specOptions())
 	}
 	judged, known := health.Assess(pair.Live, v.live.Pods(pair.Key))
 	if !known {

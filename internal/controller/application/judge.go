@@ -231,6 +231,11 @@ func (p *pass) overall(v *view, code v1alpha1.SyncStatusCode) v1alpha1.SyncStatu
 	return code
 }
 
+// asksConfirmation says that to delete the live object needs an approval.
+func (p *pass) asksConfirmation(pair syncplan.Pair) bool {
+	return pair.Live != nil && (syncplan.AsksConfirmation("Prune", pair.Live, p.specOptions()) || syncplan.AsksConfirmation("Delete", pair.Live, p.specOptions()))
+}
+
 // comparisonPause is the time after which a failed comparison is repeated.
 const comparisonPause = 30 * time.Second
 
