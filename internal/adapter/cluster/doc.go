@@ -4,7 +4,9 @@
 //
 //	Fleet ── Connection ── discovery     which kinds there are
 //	                    ├─ watches       one per kind in use ──► store of live objects
-//	                    ├─ writes        apply, create, delete: at most 5 s each
+//	                    ├─ writes        apply (server-side, client-side, replace), create,
+//	                    │                delete: at most 5 s each
+//	                    ├─ predictions   what an apply would do: dry run, or the schema
 //	                    └─ heartbeat     a frozen API server is noticed in seconds
 //
 // The store keeps managed objects in full, pods as small records and of

@@ -297,6 +297,7 @@ func (p *pass) resource(ctx context.Context, v *view, pair syncplan.Pair) (*v1al
 	r := &v1alpha1.ResourceStatus{
 		Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Namespace: pair.Key.Namespace, Name: pair.Key.Name,
 		Status: v1alpha1.SyncStatusOutOfSync, SyncWave: int64(syncplan.Wave(any)),
+		RequiresDeletionConfirmation: p.asksConfirmation(pair),
 	}
 	switch {
 	case pair.Target != nil && syncplan.Skipped(pair.Target):
@@ -305,7 +306,6 @@ func (p *pass) resource(ctx context.Context, v *view, pair syncplan.Pair) (*v1al
 		r.Status = v1alpha1.SyncStatusUnknown
 	case pair.Target == nil:
 		r.RequiresPruning = true
-		r.RequiresDeletionConfirmation = syncplan.AsksConfirmation("Prune", pair.Live, p.specOptions())
 	case pair.InSync:
 		r.Status = v1alpha1.SyncStatusSynced
 	}

@@ -158,27 +158,39 @@ func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff
 	if cluster.Unreachable(refusal) {
 		return refusal
 	}
+	var result diff.Result
+	var err error
 	if refusal != nil {
-		var err error
-		if predicted, err = j.project(ctx, pair); err != nil {
-			j.note(pair.Key, diff.Result{}, fmt.Sprintf("dry run refused: %s; no prediction in memory: %s", cluster.Brief(pair.Target, refusal), cluster.Brief(pair.Target, err)), "")
-			return nil
-		}
+		predicted, err = j.project(ctx, pair)
 	}
-	result, err := diff.Compare(ctx, diff.Input{Desired: pair.Target, Live: pair.Live, Predicted: predicted, Ignore: ignore, Options: j.options})
-	unknown, memory := "", ""
-	switch {
-	case err != nil:
-		unknown = err.Error()
-	case refusal != nil && cannotAsk(refusal):
-		memory = cluster.Brief(pair.Target, refusal)
-	case refusal != nil && !result.Modified:
-		unknown = "the API server refuses what Git asks for: " + cluster.Brief(pair.Target, refusal)
+	if err == nil {
+		result, err = diff.Compare(ctx, diff.Input{Desired: pair.Target, Live: pair.Live, Predicted: predicted, Ignore: ignore, Options: j.options})
 	}
+	unknown, memory := weigh(pair.Target, refusal, err, result.Modified)
 	pair.InSync = unknown == "" && !result.Modified
 	pair.Identical = pair.InSync && refusal == nil && ignore.Empty() && diff.Adopted(pair.Live)
 	j.note(pair.Key, result, unknown, memory)
 	return nil
+}
+
+// weigh says what a comparison is worth after the API server refused to
+// predict (refusal) or the comparison itself failed: nothing, with the reason
+// in unknown, or less than usual, with the reason in memory. That the server
+// refuses a change is no doubt that there is one: the sync will say why.
+func weigh(target *unstructured.Unstructured, refusal, failure error, modified bool) (unknown, memory string) {
+	switch {
+	case refusal != nil && failure != nil:
+		return fmt.Sprintf("dry run refused: %s; no prediction in memory: %s", cluster.Brief(target, refusal), cluster.Brief(target, failure)), ""
+	case failure != nil:
+		return failure.Error(), ""
+	case refusal == nil:
+		return "", ""
+	case cannotAsk(refusal):
+		return "", cluster.Brief(target, refusal)
+	case !modified:
+		return "the API server refuses what Git asks for: " + cluster.Brief(target, refusal), ""
+	}
+	return "", ""
 }
 
 func (j judgement) project(ctx context.Context, pair *syncplan.Pair) (*unstructured.Unstructured, error) {
@@ -217,6 +229,11 @@ func (p *pass) overall(v *view, code v1alpha1.SyncStatusCode) v1alpha1.SyncStatu
 		return v1alpha1.SyncStatusOutOfSync
 	}
 	return code
+}
+
+// asksConfirmation says that to delete the live object needs an approval.
+func (p *pass) asksConfirmation(pair syncplan.Pair) bool {
+	return pair.Live != nil && (syncplan.AsksConfirmation("Prune", pair.Live, p.specOptions()) || syncplan.AsksConfirmation("Delete", pair.Live, p.specOptions()))
 }
 
 // comparisonPause is the time after which a failed comparison is repeated.
