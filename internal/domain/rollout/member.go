@@ -21,6 +21,7 @@ func (p *planner) member(i int) {
 		*n = *old
 	}
 	c, t := p.changes[i], p.targets[i]
+	assumed := c == undecided && !p.restart && n.Spec == t.SpecHash
 	if c == undecided {
 		c = differs // without evidence that it is the same
 	}
@@ -29,8 +30,15 @@ func (p *planner) member(i int) {
 	if anew || gone {
 		p.forget(n, m, c)
 	}
+	if assumed {
+		n.Flags.set(unproven, true)
+	}
 	p.retarget(n, m, t, c)
-	p.seen[i] = m.observe(t, n.Key, p.queued != nil && n.Status != Healthy && p.takesPart(m))
+	key := n.Key
+	if n.Flags.has(unproven) {
+		key = ""
+	}
+	p.seen[i] = m.observe(t, key, p.queued != nil && n.Status != Healthy && p.takesPart(m))
 	if m.Live != nil {
 		n.UID = uid(m)
 	}
@@ -71,7 +79,7 @@ func (p *planner) forget(n *entry, m *Member, c change) {
 	n.Batch, n.FailedAt, n.Issued, n.Heals, n.HealedAt, n.Asked, n.Point = 0, 0, 0, 0, 0, 0, 0
 	keep := flags(0)
 	if c == unchanged || c == moved {
-		keep = remaining
+		keep = remaining | unproven
 	}
 	if p.restart {
 		n.Attempt = 0
@@ -93,14 +101,18 @@ func (p *planner) retarget(n *entry, m *Member, t Target, c change) {
 		return
 	}
 	n.Revisions, n.Spec = t.Revisions, t.SpecHash
-	if c == fresh || c == differs {
+	key := m.key(t.Digest)
+	if key == "" && m.settled() && m.placed() && m.at(t.Revisions) {
+		key = m.reported()
+	}
+	switch {
+	case n.Flags.has(unproven):
+		n.Flags.set(unproven, n.Key != "" && key != n.Key)
+	case c == fresh || c == differs:
 		n.Key = ""
 	}
 	if n.Key == "" {
-		n.Key = m.key(t.Digest)
-	}
-	if n.Key == "" && m.settled() && m.placed() && m.at(t.Revisions) {
-		n.Key = m.reported()
+		n.Key = key
 	}
 }
 

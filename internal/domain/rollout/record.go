@@ -134,6 +134,9 @@ const (
 	tolerated
 	// terminated: its operation was told to end.
 	terminated
+	// unproven: its target was taken to be the same because others proved
+	// theirs so; the key is that of the target before.
+	unproven
 )
 
 func (f flags) has(x flags) bool { return f&x != 0 }
