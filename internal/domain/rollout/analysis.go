@@ -61,6 +61,9 @@ func (p *planner) measure() {
 	if s.Measures == 0 || s.Skipped || p.mem.Mode != "" || p.invalid != "" || !p.settledStep(k) || p.stats[k-1].unwell {
 		return
 	}
+	if c.analysis.When != AnalyzeDuringBake && s.Baked < max(c.bake, c.batchBake).Milliseconds() {
+		return // it bakes again, answers would not be taken in
+	}
 	for j := range s.Analysis {
 		a := &s.Analysis[j]
 		metric := metricNamed(c.analysis, a.Name)
