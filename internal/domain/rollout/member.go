@@ -34,11 +34,7 @@ func (p *planner) member(i int) {
 		n.Flags.set(unproven, true)
 	}
 	p.retarget(n, m, t, c)
-	key := n.Key
-	if n.Flags.has(unproven) {
-		key = ""
-	}
-	p.seen[i] = m.observe(t, key, p.queued != nil && n.Status != Healthy && p.takesPart(m))
+	p.look(i)
 	if m.Live != nil {
 		n.UID = uid(m)
 	}
@@ -71,6 +67,21 @@ func (p *planner) member(i int) {
 
 // maxNamed bounds events about newly unmatched Applications in one decision.
 const maxNamed = 10
+
+// look observes a member against its target. What has been rendered for the
+// target once does not fail to render: then a comparison that fails says that
+// the cluster cannot be reached, which is no failure (scenario G18).
+func (p *planner) look(i int) {
+	m, n := &p.Members[i], &p.entries[i]
+	key := n.Key
+	if n.Flags.has(unproven) {
+		key = ""
+	}
+	p.seen[i] = m.observe(p.targets[i], key, p.queued != nil && n.Status != Healthy && p.takesPart(m))
+	if p.seen[i] == Failing && key != "" {
+		p.seen[i] = NotKnown
+	}
+}
 
 func uid(m *Member) string { return string(m.Live.UID[:min(len(m.Live.UID), 6)]) }
 
