@@ -44,7 +44,7 @@ func (p *planner) analyzed(k int, baked bool) bool {
 		if metric == nil {
 			continue
 		}
-		p.take1(k, a, metric)
+		p.takeIn(k, a, metric)
 		judge(a, metric)
 		good = good && a.Phase == MetricSuccessful
 	}
@@ -126,9 +126,9 @@ func (p *planner) subjects(k int) []v1alpha1.RolloutAnalysis {
 	return out
 }
 
-// take1 counts the answer to the measurement that was asked for; an answer
+// takeIn counts the answer to the measurement that was asked for; an answer
 // that comes twice counts once.
-func (p *planner) take1(k int, a *v1alpha1.RolloutAnalysis, metric *v1alpha1.AnalysisMetric) {
+func (p *planner) takeIn(k int, a *v1alpha1.RolloutAnalysis, metric *v1alpha1.AnalysisMetric) {
 	if a.Phase != MetricRunning {
 		return
 	}

@@ -250,7 +250,7 @@ func latest(m *Member) *v1alpha1.RevisionHistory {
 // arrive makes a member Healthy at its target and frees its slot.
 func (p *planner) arrive(m *Member, n *entry) {
 	n.Status, n.Reason, n.FailedAt, n.Issued, n.Admitted, n.Asked = Healthy, "", 0, 0, 0, 0
-	n.Flags.set(again|tolerated|terminated, false)
+	n.Flags.set(again, false)
 	differ := m.Live.Status.Sync.Status == v1alpha1.SyncStatusOutOfSync
 	n.Flags.set(remaining, differ)
 	if differ {

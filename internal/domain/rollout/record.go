@@ -130,10 +130,6 @@ const (
 	back
 	returning
 	undone
-	// tolerated: its failure was accepted by onFailure: Continue.
-	tolerated
-	// terminated: its operation was told to end.
-	terminated
 	// unproven: its target was taken to be the same because others proved
 	// theirs so; the key is that of the target before.
 	unproven
