@@ -71,6 +71,10 @@ type stepMemory struct {
 	Started   int64 `json:"sa,omitempty"`
 	Healthy   int64 `json:"he,omitempty"`
 	Completed int64 `json:"co,omitempty"`
+	// PausedAt is PausedFor when it became current, Paused how long it was
+	// paused when it was complete, in milliseconds.
+	PausedAt int64 `json:"pa,omitempty"`
+	Paused   int64 `json:"pd,omitempty"`
 	// Used and Runs are the clock of stepTimeout, in milliseconds: what has
 	// been used up, and since when (rollout clock) it runs.
 	Used int64 `json:"ut,omitempty"`

@@ -21,7 +21,6 @@ var Requests = []string{
 const (
 	ApprovalAwaiting = "Awaiting"
 	ApprovalApproved = "Approved"
-	ApprovalExpired  = "Expired"
 )
 
 // requests takes in what people ask for. What the stored record has taken in
