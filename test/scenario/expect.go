@@ -160,6 +160,8 @@ func (w *World) stepFact(what string, word []string) (string, bool) {
 		return fmt.Sprint(s.Blocked), true
 	case "batch":
 		return fmt.Sprint(s.Batch), true
+	case "paused-for":
+		return fmt.Sprint(s.PausedSeconds), true
 	case "baked":
 		return fmt.Sprint(s.BakedSeconds), true
 	case "measured":

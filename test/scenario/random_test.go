@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -338,6 +339,7 @@ func TestRandom(t *testing.T) {
 		}
 	}
 	runs := max(1, total/eventsPerRun)
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // small worlds, much garbage
 	t.Logf("%d runs of %d events, seeds from %d", runs, eventsPerRun, first)
 	var next atomic.Uint64
 	var wait sync.WaitGroup

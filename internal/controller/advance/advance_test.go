@@ -1,6 +1,7 @@
 package advance
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -264,5 +265,23 @@ func TestOwnedByTheVerySet(t *testing.T) {
 		if got := owned(app, set); got != c.want {
 			t.Errorf("%+v: %v", c.ref, got)
 		}
+	}
+}
+
+// TestMemoryOfGoneApplicationsIsBounded generates new names all the time.
+func TestMemoryOfGoneApplicationsIsBounded(t *testing.T) {
+	s := &state{sent: map[string]sent{}, hashes: map[string]hashed{}}
+	for i := range 1000 {
+		app := &v1alpha1.Application{}
+		app.Name = fmt.Sprint("preview-", i)
+		first := s.hash(app)
+		s.sent[app.Name] = sent{id: "u/1/1"}
+		if again := s.hash(app); again != first || first == "" {
+			t.Fatalf("hash %q, then %q", first, again)
+		}
+		s.prune([]rollout.Member{{Rendered: app}})
+	}
+	if n := len(s.hashes) + len(s.sent); n > 100 {
+		t.Errorf("%d entries for one Application", n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -242,7 +243,22 @@ func (t *turn) members(ctx context.Context) []rollout.Member {
 		out = append(out, m)
 	}
 	t.follow(wanted)
+	t.state.prune(out)
 	return out
+}
+
+// prune forgets Applications that are gone, once there are many of them.
+func (s *state) prune(members []rollout.Member) {
+	if len(s.hashes)+len(s.sent) <= 4*len(members)+64 {
+		return
+	}
+	known := make(map[string]bool, len(members))
+	for i := range members {
+		known[members[i].Name()] = true
+	}
+	gone := func(name string) bool { return !known[name] }
+	maps.DeleteFunc(s.hashes, func(name string, _ hashed) bool { return gone(name) })
+	maps.DeleteFunc(s.sent, func(name string, _ sent) bool { return gone(name) })
 }
 
 // follow keeps the set subscribed to the sources of its Applications.

@@ -45,7 +45,7 @@ func (p *planner) analyzed(k int, baked bool) bool {
 		if metric == nil {
 			continue
 		}
-		p.take1(k, a, metric)
+		p.takeIn(k, a, metric)
 		judge(a, metric)
 		good = good && a.Phase == MetricSuccessful
 	}
@@ -61,6 +61,9 @@ func (p *planner) measure() {
 	s, c := &p.mem.Steps[k-1], &p.steps[k-1]
 	if s.Measures == 0 || s.Skipped || p.mem.Mode != "" || p.invalid != "" || !p.settledStep(k) || p.stats[k-1].unwell {
 		return
+	}
+	if c.analysis.When != AnalyzeDuringBake && s.Baked < max(c.bake, c.batchBake).Milliseconds() {
+		return // it bakes again, answers would not be taken in
 	}
 	for j := range s.Analysis {
 		a := &s.Analysis[j]
@@ -124,9 +127,9 @@ func (p *planner) subjects(k int) []v1alpha1.RolloutAnalysis {
 	return out
 }
 
-// take1 counts the answer to the measurement that was asked for; an answer
+// takeIn counts the answer to the measurement that was asked for; an answer
 // that comes twice counts once.
-func (p *planner) take1(k int, a *v1alpha1.RolloutAnalysis, metric *v1alpha1.AnalysisMetric) {
+func (p *planner) takeIn(k int, a *v1alpha1.RolloutAnalysis, metric *v1alpha1.AnalysisMetric) {
 	if a.Phase != MetricRunning {
 		return
 	}

@@ -162,6 +162,9 @@ func (p *planner) passes(k int) bool {
 		return false
 	}
 	if !s.Passed || s.Reopened {
+		if s.Started > 0 {
+			s.Paused = p.mem.PausedFor - s.PausedAt
+		}
 		s.Passed, s.Reopened, s.Completed, s.Runs, s.Baking = true, false, p.Now.Unix(), 0, 0
 		if s.Announced {
 			p.event(false, "RolloutStepCompleted", fmt.Sprintf("rollout %d: %s completed, %d Applications", p.id, p.label(k), st.total))
@@ -197,7 +200,7 @@ func (p *planner) approved(s *stepMemory) bool {
 func (p *planner) enter(k int) {
 	s := &p.mem.Steps[k-1]
 	if s.Started == 0 {
-		s.Started = p.Now.Unix()
+		s.Started, s.PausedAt = p.Now.Unix(), p.mem.PausedFor
 	}
 	if !p.settledStep(k) {
 		p.stopBake(k)

@@ -140,6 +140,9 @@ func (p *planner) await(n census) {
 		p.wakeIn(rest)
 		return
 	}
+	if n.proved > 0 && n.respecified == 0 {
+		return // the others must prove themselves, each in its step
+	}
 	if n.respecified == known(n) {
 		p.begin("Template")
 		return
@@ -174,18 +177,19 @@ func (p *planner) compareTarget(m *Member, e *entry, t Target) change {
 	switch {
 	case e == nil || (e.Step == 0 && p.takesPart(m)):
 		return fresh
-	case t.Problem != "" || t.equal(Target{SpecHash: e.Spec, Revisions: e.Revisions}):
+	case t.Problem != "":
 		return unchanged
 	}
-	exact := m.settled() && m.placed() && m.at(t.Revisions)
+	exact := m.settled() && m.placed() && m.at(t.Revisions) && !m.unreadable()
 	key := m.key(t.Digest)
-	if exact {
-		if key == "" {
-			key = m.reported()
+	if exact && key == "" {
+		key = m.reported()
+	}
+	if t.equal(Target{SpecHash: e.Spec, Revisions: e.Revisions}) {
+		if e.Flags.has(unproven) && key != "" && e.Key != "" && key != e.Key {
+			return differs
 		}
-		if m.Live.Status.Sync.Status != v1alpha1.SyncStatusSynced && m.broken() {
-			return differs // it cannot be rendered
-		}
+		return unchanged
 	}
 	switch {
 	case key != "" && key == e.Key:
@@ -225,7 +229,7 @@ func (p *planner) count(i int, n *census) {
 		if respecified {
 			n.respecified++
 		}
-		if m.Live == nil || m.terminating() || m.running() || m.Invalid != "" {
+		if m.Live == nil || m.terminating() || m.running() || m.Invalid != "" || m.unreadable() {
 			n.mute++ // it cannot tell before long; others can
 		} else {
 			n.open++

@@ -21,6 +21,7 @@ func (p *planner) member(i int) {
 		*n = *old
 	}
 	c, t := p.changes[i], p.targets[i]
+	assumed := c == undecided && !p.restart && n.Spec == t.SpecHash
 	if c == undecided {
 		c = differs // without evidence that it is the same
 	}
@@ -29,8 +30,11 @@ func (p *planner) member(i int) {
 	if anew || gone {
 		p.forget(n, m, c)
 	}
+	if assumed {
+		n.Flags.set(unproven, true)
+	}
 	p.retarget(n, m, t, c)
-	p.seen[i] = m.observe(t, n.Key, p.queued != nil && n.Status != Healthy && p.takesPart(m))
+	p.look(i)
 	if m.Live != nil {
 		n.UID = uid(m)
 	}
@@ -64,6 +68,21 @@ func (p *planner) member(i int) {
 // maxNamed bounds events about newly unmatched Applications in one decision.
 const maxNamed = 10
 
+// look observes a member against its target. What has been rendered for the
+// target once does not fail to render: then a comparison that fails says that
+// the cluster cannot be reached, which is no failure (scenario G18).
+func (p *planner) look(i int) {
+	m, n := &p.Members[i], &p.entries[i]
+	key := n.Key
+	if n.Flags.has(unproven) {
+		key = ""
+	}
+	p.seen[i] = m.observe(p.targets[i], key, p.queued != nil && n.Status != Healthy && p.takesPart(m))
+	if p.seen[i] == Failing && key != "" {
+		p.seen[i] = NotKnown
+	}
+}
+
 func uid(m *Member) string { return string(m.Live.UID[:min(len(m.Live.UID), 6)]) }
 
 // forget drops what was true of another rollout or another target.
@@ -71,7 +90,7 @@ func (p *planner) forget(n *entry, m *Member, c change) {
 	n.Batch, n.FailedAt, n.Issued, n.Heals, n.HealedAt, n.Asked, n.Point = 0, 0, 0, 0, 0, 0, 0
 	keep := flags(0)
 	if c == unchanged || c == moved {
-		keep = remaining
+		keep = remaining | unproven
 	}
 	if p.restart {
 		n.Attempt = 0
@@ -93,14 +112,18 @@ func (p *planner) retarget(n *entry, m *Member, t Target, c change) {
 		return
 	}
 	n.Revisions, n.Spec = t.Revisions, t.SpecHash
-	if c == fresh || c == differs {
+	key := m.key(t.Digest)
+	if key == "" && m.settled() && m.placed() && m.at(t.Revisions) {
+		key = m.reported()
+	}
+	switch {
+	case n.Flags.has(unproven):
+		n.Flags.set(unproven, n.Key != "" && key != n.Key)
+	case c == fresh || c == differs:
 		n.Key = ""
 	}
 	if n.Key == "" {
-		n.Key = m.key(t.Digest)
-	}
-	if n.Key == "" && m.settled() && m.placed() && m.at(t.Revisions) {
-		n.Key = m.reported()
+		n.Key = key
 	}
 }
 
@@ -227,7 +250,7 @@ func latest(m *Member) *v1alpha1.RevisionHistory {
 // arrive makes a member Healthy at its target and frees its slot.
 func (p *planner) arrive(m *Member, n *entry) {
 	n.Status, n.Reason, n.FailedAt, n.Issued, n.Admitted, n.Asked = Healthy, "", 0, 0, 0, 0
-	n.Flags.set(again|tolerated|terminated, false)
+	n.Flags.set(again, false)
 	differ := m.Live.Status.Sync.Status == v1alpha1.SyncStatusOutOfSync
 	n.Flags.set(remaining, differ)
 	if differ {

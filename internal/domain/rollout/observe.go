@@ -197,6 +197,13 @@ func (m *Member) broken() bool {
 	return false
 }
 
+// unreadable says that the last comparison gave no answer: manifests that
+// cannot be rendered, or a cluster that cannot be reached.
+func (m *Member) unreadable() bool {
+	s := m.Live.Status.Sync.Status
+	return s != v1alpha1.SyncStatusSynced && s != v1alpha1.SyncStatusOutOfSync && m.broken()
+}
+
 // observe classifies a member against a target, without comparing clocks. The
 // key is that of the target, if it is known. With ahead, the heads of the
 // sources may have moved beyond the target (onNewTarget: Queue): then a

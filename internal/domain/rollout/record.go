@@ -71,6 +71,10 @@ type stepMemory struct {
 	Started   int64 `json:"sa,omitempty"`
 	Healthy   int64 `json:"he,omitempty"`
 	Completed int64 `json:"co,omitempty"`
+	// PausedAt is PausedFor when it became current, Paused how long it was
+	// paused when it was complete, in milliseconds.
+	PausedAt int64 `json:"pa,omitempty"`
+	Paused   int64 `json:"pd,omitempty"`
 	// Used and Runs are the clock of stepTimeout, in milliseconds: what has
 	// been used up, and since when (rollout clock) it runs.
 	Used int64 `json:"ut,omitempty"`
@@ -130,10 +134,9 @@ const (
 	back
 	returning
 	undone
-	// tolerated: its failure was accepted by onFailure: Continue.
-	tolerated
-	// terminated: its operation was told to end.
-	terminated
+	// unproven: its target was taken to be the same because others proved
+	// theirs so; the key is that of the target before.
+	unproven
 )
 
 func (f flags) has(x flags) bool { return f&x != 0 }

@@ -21,7 +21,6 @@ var Requests = []string{
 const (
 	ApprovalAwaiting = "Awaiting"
 	ApprovalApproved = "Approved"
-	ApprovalExpired  = "Expired"
 )
 
 // requests takes in what people ask for. What the stored record has taken in
@@ -76,15 +75,15 @@ func (p *planner) request(key, value string) {
 			return
 		}
 		p.mem.Mode = modeAborted
-		p.event(true, "RolloutAborted", fmt.Sprintf("rollout %d is aborted%s: running syncs finish, nothing more is synced until the target changes", p.id, by1(by)))
+		p.event(true, "RolloutAborted", fmt.Sprintf("rollout %d is aborted%s: running syncs finish, nothing more is synced until the target changes", p.id, signed(by)))
 	case v1alpha1.AnnotationRollbackRollout:
 		if p.mem.Mode != modeRollingBack && p.mem.Mode != modeRolledBack {
-			p.turnBack("a person asked for it" + by1(by))
+			p.turnBack("a person asked for it" + signed(by))
 		}
 	}
 }
 
-func by1(who string) string {
+func signed(who string) string {
 	if who == "" {
 		return ""
 	}
@@ -116,7 +115,7 @@ func (p *planner) promote(step, by string) {
 	if p.mem.Sticky == HaltApprovalTimeout && p.mem.StickyStep == s.Key {
 		p.mem.Sticky, p.mem.StickyStep = "", ""
 	}
-	p.event(false, "RolloutApproved", fmt.Sprintf("rollout %d: %s is approved%s", p.id, p.label(n), by1(by)))
+	p.event(false, "RolloutApproved", fmt.Sprintf("rollout %d: %s is approved%s", p.id, p.label(n), signed(by)))
 }
 
 // retry clears failures and halts; failed members get another attempt.
@@ -138,7 +137,7 @@ func (p *planner) retry() {
 	for i := range p.mem.entries {
 		e := &p.mem.entries[i]
 		if p.mem.Mode != modeRollingBack {
-			e.Flags.set(back|returning|undone|tolerated, false)
+			e.Flags.set(back|returning|undone, false)
 			if e.Reason == ReasonRolledBack || e.Reason == ReasonNoRollbackPoint || e.Reason == ReasonRollingBack {
 				e.Status, e.Reason = Waiting, ""
 			}
@@ -146,7 +145,7 @@ func (p *planner) retry() {
 		if failure(e.Reason) {
 			e.Status, e.Reason, e.FailedAt, e.Issued, e.Admitted, e.Batch = Waiting, "", 0, 0, 0, 0
 			e.Flags.set(again, e.Flags.has(touched) && !e.Flags.has(back))
-			e.Flags.set(terminated|returning, false)
+			e.Flags.set(returning, false)
 		}
 	}
 	p.event(false, "RolloutRetried", fmt.Sprintf("rollout %d: failed Applications are tried again", p.id))

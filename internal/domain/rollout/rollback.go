@@ -110,7 +110,7 @@ func (p *planner) recall(i int) {
 		return
 	}
 	n.Flags.set(back, true)
-	n.Flags.set(again|tolerated|returning, false)
+	n.Flags.set(again|returning, false)
 	n.Reason, n.FailedAt = ReasonRollingBack, 0
 	if !m.running() {
 		n.Status, n.Admitted = Waiting, 0

@@ -198,6 +198,9 @@ func (p *planner) stepStatus(k int) v1alpha1.RolloutStepStatus {
 	if limit, err := Limit(c.max, t.total); err == nil {
 		s.Limit = small(limit)
 	}
+	if s.PausedSeconds = m.Paused / 1000; k == p.current && m.Started > 0 {
+		s.PausedSeconds = (p.mem.PausedFor - m.PausedAt) / 1000
+	}
 	if m.Runs > 0 && len(p.paused) == 0 && c.stepTimeout > 0 {
 		s.Deadline = stamp((m.Runs + c.stepTimeout.Milliseconds() - m.Used + p.mem.PausedFor) / 1000)
 	}
