@@ -160,6 +160,7 @@ var events = []func(m *machine, name string){
 		m.outcomes["rate"] = pick(m.r, rollout.OutcomeSuccessful, rollout.OutcomeSuccessful, rollout.OutcomeFailed, rollout.OutcomeInconclusive, rollout.OutcomeError)
 	},
 	func(m *machine, name string) { m.refuse[name] = 1 },
+	func(m *machine, name string) { m.silent[name] = m.r.IntN(2) == 0 },
 }
 
 // usual events are what happens all the time.
@@ -247,6 +248,7 @@ func (m *machine) calm() string {
 	clear(m.windows)
 	clear(m.invalid)
 	clear(m.broken)
+	clear(m.silent)
 	clear(m.refuse)
 	clear(m.Set.Annotations)
 	m.outcomes["rate"] = rollout.OutcomeSuccessful

@@ -269,6 +269,8 @@ func (w *World) faultVerbs() map[string]func([]string) error {
 			w.broken[args[1]] = args[0]
 			return nil
 		},
+		"silent":     w.each(func(name string) { w.silent[name] = true; w.Compare(name) }),
+		"answers":    w.each(func(name string) { delete(w.silent, name) }),
 		"unresolved": func([]string) error { w.unknown = true; return nil },
 		"resolved":   func([]string) error { w.unknown = false; return nil },
 		// ask sets the refresh annotation, which the next notice takes away.

@@ -41,6 +41,7 @@ type World struct {
 	sent     map[string]string
 	invalid  map[string]string
 	broken   map[string]string // revision whose manifests cannot be rendered, by Application
+	silent   map[string]bool   // its cluster does not answer, by Application
 	closed   map[string]bool   // by Application: the project's window
 	windows  map[int]time.Time // closed windows by step, until when
 	outcomes map[string]rollout.Outcome
@@ -69,7 +70,7 @@ func New() *World {
 	w := &World{
 		Apps: map[string]*v1alpha1.Application{}, Desired: map[string]*v1alpha1.Application{}, Now: time.Unix(1_800_000_000, 0),
 		content: map[string]map[string]string{}, deployed: map[string]string{}, spec: "spec-1", stale: map[string]*v1alpha1.Application{},
-		sent: map[string]string{}, invalid: map[string]string{}, broken: map[string]string{}, closed: map[string]bool{}, windows: map[int]time.Time{},
+		sent: map[string]string{}, invalid: map[string]string{}, broken: map[string]string{}, closed: map[string]bool{}, silent: map[string]bool{}, windows: map[int]time.Time{},
 		outcomes: map[string]rollout.Outcome{}, refuse: map[string]int{}, ledger: newLedger(),
 	}
 	w.watched = w.Now
@@ -134,7 +135,11 @@ func (w *World) Compare(name string) {
 	s.Conditions = nil
 	if w.broken[name] == w.Head {
 		s.Sync.Status, s.Sync.Digest = v1alpha1.SyncStatusUnknown, ""
-		s.Conditions = []v1alpha1.ApplicationCondition{{Type: v1alpha1.ConditionComparisonError, Message: "cannot render"}}
+		s.Conditions = []v1alpha1.ApplicationCondition{{Type: v1alpha1.ConditionComparisonError, Message: "Failed to load target state: cannot render"}}
+	}
+	if w.silent[name] {
+		s.Sync.Status, s.Sync.Digest, s.Health.Status = v1alpha1.SyncStatusUnknown, "", v1alpha1.HealthUnknown
+		s.Conditions = []v1alpha1.ApplicationCondition{{Type: v1alpha1.ConditionComparisonError, Message: "Failed to load live state: the cluster does not answer"}}
 	}
 	if s.OperationState != nil {
 		s.Sync.AfterOperation = s.OperationState.ID

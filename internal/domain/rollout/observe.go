@@ -186,12 +186,19 @@ func (m *Member) synced(t Target) bool {
 	return len(t.Revisions) == 1 && r.Revision == t.Revisions[0] && len(r.Sources) == 0 && m.Rendered.Spec.Source != nil && sameSource(r.Source, *m.Rendered.Spec.Source)
 }
 
-// broken says that the last comparison failed.
+// liveState begins the message of a comparison that failed because the cluster
+// did not answer: that says nothing about the target.
+const liveState = "Failed to load live state"
+
+// broken says that the last comparison failed because of its target.
 func (m *Member) broken() bool {
 	for i := range m.Live.Status.Conditions {
-		switch m.Live.Status.Conditions[i].Type {
+		c := &m.Live.Status.Conditions[i]
+		switch c.Type {
 		case v1alpha1.ConditionComparisonError, v1alpha1.ConditionInvalidSpecError, v1alpha1.ConditionUnknownError:
-			return true
+			if !strings.HasPrefix(c.Message, liveState) {
+				return true
+			}
 		}
 	}
 	return false
@@ -201,7 +208,7 @@ func (m *Member) broken() bool {
 // cannot be rendered, or a cluster that cannot be reached.
 func (m *Member) unreadable() bool {
 	s := m.Live.Status.Sync.Status
-	return s != v1alpha1.SyncStatusSynced && s != v1alpha1.SyncStatusOutOfSync && m.broken()
+	return s != v1alpha1.SyncStatusSynced && s != v1alpha1.SyncStatusOutOfSync
 }
 
 // observe classifies a member against a target, without comparing clocks. The

@@ -89,15 +89,16 @@ func (p *planner) revert() {
 			p.stick(HaltSyncFailed, failed)
 			p.halts(p.stop())
 		}
-	case !p.still() && !p.window(last).Closed && p.invalid == "" && !p.rolling.DryRun && p.mem.Sticky == "":
+	case !p.still() && !p.window(last).Closed && p.mem.Sticky == "":
 		p.recede(last)
 	}
 	p.tallies(p.current)
 }
 
-// still says that the rollout is paused, or the window of its step closed.
+// still says that nothing may start: the rollout is paused, the window of its
+// step is closed, it is a dry run, or the strategy is not valid.
 func (p *planner) still() bool {
-	return len(p.paused) > 0 || p.window(p.current).Closed
+	return len(p.paused) > 0 || p.window(p.current).Closed || p.rolling.DryRun || p.invalid != ""
 }
 
 // recall marks a member for its rollback point.
