@@ -29,7 +29,7 @@ const maxStack = 128 << 20
 func Serve(ctx context.Context, in io.Reader, out io.Writer, memory int64) error {
 	debug.SetMaxStack(maxStack)
 	debug.SetMemoryLimit(memory / 10 * 8)
-	debug.SetGCPercent(100)
+	debug.SetGCPercent(200)
 	render.Warm()
 	if err := closeOff(memory); err != nil {
 		return fmt.Errorf("render worker: %w", err)
