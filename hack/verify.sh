@@ -16,6 +16,7 @@ for dir in . fleet hack/tools test/oracle; do (cd "$dir" && go mod tidy -diff) |
 
 step vet
 go vet ./...
+go vet -tags soak ./test/e2e
 (cd fleet && go vet ./...)
 
 step generated code
@@ -36,4 +37,5 @@ if [ ! -x "$linter" ]; then
   (cd hack/tools && go build -o "$linter" github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
 fi
 "$linter" run ./...
+"$linter" run --build-tags soak ./test/e2e
 echo "verify: ok"

@@ -70,7 +70,7 @@ func TestSourcesAndSets(t *testing.T) {
 			must(t, r.Apply(t.Context(), fmt.Sprintf(sourceApp, c.name, url, c.revision, c.path), &v1alpha1.Application{}))
 			app := good(t, r, c.name, c.commit)
 			prints(t, r, "one", c.want, "get", "configmap", c.object, "-n", c.name, "-o", "jsonpath={.data.v}")
-			if want := map[string]string{"kustomize": "Kustomize", "helm": "Helm"}[c.name]; want != "" && string(app.Status.SourceType) != want {
+			if want := map[string]string{"kustomize": "Kustomize", "helm": "Helm"}[c.name]; want != "" && app.Status.SourceType != want {
 				t.Errorf("source type %s, want %s", app.Status.SourceType, want)
 			}
 		})
