@@ -37,8 +37,11 @@ func (p *planner) reverting(i int, mine bool) {
 	case !n.Flags.has(returning):
 		n.Status, n.Reason, n.Admitted, n.FailedAt = Waiting, ReasonRollingBack, 0, 0
 		return
-	case !mine: // a person's operation took its place
-		p.undone(n, ReasonRolledBack)
+	case !mine:
+		// The operation is gone: a person's took its place, or what is seen is
+		// older than what a process before this one wrote. Both are met by
+		// asking for it again, under the same id and in the same slot.
+		n.Status = Pending
 		return
 	}
 	n.Status = Progressing
