@@ -31,7 +31,7 @@ func (p *planner) permit() {
 			}
 			p.issue(m, n, KindSync)
 		case n.Reason == ReasonSelfHealing && old.Reason == ReasonSelfHealing && n.Status == Healthy && !m.issued(p.operation(n)):
-			if p.barred(n.Step) || p.hold || m.Window.Closed {
+			if p.barred(n.Step) || p.hold || m.Window.Closed || p.stop() != nil { // what halts only now halts this too
 				n.Reason = ""
 				continue
 			}
