@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 )
@@ -31,7 +32,7 @@ func (p *planner) permit() {
 			}
 			p.issue(m, n, KindSync)
 		case n.Reason == ReasonSelfHealing && old.Reason == ReasonSelfHealing && n.Status == Healthy && !m.issued(p.operation(n)):
-			if p.barred(n.Step) || p.hold || m.Window.Closed || p.stop() != nil { // what halts only now halts this too
+			if p.barred(n.Step) || p.hold || m.Window.Closed {
 				n.Reason = ""
 				continue
 			}
@@ -39,6 +40,16 @@ func (p *planner) permit() {
 		}
 	}
 	p.tallies(p.current)
+}
+
+// withhold takes back what was permitted before this very decision halted the
+// rollout or turned it back: analyses are judged last. The record still asks
+// for it, and the next decision answers no.
+func (p *planner) withhold() {
+	if p.halt == nil && p.mem.Mode == "" {
+		return
+	}
+	p.out.Operations = slices.DeleteFunc(p.out.Operations, func(o Operation) bool { return o.Kind != KindRollback })
 }
 
 // open says that an admitted operation may still start.

@@ -132,6 +132,7 @@ func Next(in Input) Decision {
 	p.permit()
 	p.admit()
 	p.measure()
+	p.withhold()
 	p.finish()
 	return p.out
 }
