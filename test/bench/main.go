@@ -24,7 +24,8 @@ type part struct {
 }
 
 var parts = []part{
-	{[]string{"fleet.", "rollout.", "floor."}, measureFleet},
+	{[]string{"fleet.", "rollout.step_", "floor."}, measureFleet},
+	{[]string{"rollout.advance_", "rollout.status_"}, measurePlanner},
 	{[]string{"render."}, measureRender},
 }
 
