@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	testclock "k8s.io/utils/clock/testing"
@@ -62,7 +63,7 @@ func TestK4HealthCostsNoLookAtGit(t *testing.T) {
 func TestF14FailureKeepsTheLastAnswer(t *testing.T) {
 	var offered []appset.Outcome
 	now := testclock.NewFakeClock(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
-	c := New(Options{Offer: func(o appset.Outcome) { offered = append(offered, o) }, Clock: now})
+	c := New(Options{Registerer: prometheus.NewRegistry(), Offer: func(o appset.Outcome) { offered = append(offered, o) }, Clock: now})
 	set := &v1alpha1.ApplicationSet{ObjectMeta: metav1.ObjectMeta{Name: "payment", Generation: 3}}
 	e := &evaluation{Controller: c, set: set, key: types.NamespacedName{Name: "payment"}}
 	good := &appset.Rendered{Invalid: map[string]string{}, Applications: []v1alpha1.Application{
