@@ -78,7 +78,7 @@ func TestGates(t *testing.T) {
 		name string
 		run  func(gates)
 	}{
-		{"SyncWindow", gates.syncWindow}, {"B16LabelsOfSecrets", gates.labelsOfSecrets}, {"DeletionGuard", gates.deletionGuard}, {"L1DeletionOrder", gates.deletionOrder},
+		{"SyncWindow", gates.syncWindow}, {"B16LabelsOfSecrets", gates.labelsOfSecrets}, {"M36MergedClusters", gates.mergedClusters}, {"DeletionGuard", gates.deletionGuard}, {"L1DeletionOrder", gates.deletionOrder},
 		{"L9KeptByPolicy", gates.keptByPolicy}, {"HolderGone", gates.holderGone},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(gates{r, t}) })
@@ -344,6 +344,57 @@ func (g gates) holderGone() {
 			return c.Type == v1alpha1.ConditionRolloutHolderGone && strings.Contains(c.Message, "ApplicationSet left")
 		}), fmt.Sprint(app.Status.Conditions))
 	})
+}
+
+// mergedClusters (M36, M38): a changed label of a Secret is heard below a
+// nested merge, too; a set in another namespace generates nothing.
+func (g gates) mergedClusters() {
+	manifest := fmt.Sprintf(`apiVersion: argoproj.io/v1alpha1
+kind: ApplicationSet
+metadata: {name: merged, namespace: %%s}
+spec:
+  generators:
+  - matrix:
+      generators:
+      - list: {elements: [{service: web}]}
+      - merge:
+          mergeKeys: [name]
+          generators:
+          - clusters: {selector: {matchLabels: {env: prod}}}
+          - list: {elements: [{name: one, extra: x}]}
+  template:
+    metadata: {name: 'merged-{{name}}', labels: {tier: '{{metadata.labels.tier}}', extra: '{{extra}}'}}
+    spec:
+      project: default
+      source: {repoURL: %q, targetRevision: HEAD, path: apps/side}
+      destination: {name: '{{name}}', namespace: merged}
+`, g.Git.URL("gitops-fleet"))
+	tier := func(value string) {
+		g.patch(&corev1.Secret{}, "one", fmt.Sprintf(`{"metadata": {"labels": {"tier": %q}}}`, value))
+		g.until("the label is "+value, func(ctx context.Context) (bool, error) {
+			app, err := get(ctx, g.Rig, "merged-one")
+			if err != nil {
+				return false, err
+			}
+			return seen(app.Labels["tier"] == value && app.Labels["extra"] == "x", fmt.Sprint(app.Labels))
+		})
+	}
+	var foreign v1alpha1.ApplicationSet
+	must(g.t, g.Apply(g.t.Context(), fmt.Sprintf(manifest, metav1.NamespaceDefault), &foreign))
+	g.patch(&corev1.Secret{}, "one", `{"metadata": {"labels": {"tier": "bronze"}}}`)
+	must(g.t, g.Apply(g.t.Context(), fmt.Sprintf(manifest, rig.Namespace), &v1alpha1.ApplicationSet{}))
+	tier("silver")
+	before := g.set("merged").Generation
+	tier("gold")
+	if after := g.set("merged").Generation; after != before {
+		g.t.Errorf("the set was written: generation %d, was %d", after, before)
+	}
+	var strangers v1alpha1.ApplicationList
+	must(g.t, g.Hub.List(g.t.Context(), &strangers, client.InNamespace(metav1.NamespaceDefault)))
+	must(g.t, g.Hub.Get(g.t.Context(), client.ObjectKeyFromObject(&foreign), &foreign))
+	if len(strangers.Items) > 0 || len(foreign.Status.Conditions) > 0 {
+		g.t.Errorf("a set in namespace %s generated %d Applications, conditions %v", metav1.NamespaceDefault, len(strangers.Items), foreign.Status.Conditions)
+	}
 }
 
 // absent waits until a set is gone.

@@ -37,17 +37,20 @@ func TestEveryIDIsListed(t *testing.T) {
 	for letter, n := range sections {
 		for i := 1; i <= n; i++ {
 			id := fmt.Sprint(letter, i)
-			switch proof := listed[id]; {
+			proof := listed[id]
+			switch {
 			case len(proof) == 0:
 				t.Errorf("%s is not listed in ids.txt", id)
+			case proof[0] == "open" && len(proof) == 1:
+				t.Errorf("%s is open, and ids.txt does not say why", id)
 			case proof[0] == "open":
 				open++
-			case proof[0] == "script":
-				if name := append(proof, id)[1]; !scripts[name] {
-					t.Errorf("%s: testdata/%s.txt does not exist", id, name)
+			default:
+				for one := range strings.SplitSeq(strings.Join(proof, " "), " & ") {
+					if err := proves(strings.Fields(one), id, scripts); err != nil {
+						t.Errorf("%s: %v", id, err)
+					}
 				}
-			case !tests(t, filepath.Join("../..", proof[1]))[proof[0]]:
-				t.Errorf("%s: there is no test %s in %s", id, proof[0], proof[1])
 			}
 		}
 	}
@@ -63,25 +66,53 @@ func TestEveryIDIsListed(t *testing.T) {
 // extra are scenarios of our own.
 var extra = map[string]bool{"H34": true, "H35": true, "H36": true}
 
-var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
-
-func tests(t *testing.T, dir string) map[string]bool {
-	t.Helper()
-	out := map[string]bool{}
-	err := filepath.WalkDir(dir, func(name string, e os.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(name, "_test.go") {
+// proves says what is wrong with one proof of ids.txt: nothing when it exists.
+func proves(proof []string, id string, scripts map[string]bool) error {
+	switch {
+	case len(proof) > 0 && proof[0] == "script":
+		if name := append(proof, id)[1]; !scripts[name] {
+			return fmt.Errorf("testdata/%s.txt does not exist", name)
+		}
+		return nil
+	case len(proof) == 3 && proof[0] == "golden":
+		raw, err := os.ReadFile(filepath.Join("../..", proof[1]))
+		if err != nil {
 			return err
 		}
-		raw, err := os.ReadFile(name)
-		for _, m := range testFunc.FindAllSubmatch(raw, -1) {
-			out[string(m[1])] = true
+		if !bytes.Contains(raw, []byte("\n-- "+proof[2]+" --\n")) {
+			return fmt.Errorf("there is no %s in %s", proof[2], proof[1])
 		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+		return nil
+	case len(proof) == 2:
+		return tested(proof[0], filepath.Join("../..", proof[1]))
 	}
-	return out
+	return fmt.Errorf("%q is no proof: want script, golden or a test with its folder", strings.Join(proof, " "))
+}
+
+// tested says what is wrong with TestName or TestName/case in a folder. The
+// case is the beginning, of whole words, of a string in the file of the test,
+// with _ for spaces.
+func tested(name, dir string) error {
+	name, part, parts := strings.Cut(name, "/")
+	function := regexp.MustCompile(`(?m)^func ` + regexp.QuoteMeta(name) + `\(`)
+	words := regexp.MustCompile(`"` + regexp.QuoteMeta(strings.ReplaceAll(part, "_", " ")) + `[ "]`)
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if function.Match(raw) {
+			if parts && !words.Match(raw) {
+				return fmt.Errorf("%s of %s has no case %q", name, dir, part)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no test %s in %s", name, dir)
 }
 
 var quoted = regexp.MustCompile("(?ms)^```text scenario (\\S+)\n(.*?)^```$")

@@ -96,13 +96,9 @@ func (c *Controller) Start(ctx context.Context) error {
 	if _, err := sets.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc: c.add, DeleteFunc: c.add,
 		UpdateFunc: func(before, after any) {
-			a, okA := before.(*v1alpha1.ApplicationSet)
-			b, okB := after.(*v1alpha1.ApplicationSet)
-			if okA && okB && a.Generation == b.Generation && reflect.DeepEqual(a.Annotations, b.Annotations) && reflect.DeepEqual(a.Labels, b.Labels) &&
-				(a.DeletionTimestamp == nil) == (b.DeletionTimestamp == nil) {
-				return
+			if asksAnew(before, after) {
+				c.add(after)
 			}
-			c.add(after)
 		},
 	}); err != nil {
 		return fmt.Errorf("watch ApplicationSets: %w", err)
@@ -134,13 +130,9 @@ func (c *Controller) watchApplications(ctx context.Context) error {
 	if _, err := apps.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		DeleteFunc: c.owner,
 		UpdateFunc: func(before, after any) {
-			a, okA := before.(*v1alpha1.Application)
-			b, okB := after.(*v1alpha1.Application)
-			if okA && okB && reflect.DeepEqual(a.Spec, b.Spec) && reflect.DeepEqual(a.Labels, b.Labels) &&
-				reflect.DeepEqual(a.Annotations, b.Annotations) && reflect.DeepEqual(a.Finalizers, b.Finalizers) {
-				return
+			if drifts(before, after) {
+				c.owner(after)
 			}
-			c.owner(after)
 		},
 	}); err != nil {
 		return fmt.Errorf("watch Applications: %w", err)
@@ -154,6 +146,25 @@ func (c *Controller) watchApplications(ctx context.Context) error {
 		return fmt.Errorf("watch AppProjects: %w", err)
 	}
 	return nil
+}
+
+// asksAnew says whether a change of a set can change what it generates: its
+// status, which the rollout writes, cannot.
+func asksAnew(before, after any) bool {
+	a, okA := before.(*v1alpha1.ApplicationSet)
+	b, okB := after.(*v1alpha1.ApplicationSet)
+	return !okA || !okB || a.Generation != b.Generation || !reflect.DeepEqual(a.Annotations, b.Annotations) || !reflect.DeepEqual(a.Labels, b.Labels) ||
+		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil)
+}
+
+// drifts says whether a change of an Application can make it differ from what
+// is generated: its status and its operation cannot, so that health never
+// costs a look at Git.
+func drifts(before, after any) bool {
+	a, okA := before.(*v1alpha1.Application)
+	b, okB := after.(*v1alpha1.Application)
+	return !okA || !okB || !reflect.DeepEqual(a.Spec, b.Spec) || !reflect.DeepEqual(a.Labels, b.Labels) ||
+		!reflect.DeepEqual(a.Annotations, b.Annotations) || !reflect.DeepEqual(a.Finalizers, b.Finalizers)
 }
 
 func object(o any) (client.Object, bool) {
