@@ -328,6 +328,7 @@ func (g gates) keptByPolicy() {
 func (g gates) holderGone() {
 	must(g.t, g.Apply(g.t.Context(), fmt.Sprintf(wavesSet, "left", g.Git.URL("gitops-fleet"), "[]", "", "AllAtOnce"), &v1alpha1.ApplicationSet{}))
 	g.held("left-a1", true)
+	g.expectApps("left", "a1 a2 b1 b2 c1 c2 x1")
 	g.Kill(9) // nobody is there when it happens
 	for _, name := range []string{"a1", "a2", "b1", "b2", "c1", "c2", "x1"} {
 		g.patch(&v1alpha1.Application{}, "left-"+name, `{"metadata": {"ownerReferences": null}}`)

@@ -127,14 +127,7 @@ func (c *Controller) watchApplications(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watch Applications: %w", err)
 	}
-	if _, err := apps.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		DeleteFunc: c.owner,
-		UpdateFunc: func(before, after any) {
-			if drifts(before, after) {
-				c.owner(after)
-			}
-		},
-	}); err != nil {
+	if _, err := apps.AddEventHandler(c.applicationEvents()); err != nil {
 		return fmt.Errorf("watch Applications: %w", err)
 	}
 	projects, err := c.Cache.GetInformer(ctx, &v1alpha1.AppProject{})
@@ -165,6 +158,20 @@ func drifts(before, after any) bool {
 	b, okB := after.(*v1alpha1.Application)
 	return !okA || !okB || !reflect.DeepEqual(a.Spec, b.Spec) || !reflect.DeepEqual(a.Labels, b.Labels) ||
 		!reflect.DeepEqual(a.Annotations, b.Annotations) || !reflect.DeepEqual(a.Finalizers, b.Finalizers)
+}
+
+// applicationEvents evaluates the owner again. An Application that comes
+// counts, too: an evaluation that ran before the cache had it could not change
+// it.
+func (c *Controller) applicationEvents() toolscache.ResourceEventHandlerFuncs {
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc: c.owner, DeleteFunc: c.owner,
+		UpdateFunc: func(before, after any) {
+			if drifts(before, after) {
+				c.owner(after)
+			}
+		},
+	}
 }
 
 func object(o any) (client.Object, bool) {

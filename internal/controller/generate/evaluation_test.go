@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	testclock "k8s.io/utils/clock/testing"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -83,5 +84,35 @@ func TestF14FailureKeepsTheLastAnswer(t *testing.T) {
 	if failure.Type != v1alpha1.AppSetErrorOccurred || failure.Status != "True" || !strings.HasPrefix(failure.Message, "git is down; nothing is deleted") ||
 		!strings.Contains(failure.Message, "2026-07-01T12:00:00Z") {
 		t.Errorf("condition %+v", failure)
+	}
+}
+
+// TestEventsOfApplications: what a cache that lags behind hid from one
+// evaluation, the arrival of the Application makes up for.
+func TestEventsOfApplications(t *testing.T) {
+	yes := true
+	owned := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: "argocd", Name: "a", OwnerReferences: []metav1.OwnerReference{
+		{Kind: v1alpha1.ApplicationSetKind, Name: "payment", Controller: &yes},
+	}}}
+	healthy, moved := owned.DeepCopy(), owned.DeepCopy()
+	healthy.Status.Health.Status = v1alpha1.HealthHealthy
+	moved.Spec.Project = "other"
+	for _, c := range []struct {
+		name string
+		send func(toolscache.ResourceEventHandlerFuncs)
+		want int
+	}{
+		{"it comes", func(h toolscache.ResourceEventHandlerFuncs) { h.OnAdd(owned, false) }, 1},
+		{"it goes", func(h toolscache.ResourceEventHandlerFuncs) { h.OnDelete(owned) }, 1},
+		{"it drifts", func(h toolscache.ResourceEventHandlerFuncs) { h.OnUpdate(owned, moved) }, 1},
+		{"it becomes healthy", func(h toolscache.ResourceEventHandlerFuncs) { h.OnUpdate(owned, healthy) }, 0},
+		{"nobody owns it", func(h toolscache.ResourceEventHandlerFuncs) { h.OnAdd(&v1alpha1.Application{}, false) }, 0},
+	} {
+		controller := New(Options{Registerer: prometheus.NewRegistry()})
+		c.send(controller.applicationEvents())
+		if got := controller.queue.Len(); got != c.want {
+			t.Errorf("%s: %d sets to evaluate, want %d", c.name, got, c.want)
+		}
+		controller.queue.ShutDown()
 	}
 }
