@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -52,5 +53,24 @@ func TestL8DeletedSetAdmitsNothing(t *testing.T) {
 	hub.set.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
 	if again, err := c.reconcile(t.Context(), key); err != nil || again != 0 {
 		t.Errorf("a set that is being deleted: again after %s, %v; want nothing", again, err)
+	}
+}
+
+// TestBlindOutcomeKeepsTheRecord: while nobody knows which Applications the set
+// should have, nothing is decided and nothing is forgotten; what went wrong is
+// shown.
+func TestBlindOutcomeKeepsTheRecord(t *testing.T) {
+	set := &v1alpha1.ApplicationSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}, Status: status()}
+	set.Status.Conditions = []v1alpha1.ApplicationSetCondition{{Type: v1alpha1.AppSetRolloutProgressing, Status: "True"}}
+	c := New(Options{Gate: true, Log: slog.New(slog.DiscardHandler), Clock: testclock.NewFakeClock(time.Unix(1, 0)), Registerer: prometheus.NewRegistry()})
+	turn := &turn{Controller: c, key: key, set: set, outcome: appset.Outcome{Set: key, Blind: true, Conditions: []v1alpha1.ApplicationSetCondition{
+		{Type: v1alpha1.AppSetErrorOccurred, Status: "True", Message: "git is down"},
+	}}}
+	next, decision, _ := turn.decide(t.Context())
+	if !equality.Semantic.DeepEqual(next.Rollout, set.Status.Rollout) || !equality.Semantic.DeepEqual(next.ApplicationStatus, set.Status.ApplicationStatus) {
+		t.Errorf("the record became %+v", next.Rollout)
+	}
+	if len(decision.Operations) != 0 || len(next.Conditions) != 2 {
+		t.Errorf("decision %+v, conditions %+v", decision, next.Conditions)
 	}
 }

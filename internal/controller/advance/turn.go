@@ -140,6 +140,9 @@ func (t *turn) decide(ctx context.Context) (v1alpha1.ApplicationSetStatus, rollo
 	next := *t.set.Status.DeepCopy()
 	conditions := slices.Clone(t.outcome.Conditions)
 	decision := rollout.Decision{}
+	if t.outcome.Blind {
+		return t.blind(conditions), decision, ""
+	}
 	ignored, words := rollout.Ignored(t.set, t.Gate)
 	if rollout.Rolling(t.set, t.Gate) {
 		decision = rollout.Next(t.input(ctx))
@@ -158,6 +161,20 @@ func (t *turn) decide(ctx context.Context) (v1alpha1.ApplicationSetStatus, rollo
 		return t.tooLarge(size), rollout.Decision{}, ignored
 	}
 	return next, decision, ignored
+}
+
+// blind keeps what is stored while nobody knows which Applications the set
+// should have, and says what went wrong.
+func (t *turn) blind(conditions []v1alpha1.ApplicationSetCondition) v1alpha1.ApplicationSetStatus {
+	next := *t.set.Status.DeepCopy()
+	for _, old := range next.Conditions {
+		if !slices.ContainsFunc(conditions, func(c v1alpha1.ApplicationSetCondition) bool { return c.Type == old.Type }) {
+			conditions = append(conditions, old)
+		}
+	}
+	next.Conditions = t.dated(conditions)
+	next.Health = health(next.Conditions)
+	return next
 }
 
 // tooLarge keeps what is stored and says why nothing is decided.

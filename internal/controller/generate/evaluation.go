@@ -93,7 +93,7 @@ func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
 	if failure == nil && writeErr == nil {
 		ruling, writeErr = e.prune(ctx, rendered, owned)
 	}
-	e.report(rendered, failure, writeErr, ruling)
+	e.report(withMissing(e.set, rendered, owned, failure), failure, writeErr, ruling)
 	if fresh && writeErr == nil && failure == nil {
 		writeErr = e.unmark(ctx, v1alpha1.AnnotationAppSetRefresh)
 	}
@@ -162,9 +162,9 @@ func cond(kind string, on bool, reason, message string) v1alpha1.ApplicationSetC
 // offerError hands over the last complete answer with what went wrong.
 func (e *evaluation) offerError(reason, message string, generated bool) {
 	e.mu.Lock()
-	o := e.last[e.key]
+	o, known := e.last[e.key]
 	e.mu.Unlock()
-	o.Set, o.Generation, o.Complete = e.key, e.set.Generation, false
+	o.Set, o.Generation, o.Complete, o.Blind = e.key, e.set.Generation, false, !known
 	o.Conditions = []v1alpha1.ApplicationSetCondition{
 		cond(v1alpha1.AppSetErrorOccurred, true, reason, message),
 		cond(v1alpha1.AppSetParametersGenerated, generated, map[bool]string{true: "ParametersGenerated", false: "ErrorOccurred"}[generated], message),

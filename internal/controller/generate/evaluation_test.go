@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -114,5 +115,45 @@ func TestEventsOfApplications(t *testing.T) {
 			t.Errorf("%s: %d sets to evaluate, want %d", c.name, got, c.want)
 		}
 		controller.queue.ShutDown()
+	}
+}
+
+// TestMissingApplicationsStayMembers: what exists and cannot be rendered at
+// present stays in the outcome, as invalid, with its automation as rendered.
+func TestMissingApplicationsStayMembers(t *testing.T) {
+	yes, off := true, false
+	set := &v1alpha1.ApplicationSet{ObjectMeta: metav1.ObjectMeta{Name: "payment"}}
+	live := func(name, owner string) *v1alpha1.Application {
+		app := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"wave": name},
+			Annotations:     map[string]string{v1alpha1.AnnotationRolloutHeldBy: owner},
+			OwnerReferences: []metav1.OwnerReference{{Kind: v1alpha1.ApplicationSetKind, Name: owner, Controller: &yes}}}}
+		app.Spec.SyncPolicy = &v1alpha1.SyncPolicy{Automated: &v1alpha1.SyncPolicyAutomated{Enabled: &off}}
+		return app
+	}
+	owned := map[string]*v1alpha1.Application{"canary": live("canary", "payment"), "rest": live("rest", "payment"), "other": live("other", "others")}
+	r := &appset.Rendered{Applications: []v1alpha1.Application{{ObjectMeta: metav1.ObjectMeta{Name: "rest"}}}}
+	got := withMissing(set, r, owned, errors.New("spec.generators[0]: no key nam"))
+	if len(got.Applications) != 2 || got.Applications[0].Name != "canary" || !strings.Contains(got.Invalid["canary"], "no key nam") || got.Invalid["rest"] != "" {
+		t.Fatalf("applications %d, invalid %v", len(got.Applications), got.Invalid)
+	}
+	if a := got.Applications[0]; a.Spec.SyncPolicy.Automated.Enabled != nil || a.Labels["wave"] != "canary" {
+		t.Errorf("automated %+v, labels %v", a.Spec.SyncPolicy.Automated, a.Labels)
+	}
+	if withMissing(set, r, owned, nil) != r || len(r.Applications) != 1 {
+		t.Error("a complete rendering is changed")
+	}
+}
+
+// TestNothingKnownIsNotNothing: before the first answer a failing generator
+// hands over that nothing is known, never that there are no Applications.
+func TestNothingKnownIsNotNothing(t *testing.T) {
+	var offered []appset.Outcome
+	c := New(Options{Registerer: prometheus.NewRegistry(), Offer: func(o appset.Outcome) { offered = append(offered, o) }, Clock: testclock.NewFakeClock(time.Unix(1, 0))})
+	e := &evaluation{Controller: c, set: &v1alpha1.ApplicationSet{}, key: types.NamespacedName{Name: "payment"}}
+	e.offerError("ApplicationGenerationFromParamsError", "git is down", false)
+	e.report(&appset.Rendered{}, nil, nil, appset.Ruling{})
+	e.offerError("ApplicationGenerationFromParamsError", "git is down", false)
+	if len(offered) != 3 || !offered[0].Blind || offered[1].Blind || offered[2].Blind {
+		t.Errorf("offered %+v", offered)
 	}
 }

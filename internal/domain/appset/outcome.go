@@ -13,11 +13,16 @@ type Outcome struct {
 	Generation int64
 	// Applications are all rendered ones in name order, valid or not, with
 	// automation as the template has it. When Complete is false they are the
-	// last complete answer.
+	// last complete answer, or those that could be rendered and, as invalid,
+	// those that exist and could not.
 	Applications []v1alpha1.Application
 	// Invalid says by name why an Application is not written.
 	Invalid  map[string]string
 	Complete bool
+	// Blind says that there has been no answer at all since the process
+	// started: Applications is empty because nothing is known, not because
+	// there are none.
+	Blind bool
 	// Conditions are ErrorOccurred, ParametersGenerated, ResourcesUpToDate and
 	// DeletionGuarded, without times.
 	Conditions []v1alpha1.ApplicationSetCondition
