@@ -193,6 +193,15 @@ func (r *run) lines() []fleet.Audit {
 	return lines
 }
 
+// mine says that a line is about this case: its namespace, what lies in it, or
+// another object that carries its name. Names of cases may contain each other.
+func (r *run) mine(a fleet.Audit) bool {
+	if a.ObjectRef.Resource == "namespaces" {
+		return a.ObjectRef.Name == r.name
+	}
+	return a.ObjectRef.Namespace == r.name || a.ObjectRef.Namespace == "" && strings.Contains(a.ObjectRef.Name, r.name)
+}
+
 // audit lists what sluice wrote for this case since the last sync began, in
 // the order in which it arrived.
 func (r *run) audit() []fleet.Audit {
@@ -200,7 +209,7 @@ func (r *run) audit() []fleet.Audit {
 	all := r.lines()
 	lines := slices.DeleteFunc(slices.Clone(all[min(r.seen, len(all)):]), func(a fleet.Audit) bool {
 		return !strings.HasPrefix(a.UserAgent, "argocd-application-controller") || !a.Write() || a.ObjectRef.Subresource != "" ||
-			a.ObjectRef.Namespace != r.name && !strings.Contains(a.ObjectRef.Name, r.name)
+			!r.mine(a)
 	})
 	slices.SortStableFunc(lines, func(a, b fleet.Audit) int { return a.Received.Compare(b.Received) })
 	return lines
