@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -252,102 +251,6 @@ func TestMessagesAreShort(t *testing.T) {
 	got := m.Judge(analysis.Sample{Values: []float64{1}})
 	if len(got.Message) > 300 || strings.Contains(got.Message, "\n") || !strings.Contains(got.Message, "result[0] < 0 && true") {
 		t.Errorf("message %q", got.Message)
-	}
-}
-
-// TestCounting plays measurements: S, F, I, E for the outcomes.
-func TestCounting(t *testing.T) {
-	outcomes := map[rune]analysis.Outcome{'S': analysis.Successful, 'F': analysis.Failed, 'I': analysis.Inconclusive, 'E': analysis.Error}
-	start := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	for _, c := range []struct {
-		count, failures, inconclusive, errors int
-		play                                  string
-		want                                  analysis.Phase
-	}{
-		{1, 0, 0, 4, "", analysis.PhaseRunning},
-		{1, 0, 0, 4, "S", analysis.PhaseSuccessful},
-		{1, 0, 0, 4, "F", analysis.PhaseFailed},
-		{1, 0, 0, 4, "I", analysis.PhaseInconclusive},
-		{10, 2, 0, 4, "SSSSSSSSS", analysis.PhaseRunning},
-		{10, 2, 0, 4, "SFSFSSSSSS", analysis.PhaseSuccessful},
-		{10, 2, 0, 4, "FSFSF", analysis.PhaseFailed},
-		{10, 2, 1, 4, "ISSI", analysis.PhaseInconclusive},
-		{10, 0, 0, 4, "EEEE", analysis.PhaseRunning},
-		{10, 0, 0, 4, "EEEEE", analysis.PhaseError},
-		{2, 0, 0, 4, "EEEESEEEES", analysis.PhaseSuccessful},
-		{3, 0, 0, 0, "SE", analysis.PhaseError},
-		{2, 0, 0, 4, "SE", analysis.PhaseRunning},
-	} {
-		m := parse(t, metric(func(m *v1alpha1.AnalysisMetric) {
-			m.Count, m.FailureLimit, m.InconclusiveLimit, m.ConsecutiveErrorLimit, m.Interval = n(c.count), n(c.failures), n(c.inconclusive), n(c.errors), "60s"
-		}))
-		tally := analysis.Tally{StartedAt: start}
-		for i, r := range c.play {
-			if phase, _ := m.Phase(tally); phase != analysis.PhaseRunning {
-				t.Errorf("%q: %s already after %d", c.play, phase, i)
-			}
-			tally = tally.Count(analysis.Measurement{Outcome: outcomes[r], Value: string(r)}, start.Add(time.Duration(i)*time.Minute))
-		}
-		got, why := m.Phase(tally)
-		if got != c.want || (why != "") != (got != analysis.PhaseRunning && got != analysis.PhaseSuccessful) {
-			t.Errorf("%q: %s (%s), want %s", c.play, got, why, c.want)
-		}
-	}
-}
-
-func TestDue(t *testing.T) {
-	start := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	m := parse(t, metric(func(m *v1alpha1.AnalysisMetric) { m.Count, m.Interval, m.InitialDelay = n(3), "60s", "90s" }))
-	single := parse(t, metric(nil))
-	fresh := analysis.Tally{StartedAt: start}
-	measured := fresh.Count(analysis.Measurement{Outcome: analysis.Successful}, start.Add(2*time.Minute))
-	failed := fresh.Count(analysis.Measurement{Outcome: analysis.Error}, start)
-	for _, c := range []struct {
-		name  string
-		m     analysis.Metric
-		tally analysis.Tally
-		now   time.Time
-		want  time.Duration
-	}{
-		{"initial delay", m, fresh, start.Add(time.Minute), 30 * time.Second},
-		{"over", m, fresh, start.Add(2 * time.Minute), -30 * time.Second},
-		{"interval", m, measured, start.Add(150 * time.Second), 30 * time.Second},
-		{"clock set back", m, measured, start, 60 * time.Second},
-		{"at once", single, fresh, start, 0},
-		{"after an error without interval", single, failed, start.Add(3 * time.Second), 7 * time.Second},
-	} {
-		if got := c.m.Due(c.tally, c.now); got != c.want {
-			t.Errorf("%s: %s, want %s", c.name, got, c.want)
-		}
-	}
-}
-
-func TestAssess(t *testing.T) {
-	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	m := parse(t, metric(func(m *v1alpha1.AnalysisMetric) { m.Count, m.Interval = n(2), "60s" }))
-	passed := analysis.Run{Metric: m, Tally: analysis.Tally{Successful: 2}}
-	waiting := analysis.Run{Metric: m, Tally: analysis.Tally{Successful: 1, StartedAt: now, MeasuredAt: now.Add(-20 * time.Second)}}
-	due := analysis.Run{Metric: m, Tally: analysis.Tally{StartedAt: now}}
-	bad := analysis.Run{Metric: m, Tally: analysis.Tally{Failed: 1, Message: "[7] does not meet it"}, Application: "payment-eu"}
-	for _, c := range []struct {
-		name string
-		runs []analysis.Run
-		want analysis.Verdict
-	}{
-		{"no runs", nil, analysis.Verdict{Phase: analysis.PhaseSuccessful}},
-		{"all passed", []analysis.Run{passed, passed}, analysis.Verdict{Phase: analysis.PhaseSuccessful}},
-		{"one waits", []analysis.Run{passed, waiting}, analysis.Verdict{Phase: analysis.PhaseRunning, Wait: 40 * time.Second}},
-		{"one is due", []analysis.Run{waiting, due}, analysis.Verdict{Phase: analysis.PhaseRunning}},
-		{"one failed", []analysis.Run{waiting, bad}, analysis.Verdict{Phase: analysis.PhaseFailed,
-			Why: "application payment-eu: metric error-rate: 1 failed measurements, at most 0 are tolerated: [7] does not meet it"}},
-	} {
-		if diff := cmp.Diff(c.want, analysis.Assess(c.runs, now)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", c.name, diff)
-		}
-	}
-	want := v1alpha1.RolloutAnalysis{Name: "error-rate", Phase: "Running", Successful: 1, Value: "[1]"}
-	if diff := cmp.Diff(want, m.Status(analysis.Tally{Successful: 1, Value: "[1]"})); diff != "" {
-		t.Errorf("status (-want +got):\n%s", diff)
 	}
 }
 

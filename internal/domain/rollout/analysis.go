@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -82,17 +83,30 @@ func (p *planner) measure() {
 }
 
 func (p *planner) due(k int, a *v1alpha1.RolloutAnalysis, metric *v1alpha1.AnalysisMetric) {
-	next := p.mem.Steps[k-1].Measures + span(metric.InitialDelay).Milliseconds()
-	if a.MeasuredAt != nil {
-		next = a.MeasuredAt.UnixMilli() + span(metric.Interval).Milliseconds()
-	}
-	if next > p.now {
-		p.wakeIn(next - p.now)
+	if rest := pauseOf(a, metric, p.mem.Steps[k-1].Measures, p.now); rest > 0 {
+		p.wakeIn(rest)
 		return
 	}
 	p.out.Measurements = append(p.out.Measurements, Measurement{
 		Rollout: p.id, Step: k, StepName: p.title(k), Metric: *metric, Application: a.Application, Number: answers(a),
 	})
+}
+
+// errorPause is the pause after an error of a metric without an interval: a
+// server that is away for a moment must not use up all errors in a moment.
+const errorPause = 10 * time.Second
+
+// pauseOf is how long to wait until the next measurement, in milliseconds. A
+// clock that was set back never makes the wait longer than one pause.
+func pauseOf(a *v1alpha1.RolloutAnalysis, metric *v1alpha1.AnalysisMetric, started, now int64) int64 {
+	since, pause := started, span(metric.InitialDelay)
+	if a.MeasuredAt != nil {
+		since, pause = a.MeasuredAt.UnixMilli(), span(metric.Interval)
+		if a.ConsecutiveErrors > 0 && pause == 0 {
+			pause = errorPause
+		}
+	}
+	return pause.Milliseconds() - max(0, now-since)
 }
 
 // answers counts what has been measured, errors too.
