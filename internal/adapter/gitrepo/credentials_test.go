@@ -414,7 +414,7 @@ func TestSecretsShowNowhere(t *testing.T) {
 		{URL: s.URL("shop"), Username: "bot", Password: canary}, {URL: s.URL("shop"), BearerToken: canary}, {URL: inURL},
 		{URL: s.URL("shop"), SSHPrivateKey: canary, TLSClientCertKey: canary},
 		{URL: s.URL("shop"), Proxy: repo.Secret(strings.TrimSuffix(inURL, "/shop.git")), Username: "bot", Password: canary},
-		{URL: "ssh://git:" + canary + "@127.0.0.1:1/x", SSHPrivateKey: canary}, {URL: "http://bot:" + canary + "@127.0.0.1:1/x"}, {URL: "https://bot:" + canary + "@127.0.0.1:1/x/../y"},
+		{URL: "ssh://git:" + canary + "@" + mute(t, arrived, gate) + "/x", SSHPrivateKey: canary, Insecure: true}, {URL: "http://bot:" + canary + "@127.0.0.1:1/x"}, {URL: "https://bot:" + canary + "@127.0.0.1:1/x/../y"},
 	}
 	var failures []string
 	var callers sync.WaitGroup
@@ -426,7 +426,7 @@ func TestSecretsShowNowhere(t *testing.T) {
 			failures = append(failures, fmt.Sprint(err))
 		})
 	}
-	for range 5 {
+	for range 6 {
 		await(t, arrived, "git at the server")
 	}
 	noProcessShows(t, dir, canary)
@@ -445,6 +445,24 @@ func TestSecretsShowNowhere(t *testing.T) {
 			t.Errorf("no error, or a secret, in %s", text)
 		}
 	}
+}
+
+// mute accepts one connection, says so, and says nothing to it until the
+// gate opens.
+func mute(t *testing.T, arrived chan<- struct{}, gate <-chan struct{}) string {
+	t.Helper()
+	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		arrived <- struct{}{}
+		<-gate
+		_ = c.Close()
+	}()
+	return l.Addr().String()
 }
 
 // noProcessShows looks into every process of the machine.

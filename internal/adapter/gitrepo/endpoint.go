@@ -192,11 +192,20 @@ func baseConfig(allowFile bool) *configFile {
 	return c
 }
 
-// splitUser takes credentials out of an http URL; declared ones win.
+// splitUser takes credentials out of an http URL; declared ones win. A
+// password in an ssh URL is of no use to ssh, which would only show it in the
+// arguments of git and of its own: it is dropped.
 func splitUser(r repo.Repository) (target, user, password string) {
 	target, user, password = r.URL, r.Username, r.Password.Reveal()
 	u, err := url.Parse(r.URL)
-	if err != nil || u.User == nil || (!strings.EqualFold(u.Scheme, "http") && !strings.EqualFold(u.Scheme, "https")) {
+	if err != nil || u.User == nil {
+		return target, user, password
+	}
+	if !strings.EqualFold(u.Scheme, "http") && !strings.EqualFold(u.Scheme, "https") {
+		if _, useless := u.User.Password(); useless {
+			u.User = url.User(u.User.Username())
+			target = u.String()
+		}
 		return target, user, password
 	}
 	if user == "" && password == "" {
