@@ -216,7 +216,7 @@ func (t *turn) input(ctx context.Context) rollout.Input {
 func actor(o client.Object, annotation string) string {
 	for _, f := range o.GetManagedFields() {
 		if f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:`+annotation+`"`) {
-			return f.Manager
+			return rollout.Actor(f.Manager)
 		}
 	}
 	return ""
