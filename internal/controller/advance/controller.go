@@ -58,7 +58,7 @@ type Controller struct {
 // not forget.
 type state struct {
 	written   *v1alpha1.ApplicationSet
-	wroteAt   time.Time
+	pace      pace
 	since     time.Time // it has been observed without a gap
 	sent      map[string]sent
 	hashes    map[string]hashed

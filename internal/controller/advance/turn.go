@@ -32,12 +32,8 @@ type turn struct {
 	answers []rollout.Measured
 }
 
-// Bounds of a turn: rounds of decide, store, act, and how long changes that
-// nobody waits for are collected.
-const (
-	maxRounds = 6
-	coalesce  = 500 * time.Millisecond
-)
+// maxRounds bounds the rounds of decide, store and act in a turn.
+const maxRounds = 6
 
 func (t *turn) run(ctx context.Context) (time.Duration, error) {
 	if err := t.read(ctx); err != nil {
@@ -48,12 +44,13 @@ func (t *turn) run(ctx context.Context) (time.Duration, error) {
 	t.mu.Unlock()
 	for range maxRounds {
 		next, decision, ignored := t.decide(ctx)
-		changed := !equality.Semantic.DeepEqual(next, t.set.Status)
-		if changed && !t.urgent(next, decision) {
-			if rest := coalesce - t.Clock.Since(t.state.wroteAt); rest > 0 {
-				changed = false
-				decision.Wake = earlier(decision.Wake, rest)
-			}
+		changed := t.differs(next)
+		if !changed {
+			t.state.pace.unchanged()
+		} else if rest := t.state.pace.rest(t.Clock.Now(), t.urgent(next, decision)); rest > 0 {
+			changed = false
+			decision.Wake, decision.Refreshes = earlier(decision.Wake, rest), nil
+			t.giveBack()
 		}
 		if changed {
 			if err := t.store(ctx, next, decision.Events, ignored); err != nil {
@@ -69,6 +66,19 @@ func (t *turn) run(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	return time.Millisecond, nil
+}
+
+// differs says that a status is not the one that is stored.
+func (t *turn) differs(next v1alpha1.ApplicationSetStatus) bool {
+	return !equality.Semantic.DeepEqual(next, t.set.Status)
+}
+
+// giveBack keeps measurements for the turn that stores them.
+func (t *turn) giveBack() {
+	t.mu.Lock()
+	t.state.measured = append(t.answers, t.state.measured...)
+	t.mu.Unlock()
+	t.answers = nil
 }
 
 func earlier(a, b time.Duration) time.Duration {
@@ -309,7 +319,8 @@ func (t *turn) store(ctx context.Context, next v1alpha1.ApplicationSetStatus, ev
 	}
 	before := t.set.Status
 	t.set = written
-	t.state.written, t.state.wroteAt = written.DeepCopy(), t.Clock.Now()
+	t.state.written = written.DeepCopy()
+	t.state.pace.wrote(t.Clock.Now())
 	t.emit(append(t.changes(before, next), events...))
 	for range foreign(before, next) {
 		t.counted("foreign")
