@@ -31,9 +31,11 @@ type Reader interface {
 	// any. It is for showing: who wants to change the object patches it.
 	Object(ctx context.Context, app types.NamespacedName, o Object) (*unstructured.Unstructured, error)
 	// Watch calls notify when the tree or the comparison of the Application
-	// may have become another. notify must not block, may be called from
-	// several goroutines, and is not called after cancel has returned and its
-	// running calls have ended.
+	// may have become another: for each change of a live object that belongs to
+	// it, of its status, and of the connection to its cluster. notify must
+	// neither block nor cancel, and may be called by several goroutines; it is
+	// not called after cancel has returned. Whoever serves a stream merges the
+	// calls, for a rollout makes many.
 	Watch(app types.NamespacedName, notify func()) (cancel func())
 }
 
