@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sluice-cd/sluice/internal/server/fault"
 	"github.com/sluice-cd/sluice/internal/server/route"
@@ -105,9 +106,10 @@ func (a *api) streamed(w http.ResponseWriter, r *http.Request, call *route.Call,
 		s.zip, _ = zippers.Get().(*gzip.Writer)
 		defer zippers.Put(s.zip)
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(a.Ending, cancel)()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(a.Ending, func() { cancel(nil) })()
+	defer a.recheck(ctx, cancel, r, call)()
 	if s.events {
 		stop := s.keepAlive(ctx)
 		defer stop()
@@ -119,9 +121,42 @@ func (a *api) streamed(w http.ResponseWriter, r *http.Request, call *route.Call,
 		}
 		return s.send(m)
 	})
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
 	code, _ := fault.Of(err)
 	done(code)
 	s.end(ctx, err)
+}
+
+// recheckEvery is how soon a stream ends whose token or right was taken away.
+const recheckEvery = 5 * time.Second
+
+// recheck asks again and again for token and rights while a stream runs.
+func (a *api) recheck(ctx context.Context, cancel context.CancelCauseFunc, r *http.Request, call *route.Call) (stop func()) {
+	if call.Route.Rule.Access == route.Open {
+		return func() {}
+	}
+	ticker := a.Clock.NewTicker(recheckEvery)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C():
+			}
+			who, err := a.Who.Authenticate(r)
+			if err != nil {
+				cancel(unauthenticated(err))
+				return
+			}
+			if !call.Still(who) {
+				cancel(route.Hidden())
+				return
+			}
+		}
+	}()
+	return ticker.Stop
 }
 
 // keepAlive sends a comment while nothing else is sent; it also opens the

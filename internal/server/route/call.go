@@ -24,8 +24,10 @@ type Call struct {
 
 	decider access.Decider
 
-	mu         sync.Mutex
-	granted    []Check
+	mu      sync.Mutex
+	granted []Check
+	// held are the questions of a guarded route that were answered with yes.
+	held       []access.Request
 	undeclared *access.Request
 	acts       []Act
 }
@@ -82,6 +84,26 @@ func (c *Call) Can(what access.Request) bool {
 	}
 	if !slices.Contains(c.granted, *found) {
 		c.granted = append(c.granted, *found)
+	}
+	if c.Route.Streams && c.Route.Rule.Access == Guarded && len(c.held) < maxHeld && !slices.Contains(c.held, what) {
+		c.held = append(c.held, what)
+	}
+	return true
+}
+
+// maxHeld bounds the questions that are asked again while a stream runs.
+const maxHeld = 16
+
+// Still asks again what a stream was granted, for who has shown his token
+// again: rights that were taken away end the stream.
+func (c *Call) Still(who access.Principal) bool {
+	c.mu.Lock()
+	held := slices.Clone(c.held)
+	c.mu.Unlock()
+	for _, what := range held {
+		if !who.Unrestricted && !c.decider.Allowed(who, what) {
+			return false
+		}
 	}
 	return true
 }

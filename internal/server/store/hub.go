@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
 )
 
 // Hub is what the server knows of its hub.
@@ -27,6 +28,8 @@ type Hub struct {
 	// Secrets and ConfigMaps are those of the control plane.
 	Secrets    *Index[*corev1.Secret]
 	ConfigMaps *Index[*corev1.ConfigMap]
+	// Client writes to the hub and reads past the indexes.
+	Client client.Client
 
 	namespaces []glob.Glob
 	patterns   []string
@@ -97,6 +100,18 @@ func (h *Hub) key(namespace, name string) types.NamespacedName {
 		namespace = h.Namespace
 	}
 	return types.NamespacedName{Namespace: namespace, Name: name}
+}
+
+// Object names an Application or ApplicationSet in policies: with its namespace
+// when that is not the control plane's (spec/rbac.md §3).
+func (h *Hub) Object(project, namespace, name string) string {
+	if project == "" {
+		project = policy.DefaultProject
+	}
+	if namespace == "" || namespace == h.Namespace {
+		return project + "/" + name
+	}
+	return project + "/" + namespace + "/" + name
 }
 
 // OnSettings calls f after a Secret or config map changed; f must not block.
