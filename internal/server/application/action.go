@@ -29,7 +29,7 @@ func (s *Service) ListActions(ctx context.Context, c *route.Call, q *ResourceReq
 	if err != nil {
 		return nil, err
 	}
-	list, err := s.Engine.Actions(ctx, app, o)
+	list, err := s.engine().Actions(ctx, app, o)
 	if err != nil {
 		return nil, fault.New(fault.FailedPrecondition, "actions of %s %s: %w", q.Kind, q.ResourceName, err)
 	}
@@ -85,7 +85,7 @@ func (s *Service) RunActionV2(ctx context.Context, c *route.Call, q *RunActionV2
 	for _, p := range q.Parameters {
 		params[p.Name] = p.Value
 	}
-	if err := s.Engine.Act(ctx, app, project, o, q.Action, params); err != nil {
+	if err := s.engine().Act(ctx, app, project, o, q.Action, params); err != nil {
 		return nil, fault.New(fault.FailedPrecondition, "action %s of %s %s: %w", q.Action, q.Kind, q.ResourceName, err)
 	}
 	c.Did(route.Act{Object: app, Reason: ReasonActionRan, Message: fmt.Sprintf("ran action %s on resource %s/%s/%s", q.Action, q.Group, q.Kind, q.ResourceName)})
@@ -117,13 +117,13 @@ func (s *Service) ServerSideDiff(ctx context.Context, c *route.Call, q *DiffQuer
 	if err != nil {
 		return nil, err
 	}
-	if s.Engine == nil {
+	if s.engine() == nil {
 		return nil, unavailable()
 	}
 	if len(q.TargetManifests) > maxDiffs {
 		return nil, fault.New(fault.InvalidArgument, "targetManifests: more than %d objects", maxDiffs)
 	}
-	all, err := s.Engine.Managed(ctx, app)
+	all, err := s.engine().Managed(ctx, app)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (s *Service) ServerSideDiff(ctx context.Context, c *route.Call, q *DiffQuer
 		if m == nil {
 			return nil, fault.New(fault.InvalidArgument, "targetManifests[%d]: %s %s is not managed by application %s", i, target.GetKind(), target.GetName(), app.Name)
 		}
-		predicted, err := s.Engine.Predict(ctx, app, target)
+		predicted, err := s.engine().Predict(ctx, app, target)
 		if err != nil {
 			return nil, fault.New(fault.FailedPrecondition, "%s %s: %w", target.GetKind(), target.GetName(), err)
 		}

@@ -213,6 +213,6 @@ func (s *Service) annotate(ctx context.Context, key types.NamespacedName, annota
 	if err := s.Hub.Client.Patch(ctx, app, client.RawPatch(types.MergePatchType, patch)); err != nil {
 		return nil, err
 	}
-	s.Hub.Apps.Put(app)
+	s.Hub.Apps.Wrote(app)
 	return app, nil
 }

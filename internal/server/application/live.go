@@ -87,10 +87,10 @@ func (s *Service) ManagedResources(ctx context.Context, c *route.Call, q *Resour
 	if err != nil {
 		return nil, err
 	}
-	if s.Engine == nil {
+	if s.engine() == nil {
 		return nil, unavailable()
 	}
-	all, err := s.Engine.Managed(ctx, app)
+	all, err := s.engine().Managed(ctx, app)
 	if err != nil {
 		return nil, err
 	}
@@ -142,10 +142,10 @@ func (s *Service) ResourceTree(ctx context.Context, c *route.Call, q *ResourcesQ
 	if err != nil {
 		return nil, err
 	}
-	if s.Engine == nil {
+	if s.engine() == nil {
 		return nil, unavailable()
 	}
-	return s.Engine.Tree(ctx, app)
+	return s.engine().Tree(ctx, app)
 }
 
 // WatchTree streams the tree on each change; the right to see it is asked for
@@ -155,16 +155,16 @@ func (s *Service) WatchTree(ctx context.Context, c *route.Call, q *ResourcesQuer
 	if err != nil {
 		return err
 	}
-	if s.Engine == nil {
+	if s.engine() == nil {
 		return unavailable()
 	}
-	changed, stop := s.Engine.Changes(app)
+	changed, stop := s.engine().Changes(app)
 	defer stop()
 	for {
 		if app, err = s.find(c, q.Target, "get"); err != nil {
 			return err
 		}
-		tree, err := s.Engine.Tree(ctx, app)
+		tree, err := s.engine().Tree(ctx, app)
 		if err != nil {
 			return err
 		}
@@ -226,13 +226,13 @@ func (s *Service) findFine(c *route.Call, r ResourceRequest, verb string) (*v1al
 
 // live reads an object of the tree.
 func (s *Service) live(ctx context.Context, app *v1alpha1.Application, r ResourceRequest) (*unstructured.Unstructured, error) {
-	if s.Engine == nil {
+	if s.engine() == nil {
 		return nil, unavailable()
 	}
 	if r.Kind == "" || r.ResourceName == "" {
 		return nil, fault.New(fault.InvalidArgument, "the request names no object: set kind and resourceName")
 	}
-	o, err := s.Engine.Live(ctx, app, r.ref())
+	o, err := s.engine().Live(ctx, app, r.ref())
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +285,7 @@ func (s *Service) PatchResource(ctx context.Context, c *route.Call, q *PatchReso
 	if err != nil {
 		return nil, err
 	}
-	changed, err := s.Engine.Patch(ctx, app, o, kind, []byte(q.Patch))
+	changed, err := s.engine().Patch(ctx, app, o, kind, []byte(q.Patch))
 	if err != nil {
 		if q.Kind == "Secret" && q.Group == "" { // the text may quote a value
 			return nil, fault.Hide(err, fault.InvalidArgument, "failed to patch Secret "+q.ResourceName)
@@ -314,7 +314,7 @@ func (s *Service) DeleteResource(ctx context.Context, c *route.Call, q *DeleteRe
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Engine.Delete(ctx, app, o, Deletion{Force: q.Force, Orphan: q.Orphan}); err != nil {
+	if err := s.engine().Delete(ctx, app, o, Deletion{Force: q.Force, Orphan: q.Orphan}); err != nil {
 		return nil, err
 	}
 	c.Did(route.Act{Object: app, Reason: ReasonDeleted, Message: fmt.Sprintf("deleted resource %s/%s '%s'", q.Group, q.Kind, q.ResourceName)})
@@ -342,13 +342,13 @@ func (s *Service) Events(ctx context.Context, c *route.Call, q *EventsQuery) (*c
 		}, client.Limit(maxEvents))
 		return trimmed(&list), err
 	}
-	if s.Engine == nil {
+	if s.engine() == nil {
 		return nil, unavailable()
 	}
 	if err := s.inTree(ctx, app, q); err != nil {
 		return nil, err
 	}
-	list, err := s.Engine.Events(ctx, app, corev1.ObjectReference{Namespace: q.ResourceNamespace, Name: q.ResourceName, UID: types.UID(q.ResourceUID)})
+	list, err := s.engine().Events(ctx, app, corev1.ObjectReference{Namespace: q.ResourceNamespace, Name: q.ResourceName, UID: types.UID(q.ResourceUID)})
 	if err != nil {
 		return nil, err
 	}
@@ -360,7 +360,7 @@ const maxEvents = 500
 
 // inTree refuses to tell of objects that are not of the Application.
 func (s *Service) inTree(ctx context.Context, app *v1alpha1.Application, q *EventsQuery) error {
-	tree, err := s.Engine.Tree(ctx, app)
+	tree, err := s.engine().Tree(ctx, app)
 	if err != nil {
 		return err
 	}

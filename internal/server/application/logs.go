@@ -92,14 +92,14 @@ func (s *Service) Logs(ctx context.Context, c *route.Call, q *LogsQuery, send fu
 	if err := c.Must(access.Request{Resource: "logs", Action: "get", Object: s.object(app)}); err != nil {
 		return err
 	}
-	if s.Engine == nil {
+	if s.engine() == nil {
 		return unavailable()
 	}
 	options, until, err := q.options(s.Clock.Now())
 	if err != nil {
 		return err
 	}
-	tree, err := s.Engine.Tree(ctx, app)
+	tree, err := s.engine().Tree(ctx, app)
 	if err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func (s *Service) open(ctx context.Context, app *v1alpha1.Application, pods []Re
 	for _, p := range pods {
 		source := from
 		source.Namespace, source.Pod = p.Namespace, p.Name
-		r, err := s.Engine.Logs(ctx, app, source)
+		r, err := s.engine().Logs(ctx, app, source)
 		if err != nil {
 			return nil, fault.New(fault.FailedPrecondition, "log of pod %s: %w", p.Name, err)
 		}

@@ -161,11 +161,11 @@ func (s *Service) revisions(ctx context.Context, c *route.Call, app *v1alpha1.Ap
 			}
 			src.TargetRevision = asked[i]
 		}
-		if s.Manifests == nil || len(q.Manifests) > 0 {
+		if s.renderer() == nil || len(q.Manifests) > 0 {
 			resolved = append(resolved, src.TargetRevision)
 			continue
 		}
-		id, err := s.Manifests.Resolve(ctx, policy.ProjectName(app), src, true)
+		id, err := s.renderer().Resolve(ctx, policy.ProjectName(app), src, true)
 		if err != nil {
 			return "", fault.New(fault.FailedPrecondition, "cannot resolve revision %q: %w", src.TargetRevision, err)
 		}

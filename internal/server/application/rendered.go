@@ -49,7 +49,7 @@ func (s *Service) GetManifests(ctx context.Context, c *route.Call, q *ManifestQu
 	if err != nil {
 		return nil, err
 	}
-	if s.Manifests == nil || s.Engine == nil {
+	if s.renderer() == nil || s.engine() == nil {
 		return nil, unavailable()
 	}
 	sources, err := withRevisions(app, q)
@@ -65,19 +65,19 @@ func (s *Service) GetManifests(ctx context.Context, c *route.Call, q *ManifestQu
 	if err != nil {
 		return nil, fault.New(fault.FailedPrecondition, "%w", err)
 	}
-	kube, apis, err := s.Engine.Capabilities(cluster.Server)
+	kube, apis, err := s.engine().Capabilities(cluster.Server)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "cluster %s: %w", cluster.Name, err)
 	}
 	var revisions []string
 	for _, src := range sources {
-		id, err := s.Manifests.Resolve(ctx, project.Name, src, q.NoCache)
+		id, err := s.renderer().Resolve(ctx, project.Name, src, q.NoCache)
 		if err != nil {
 			return nil, fault.New(fault.FailedPrecondition, "cannot resolve revision %q: %w", src.TargetRevision, err)
 		}
 		revisions = append(revisions, id)
 	}
-	rendered, err := s.Manifests.Generate(ctx, manifest.Query{
+	rendered, err := s.renderer().Generate(ctx, manifest.Query{
 		App:     render.App{Name: app.Name, Instance: object.Instance(app, s.Hub.Namespace), Namespace: app.Spec.Destination.Namespace, Project: project.Name},
 		Sources: sources, KubeVersion: kube, APIVersions: apis, Hard: q.NoCache, GeneratePaths: app.Annotations[v1alpha1.AnnotationGeneratePaths],
 	}, revisions)
@@ -192,10 +192,10 @@ func (s *Service) described(ctx context.Context, c *route.Call, q *RevisionQuery
 	if !policy.Source(project, src.RepoURL) {
 		return nil, fault.New(fault.PermissionDenied, "repository '%s' not permitted in project '%s'", src.RepoURL, project.Name)
 	}
-	if s.Manifests == nil {
+	if s.renderer() == nil {
 		return nil, unavailable()
 	}
-	d, err := s.Manifests.Describe(ctx, project.Name, src, q.Revision, s.Settings().Keys)
+	d, err := s.renderer().Describe(ctx, project.Name, src, q.Revision, s.Settings().Keys)
 	if err != nil {
 		return nil, fault.New(fault.NotFound, "revision %s: %w", q.Revision, err)
 	}

@@ -15,10 +15,10 @@ import (
 type Options struct {
 	Hub      *store.Hub
 	Settings func() *settings.Snapshot
-	// Manifests renders; nil where nothing can be rendered.
-	Manifests manifest.Renderer
-	// Engine knows the target clusters; nil where none are watched.
-	Engine Engine
+	// Manifests renders and Engine knows the target clusters; either gives nil
+	// while this process reaches none.
+	Manifests func() manifest.Renderer
+	Engine    func() Engine
 	Log    *slog.Logger
 	Clock  clock.WithTicker
 	// ReplaceAllowed lets requests ask for Replace=true
@@ -31,6 +31,24 @@ type Service struct{ Options }
 
 // New makes a Service.
 func New(o Options) *Service { return &Service{Options: o} }
+
+func (s *Service) renderer() manifest.Renderer {
+	if s.Manifests == nil {
+		return nil
+	}
+	return s.Manifests()
+}
+
+// engine is nil until there is one; one that was given stays.
+func (s *Service) engine() Engine {
+	if s.Engine == nil {
+		return nil
+	}
+	if e := s.Engine(); e != nil {
+		return e
+	}
+	return nil
+}
 
 // paths of the routes.
 const (

@@ -121,18 +121,18 @@ func sources(app *v1alpha1.Application, project *v1alpha1.AppProject) error {
 
 // reachable asks every source for its revision, and that for its path.
 func (s *Service) reachable(ctx context.Context, app *v1alpha1.Application, project *v1alpha1.AppProject) error {
-	if s.Manifests == nil {
+	if s.renderer() == nil {
 		return nil
 	}
 	for _, src := range app.Spec.GetSources() {
-		revision, err := s.Manifests.Resolve(ctx, project.Name, src, true)
+		revision, err := s.renderer().Resolve(ctx, project.Name, src, true)
 		if err != nil {
 			return invalid("%s: %w", repo.Redact(src.RepoURL), err)
 		}
 		if src.Path == "" || strings.HasPrefix(src.RepoURL, "oci://") {
 			continue
 		}
-		tree, err := s.Manifests.Tree(ctx, project.Name, src.RepoURL, revision, false)
+		tree, err := s.renderer().Tree(ctx, project.Name, src.RepoURL, revision, false)
 		if err != nil {
 			return invalid("%s at %s: %w", repo.Redact(src.RepoURL), revision, err)
 		}

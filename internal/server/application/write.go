@@ -65,7 +65,7 @@ func (s *Service) Create(ctx context.Context, c *route.Call, q *CreateRequest) (
 	if err != nil {
 		return nil, err
 	}
-	s.Hub.Apps.Put(app)
+	s.Hub.Apps.Wrote(app)
 	c.Did(route.Act{Object: app, Reason: ReasonCreated, Message: "created application", After: app})
 	return app, nil
 }
@@ -93,6 +93,7 @@ func (s *Service) upsert(ctx context.Context, c *route.Call, wanted *v1alpha1.Ap
 	equal := reflect.DeepEqual(normalized(&existing).Spec, wanted.Spec) && maps.Equal(existing.Labels, wanted.Labels) &&
 		maps.Equal(existing.Annotations, wanted.Annotations) && slices.Equal(existing.Finalizers, wanted.Finalizers)
 	if equal {
+		existing.ManagedFields = nil
 		return &existing, nil
 	}
 	if !q.Upsert {
@@ -147,8 +148,7 @@ func (s *Service) change(ctx context.Context, c *route.Call, key types.Namespace
 		if err != nil {
 			return nil, err
 		}
-		after.ManagedFields = nil
-		s.Hub.Apps.Put(after)
+		s.Hub.Apps.Wrote(after)
 		c.Did(route.Act{Object: after, Reason: ReasonUpdated, Message: message, Before: &before, After: after})
 		return after, nil
 	}

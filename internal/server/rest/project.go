@@ -35,7 +35,8 @@ func parseFields(text string) (*selection, error) {
 	}
 	for _, path := range paths {
 		at, leaf := s.root, false
-		for _, part := range strings.Split(strings.TrimSpace(path), ".") {
+		path = strings.TrimPrefix(strings.TrimSpace(path), "result.") // streams name their wrapper too
+		for _, part := range strings.Split(path, ".") {
 			if leaf = part == ""; leaf {
 				break
 			}
@@ -51,6 +52,9 @@ func parseFields(text string) (*selection, error) {
 		if !leaf {
 			clear(at)
 		}
+	}
+	if _, list := s.root["items"]; list && !s.exclude {
+		s.root["metadata"] = node{} // lists keep theirs
 	}
 	return s, nil
 }

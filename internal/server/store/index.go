@@ -109,6 +109,13 @@ func (x *Index[T]) Put(obj T) {
 	x.tell(stream.Change[*Shared[T]]{Kind: kind, Value: s.shared}, key)
 }
 
+// Wrote takes over what this process has just written to the hub; the object
+// is cut to what is shown.
+func (x *Index[T]) Wrote(obj T) {
+	obj.SetManagedFields(nil)
+	x.Put(obj)
+}
+
 // Remove forgets an object, unless another one of its name came since.
 func (x *Index[T]) Remove(obj T) {
 	key := client.ObjectKeyFromObject(obj)
