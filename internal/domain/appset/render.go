@@ -68,6 +68,24 @@ func Parameters(set *v1alpha1.ApplicationSet, w World) ([]Params, error) {
 	return out, nil
 }
 
+// Kinds names the generators of a top-level entry, as in its YAML.
+func Kinds(g v1alpha1.ApplicationSetGenerator) []string {
+	var out []string
+	for _, k := range []struct {
+		name  string
+		named bool
+	}{
+		{"list", g.List != nil}, {"clusters", g.Clusters != nil}, {"git", g.Git != nil}, {"scmProvider", g.SCMProvider != nil},
+		{"clusterDecisionResource", g.ClusterDecisionResource != nil}, {"pullRequest", g.PullRequest != nil}, {"plugin", g.Plugin != nil},
+		{"matrix", g.Matrix != nil}, {"merge", g.Merge != nil},
+	} {
+		if k.named {
+			out = append(out, k.name)
+		}
+	}
+	return out
+}
+
 // kinds are the generators that a top-level entry names; an entry without one
 // stands for itself, to be refused.
 func kinds(entry v1alpha1.ApplicationSetGenerator) []v1alpha1.ApplicationSetGenerator {
