@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"runtime/debug"
 	"sync"
@@ -153,8 +154,22 @@ func (c *Controller) watchApplications(ctx context.Context) error {
 func asksAnew(before, after any) bool {
 	a, okA := before.(*v1alpha1.ApplicationSet)
 	b, okB := after.(*v1alpha1.ApplicationSet)
-	return !okA || !okB || a.Generation != b.Generation || !reflect.DeepEqual(a.Annotations, b.Annotations) || !reflect.DeepEqual(a.Labels, b.Labels) ||
+	return !okA || !okB || a.Generation != b.Generation || !reflect.DeepEqual(telling(a, b), b.Annotations) || !reflect.DeepEqual(a.Labels, b.Labels) ||
 		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil)
+}
+
+// telling are the annotations of the older set, without a refresh that is over:
+// its end asks for nothing.
+func telling(a, b *v1alpha1.ApplicationSet) map[string]string {
+	if _, again := b.Annotations[v1alpha1.AnnotationAppSetRefresh]; again || a.Annotations[v1alpha1.AnnotationAppSetRefresh] == "" {
+		return a.Annotations
+	}
+	out := maps.Clone(a.Annotations)
+	delete(out, v1alpha1.AnnotationAppSetRefresh)
+	if len(out) == 0 && len(b.Annotations) == 0 {
+		return b.Annotations // nil and empty are alike
+	}
+	return out
 }
 
 // drifts says whether a change of an Application can make it differ from what
@@ -221,11 +236,11 @@ func (c *Controller) next(ctx context.Context) bool {
 	}
 	defer c.queue.Done(key)
 	again, err := c.reconcile(ctx, key)
-	var later interface{ RetryAt() time.Time }
+	at, later := RetryAt(err)
 	switch {
-	case errors.As(err, &later):
+	case later:
 		c.queue.Forget(key)
-		c.queue.AddAfter(key, max(later.RetryAt().Sub(c.Clock.Now()), time.Second))
+		c.queue.AddAfter(key, max(at.Sub(c.Clock.Now()), time.Second))
 	case err != nil:
 		c.queue.AddRateLimited(key)
 	case again > 0:
@@ -235,6 +250,16 @@ func (c *Controller) next(ctx context.Context) bool {
 		c.queue.Forget(key)
 	}
 	return true
+}
+
+// RetryAt is when an error says that its cause may be asked again: a host that
+// asks for fewer requests.
+func RetryAt(err error) (time.Time, bool) {
+	var later interface{ RetryAt() time.Time }
+	if errors.As(err, &later) {
+		return later.RetryAt(), true
+	}
+	return time.Time{}, false
 }
 
 // reconcile evaluates one set; no panic leaves it.

@@ -25,7 +25,7 @@ type evaluation struct {
 }
 
 func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
-	_, fresh := e.set.Annotations[v1alpha1.AnnotationAppSetRefresh]
+	refresh, fresh := e.set.Annotations[v1alpha1.AnnotationAppSetRefresh]
 	if err := e.finalizer(ctx); err != nil {
 		return 0, err
 	}
@@ -59,7 +59,7 @@ func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
 	}
 	e.report(withMissing(e.set, got.rendered, live, failure), failure, writeErr, ruling)
 	if fresh && writeErr == nil && failure == nil {
-		writeErr = e.unmark(ctx, v1alpha1.AnnotationAppSetRefresh)
+		writeErr = e.refreshed(ctx, refresh)
 	}
 	return got.wake, errors.Join(failure, writeErr)
 }

@@ -21,12 +21,18 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
+// Settings are the declarations on the hub; *settings.Store is the real one.
+type Settings interface {
+	Snapshot() *settings.Snapshot
+	OnChange(func(*settings.Snapshot))
+}
+
 // Sources are what an evaluation reads. Nothing in it writes.
 type Sources struct {
 	// Reader gives sets, Applications and projects; a cache.
 	Reader client.Reader
 	// Settings of the installation, read anew for every evaluation.
-	Settings *settings.Store
+	Settings Settings
 	// Namespace is that of the control plane.
 	Namespace string
 	Engine    appset.Engine

@@ -2,15 +2,18 @@ package generate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -101,4 +104,20 @@ func (e *evaluation) unmark(ctx context.Context, annotation string) error {
 	next := e.set.DeepCopy()
 	delete(next.Annotations, annotation)
 	return client.IgnoreNotFound(e.Client.Patch(ctx, next, client.MergeFrom(e.set)))
+}
+
+// refreshed takes the refresh annotation off, unless it was given anew
+// meanwhile: then the change of it has started another evaluation.
+func (e *evaluation) refreshed(ctx context.Context, value string) error {
+	at := "/metadata/annotations/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(v1alpha1.AnnotationAppSetRefresh)
+	patch, err := json.Marshal([]map[string]string{{"op": "test", "path": at, "value": value}, {"op": "remove", "path": at}})
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	set := &v1alpha1.ApplicationSet{}
+	set.Namespace, set.Name = e.key.Namespace, e.key.Name
+	if err := e.Client.Patch(ctx, set, client.RawPatch(types.JSONPatchType, patch)); err != nil && !apierrors.IsInvalid(err) && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("take annotation %s off: %w", v1alpha1.AnnotationAppSetRefresh, err)
+	}
+	return nil
 }
