@@ -39,8 +39,10 @@ type Options struct {
 	// Client writes to the hub, Cache reads from it.
 	Client client.Client
 	Cache  cache.Cache
-	// Namespace is that of the control plane.
+	// Namespace is that of the control plane; Watches says whether Applications
+	// of another one are looked at, nil is no other.
 	Namespace string
+	Watches   func(namespace string) bool
 	Settings  *settings.Store
 	Clusters  *cluster.Fleet
 	Manifests manifest.Renderer
@@ -197,6 +199,9 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 			err = fmt.Errorf("reconcile of Application %s failed unexpectedly: %v", key, p)
 		}
 	}()
+	if key.Namespace != c.Namespace && (c.Watches == nil || !c.Watches(key.Namespace)) {
+		return 0, nil
+	}
 	begin := c.Clock.Now()
 	app, err := c.load(ctx, key)
 	if apierrors.IsNotFound(err) {
