@@ -2,8 +2,6 @@ package manifest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -239,7 +237,7 @@ func (s *Service) Generate(ctx context.Context, q Query, revisions []string) (*M
 		return nil, err
 	}
 	out := &Manifests{Revisions: revisions}
-	sum := sha256.New()
+	all := make([]byte, 0, 256)
 	for i, src := range q.Sources {
 		if onlyRef(src) {
 			out.SourceTypes = append(out.SourceTypes, "")
@@ -256,9 +254,9 @@ func (s *Service) Generate(ctx context.Context, q Query, revisions []string) (*M
 		out.kept = append(out.kept, objects)
 		out.Objects = append(out.Objects, *objects...)
 		out.SourceTypes = append(out.SourceTypes, one.kind)
-		sum.Write([]byte(one.digest))
+		all = append(all, one.digest...)
 	}
-	out.Digest = hex.EncodeToString(sum.Sum(nil))
+	out.Digest = contentDigest(all)
 	return out, nil
 }
 
@@ -273,7 +271,7 @@ func (s *Service) Decide(ctx context.Context, q Query, revisions []string) (dige
 	if err != nil {
 		return "", false, err
 	}
-	sum := sha256.New()
+	all := make([]byte, 0, 256)
 	for i, src := range q.Sources {
 		if onlyRef(src) {
 			continue
@@ -291,9 +289,9 @@ func (s *Service) Decide(ctx context.Context, q Query, revisions []string) (dige
 		if found.err != nil {
 			return "", false, found.err
 		}
-		sum.Write([]byte(found.digest))
+		all = append(all, found.digest...)
 	}
-	return hex.EncodeToString(sum.Sum(nil)), true, nil
+	return contentDigest(all), true, nil
 }
 
 // SettingsChanged makes every repository be opened again, with the credentials
