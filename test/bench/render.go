@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -163,6 +164,7 @@ func newMonorepo(ctx context.Context, dir string, files gitserver.Files) (*monor
 	if _, err := repository.Commit("all", files); err != nil {
 		return nil, err
 	}
+	debug.FreeOSMemory() // making the files is not part of any figure
 	registry := prometheus.NewRegistry()
 	mirrors, err := gitrepo.New(ctx, gitrepo.Options{Dir: filepath.Join(dir, "mirrors"), Registerer: registry})
 	if err != nil {
