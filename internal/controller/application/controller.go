@@ -186,7 +186,8 @@ func terminating(a *v1alpha1.Application) bool {
 }
 
 // reconcile handles one Application; no panic leaves it.
-func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (again time.Duration, err error) {
+func (c *Controller) reconcile(ctx context.Context, a arrival) (again time.Duration, err error) {
+	key := a.key
 	log := c.Log.With("application", key.String())
 	defer func() {
 		if p := recover(); p != nil {
@@ -207,6 +208,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 		return 0, nil
 	}
 	p := newPass(c, app, log)
+	p.moved = a.moved
 	again, err = p.run(ctx)
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
 	if apierrors.IsConflict(err) {
@@ -279,7 +281,7 @@ func (c *Controller) follow(key types.NamespacedName, project string, sources []
 	}
 	next := following{project: project, sources: sources}
 	for _, src := range sources {
-		cancel, err := c.Manifests.Subscribe(project, src, func() { c.lanes.add(key) })
+		cancel, err := c.Manifests.Subscribe(project, src, func() { c.lanes.moved(key) })
 		if err != nil {
 			return err
 		}

@@ -36,8 +36,10 @@ type pass struct {
 	cluster     destination.Cluster
 	conn        *cluster.Connection
 	refresh     v1alpha1.RefreshType
-	again       time.Duration
-	events      []event
+	// moved says that the pass is for a new revision of a source only.
+	moved  bool
+	again  time.Duration
+	events []event
 	// closed says in words which sync window holds the Application back now.
 	closed string
 }

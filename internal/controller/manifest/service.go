@@ -39,6 +39,9 @@ type Renderer interface {
 	Tree(ctx context.Context, project, repoURL, revision string, fresh bool) (tree.Tree, error)
 	// Generate renders all sources at the revisions, one per source.
 	Generate(ctx context.Context, q Query, revisions []string) (*Manifests, error)
+	// Decide gives the digest that Generate would give, when that is known
+	// without rendering anything.
+	Decide(ctx context.Context, q Query, revisions []string) (digest string, known bool, err error)
 }
 
 // Store keeps results outside the process; it never fails and may forget.
@@ -110,6 +113,7 @@ type Service struct {
 	trees       *trees
 	watches     watches
 	renders     *prometheus.CounterVec
+	reused      prometheus.Counter // of renders
 	seconds     prometheus.Histogram
 }
 
@@ -132,6 +136,7 @@ func New(ctx context.Context, o Options) *Service {
 			Name: "argocd_app_manifest_render_seconds", Help: "Duration of renders.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
 		}),
 	}
+	s.reused = s.renders.WithLabelValues("reused")
 	o.Registerer.MustRegister(s.renders, s.seconds)
 	return s
 }
@@ -286,6 +291,7 @@ func (s *Service) Decide(ctx context.Context, q Query, revisions []string) (dige
 				return "", false, nil
 			}
 		}
+		s.reused.Inc()
 		if found.err != nil {
 			return "", false, found.err
 		}

@@ -114,7 +114,7 @@ func (s *Service) source(ctx context.Context, p *plan, i int) (*result, error) {
 			found, ok = s.load(ctx, w)
 		}
 		if ok && (found.err == nil || !p.Retry) {
-			s.renders.WithLabelValues("reused").Inc()
+			s.reused.Inc()
 			return found, found.err
 		}
 	}

@@ -35,6 +35,7 @@ func (h *Handler) Mux() http.Handler {
 	mux.HandleFunc("POST "+pathVerify, handle(h.verify))
 	mux.HandleFunc("POST "+pathDescribe, handle(h.describe))
 	mux.HandleFunc("POST "+pathGenerate, handle(h.generate))
+	mux.HandleFunc("POST "+pathDecide, handle(h.decide))
 	mux.HandleFunc("POST "+pathOpen, handle(h.open))
 	mux.HandleFunc("POST "+pathRead, handle(h.read))
 	mux.HandleFunc("POST "+pathWatch, h.watch)
@@ -110,6 +111,11 @@ func (h *Handler) generate(ctx context.Context, q generateRequest) (generateAnsw
 	}
 	objects, err := worker.Encode(m.Objects)
 	return generateAnswer{objects, m.Revisions, m.SourceTypes, m.Digest}, err
+}
+
+func (h *Handler) decide(ctx context.Context, q generateRequest) (a decideAnswer, err error) {
+	a.Digest, a.Known, err = h.Renderer.Decide(ctx, q.Query, q.Revisions)
+	return a, err
 }
 
 func (h *Handler) open(ctx context.Context, q openRequest) (resolveAnswer, error) {

@@ -140,6 +140,9 @@ func TestTheSameAsInProcess(t *testing.T) {
 			t.Fatalf("%s: %s %v, %s %v", path, a, errA, b, errB)
 		}
 		q := manifest.Query{App: render.App{Name: "a", Instance: "a", Namespace: "n", Project: "default"}, Sources: []v1alpha1.ApplicationSource{src}, KubeVersion: "1.36.0"}
+		if digest, known, err := w.remote.Decide(t.Context(), q, []string{a}); digest != "" || known || err != nil {
+			t.Errorf("%s: decided %q %t %v before anything was rendered", path, digest, known, err)
+		}
 		want, errA := w.local.Generate(t.Context(), q, []string{a})
 		got, errB := w.remote.Generate(t.Context(), q, []string{a})
 		if fmt.Sprint(errA) != fmt.Sprint(errB) {
@@ -152,6 +155,9 @@ func TestTheSameAsInProcess(t *testing.T) {
 		y, _ := worker.Encode(got.Objects)
 		if !bytes.Equal(x, y) || want.Digest != got.Digest || fmt.Sprint(want.SourceTypes) != fmt.Sprint(got.SourceTypes) {
 			t.Errorf("%s:\n%s\nin process\n%s", path, y, x)
+		}
+		if digest, known, err := w.remote.Decide(t.Context(), q, []string{a}); digest != want.Digest || !known || err != nil {
+			t.Errorf("%s: decided %q %t %v, want the digest of what was rendered", path, digest, known, err)
 		}
 	}
 	id, err := w.local.Resolve(t.Context(), "default", w.source("plain"), false)
@@ -218,7 +224,7 @@ func TestNobodyElseCalls(t *testing.T) {
 	for name, config := range map[string]*tls.Config{
 		"no certificate": {InsecureSkipVerify: true, NextProtos: []string{"h2"}}, "another installation": foreign, "another role": wrongRole, //nolint:gosec // what an attacker does
 	} {
-		for _, path := range []string{"/v1/resolve", "/v1/generate", "/v1/verify", "/v1/describe", "/v1/watch", "/v1/tree/open", "/v1/tree/read", "/", "//v1/resolve", "/debug/pprof/"} {
+		for _, path := range []string{"/v1/resolve", "/v1/generate", "/v1/decide", "/v1/verify", "/v1/describe", "/v1/watch", "/v1/tree/open", "/v1/tree/read", "/", "//v1/resolve", "/debug/pprof/"} {
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}
 			response, err := client.Post("https://"+w.address+path, "application/json", strings.NewReader("{}"))
 			if err == nil {

@@ -25,6 +25,7 @@ var Callers = []string{RoleController, RoleAppSets, RoleServer}
 const (
 	pathResolve  = "/v1/resolve"
 	pathGenerate = "/v1/generate"
+	pathDecide   = "/v1/decide"
 	pathVerify   = "/v1/verify"
 	pathDescribe = "/v1/describe"
 	pathWatch    = "/v1/watch"
@@ -63,6 +64,11 @@ type verifyRequest struct {
 type generateRequest struct {
 	Query     manifest.Query `json:"query"`
 	Revisions []string       `json:"revisions"`
+}
+
+type decideAnswer struct {
+	Digest string `json:"digest"`
+	Known  bool   `json:"known"`
 }
 
 type generateAnswer struct {
