@@ -165,8 +165,9 @@ func (f *renderFlags) cache(p renderParts) (*cache.Cache, error) {
 		Redis: cache.RedisOptions{
 			Address: f.redis.address, Username: os.Getenv("REDIS_USERNAME"), Password: os.Getenv("REDIS_PASSWORD"), Database: f.redis.database,
 			TLS: f.redis.tls, Insecure: f.redis.insecure, CA: f.redis.ca, Certificate: f.redis.certificate, Key: f.redis.key,
-			Expiration: f.redis.expiration, Now: time.Now,
+			Expiration: f.redis.expiration,
 		},
+		Now: time.Now,
 		Log: p.log.With("component", "cache"), Registerer: p.registry,
 	})
 }

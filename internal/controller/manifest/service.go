@@ -42,12 +42,18 @@ type Renderer interface {
 	// Decide gives the digest that Generate would give, when that is known
 	// without rendering anything.
 	Decide(ctx context.Context, q Query, revisions []string) (digest string, known bool, err error)
+	// Keep keeps the manifests of deployments until the holder names others,
+	// so that a rollback needs neither their repositories nor a renderer.
+	Keep(ctx context.Context, holder string, past []Deployment) error
 }
 
 // Store keeps results outside the process; it never fails and may forget.
 type Store interface {
 	Get(ctx context.Context, name string) ([]byte, bool)
 	Put(ctx context.Context, name string, value []byte)
+	// Hold keeps the entries with these names, put before or after, until the
+	// same holder names others.
+	Hold(holder string, names []string)
 }
 
 // Options of a Service.
@@ -114,6 +120,7 @@ type Service struct {
 	watches     watches
 	renders     *prometheus.CounterVec
 	reused      prometheus.Counter // of renders
+	recalled    prometheus.Counter // of renders
 	seconds     prometheus.Histogram
 }
 
@@ -130,13 +137,13 @@ func New(ctx context.Context, o Options) *Service {
 	s := &Service{
 		options: o, ctx: ctx, cache: newResults(o.Clock, o.CacheBytes), differences: newDifferences(), trees: newTrees(),
 		renders: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "argocd_app_manifest_renders_total", Help: "Renders by result: rendered, reused or failed.",
+			Name: "argocd_app_manifest_renders_total", Help: "Renders by result: rendered, reused, failed, or recalled: a source that could not be read is what was deployed before.",
 		}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "argocd_app_manifest_render_seconds", Help: "Duration of renders.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
 		}),
 	}
-	s.reused = s.renders.WithLabelValues("reused")
+	s.reused, s.recalled = s.renders.WithLabelValues("reused"), s.renders.WithLabelValues("recalled")
 	o.Registerer.MustRegister(s.renders, s.seconds)
 	return s
 }
@@ -239,30 +246,50 @@ func (s *Service) open(ctx context.Context, project string, src v1alpha1.Applica
 func (s *Service) Generate(ctx context.Context, q Query, revisions []string) (*Manifests, error) {
 	p, err := s.plan(ctx, &q, revisions)
 	if err != nil {
-		return nil, err
+		return s.again(ctx, &q, revisions, err)
 	}
-	out := &Manifests{Revisions: revisions}
-	all := make([]byte, 0, 256)
+	c := collected{revisions: revisions}
 	for i, src := range q.Sources {
 		if onlyRef(src) {
-			out.SourceTypes = append(out.SourceTypes, "")
+			c.skip()
 			continue
 		}
 		one, err := s.source(ctx, p, i)
+		if err == nil {
+			err = c.add(one)
+		}
 		if err != nil {
 			return nil, err
 		}
-		objects, err := one.objects()
-		if err != nil {
-			return nil, err
-		}
-		out.kept = append(out.kept, objects)
-		out.Objects = append(out.Objects, *objects...)
-		out.SourceTypes = append(out.SourceTypes, one.kind)
-		all = append(all, one.digest...)
 	}
-	out.Digest = contentDigest(all)
-	return out, nil
+	return c.manifests(), nil
+}
+
+// collected puts sources together.
+type collected struct {
+	out       Manifests
+	revisions []string
+	digests   []byte
+}
+
+// skip passes over a source that is only referred to.
+func (c *collected) skip() { c.out.SourceTypes = append(c.out.SourceTypes, "") }
+
+func (c *collected) add(one *result) error {
+	objects, err := one.objects()
+	if err != nil {
+		return err
+	}
+	c.out.kept = append(c.out.kept, objects)
+	c.out.Objects = append(c.out.Objects, *objects...)
+	c.out.SourceTypes = append(c.out.SourceTypes, one.kind)
+	c.digests = append(c.digests, one.digest...)
+	return nil
+}
+
+func (c *collected) manifests() *Manifests {
+	c.out.Revisions, c.out.Digest = c.revisions, contentDigest(c.digests)
+	return &c.out
 }
 
 func onlyRef(src v1alpha1.ApplicationSource) bool {

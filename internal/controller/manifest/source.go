@@ -113,6 +113,9 @@ func (s *Service) source(ctx context.Context, p *plan, i int) (*result, error) {
 		if !ok {
 			found, ok = s.load(ctx, w)
 		}
+		if !ok {
+			found, ok = s.recall(ctx, w)
+		}
 		if ok && (found.err == nil || !p.Retry) {
 			s.reused.Inc()
 			return found, found.err
