@@ -67,6 +67,9 @@ type Controller struct {
 	// byInstance finds the Application of a tracked object.
 	byInstance map[string]types.NamespacedName
 	following  map[types.NamespacedName]following
+	// kept is the state of each history of which the renderer keeps the
+	// manifests.
+	kept map[types.NamespacedName]string
 	// rules are those of the newest settings.
 	rules atomic.Pointer[systemRules]
 }
@@ -76,6 +79,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{},
+		kept: map[types.NamespacedName]string{},
 	}
 	c.metrics = newMetrics(o.Registerer)
 	c.lanes = newLanes(c.reconcile)
@@ -199,6 +203,7 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (again time.Durat
 	app, err := c.load(ctx, key)
 	if apierrors.IsNotFound(err) {
 		c.forget(key)
+		c.letGo(ctx, key)
 		return 0, nil
 	}
 	if err != nil {

@@ -90,7 +90,11 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 	p.automate()
 	p.showWindow()
 	delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
-	return p.again, p.save(ctx)
+	if err := p.save(ctx); err != nil {
+		return p.again, err
+	}
+	p.keep(ctx)
+	return p.again, nil
 }
 
 // locate finds project and cluster, and checks that one may use the other.

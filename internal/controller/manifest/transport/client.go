@@ -143,6 +143,12 @@ func (c *Client) Decide(ctx context.Context, q manifest.Query, revisions []strin
 	return a.Digest, a.Known, err
 }
 
+// Keep keeps the manifests of deployments until the holder names others.
+func (c *Client) Keep(ctx context.Context, holder string, past []manifest.Deployment) error {
+	_, err := call[struct{}](ctx, c, pathKeep, keepRequest{holder, past})
+	return err
+}
+
 // Tree reads a revision of a Git repository; its files come when they are read.
 func (c *Client) Tree(ctx context.Context, project, repoURL, revision string, fresh bool) (tree.Tree, error) {
 	q := openRequest{project, repoURL, revision, fresh}

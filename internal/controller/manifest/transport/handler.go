@@ -36,6 +36,7 @@ func (h *Handler) Mux() http.Handler {
 	mux.HandleFunc("POST "+pathDescribe, handle(h.describe))
 	mux.HandleFunc("POST "+pathGenerate, handle(h.generate))
 	mux.HandleFunc("POST "+pathDecide, handle(h.decide))
+	mux.HandleFunc("POST "+pathKeep, handle(h.keep))
 	mux.HandleFunc("POST "+pathOpen, handle(h.open))
 	mux.HandleFunc("POST "+pathRead, handle(h.read))
 	mux.HandleFunc("POST "+pathWatch, h.watch)
@@ -116,6 +117,10 @@ func (h *Handler) generate(ctx context.Context, q generateRequest) (generateAnsw
 func (h *Handler) decide(ctx context.Context, q generateRequest) (a decideAnswer, err error) {
 	a.Digest, a.Known, err = h.Renderer.Decide(ctx, q.Query, q.Revisions)
 	return a, err
+}
+
+func (h *Handler) keep(ctx context.Context, q keepRequest) (struct{}, error) {
+	return struct{}{}, h.Renderer.Keep(ctx, q.Holder, q.Past)
 }
 
 func (h *Handler) open(ctx context.Context, q openRequest) (resolveAnswer, error) {

@@ -26,6 +26,7 @@ const (
 	pathResolve  = "/v1/resolve"
 	pathGenerate = "/v1/generate"
 	pathDecide   = "/v1/decide"
+	pathKeep     = "/v1/keep"
 	pathVerify   = "/v1/verify"
 	pathDescribe = "/v1/describe"
 	pathWatch    = "/v1/watch"
@@ -69,6 +70,11 @@ type generateRequest struct {
 type decideAnswer struct {
 	Digest string `json:"digest"`
 	Known  bool   `json:"known"`
+}
+
+type keepRequest struct {
+	Holder string                `json:"holder"`
+	Past   []manifest.Deployment `json:"past"`
 }
 
 type generateAnswer struct {
