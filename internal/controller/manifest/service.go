@@ -71,6 +71,9 @@ type Options struct {
 	ByName     func(name, project string) (repo.Repository, bool)
 	// Permitted says whether a project may read from a URL.
 	Permitted func(project, url string) bool
+	// Inside says why a URL that only the content of the repository home names
+	// must not be called; nil allows all.
+	Inside func(ctx context.Context, project, home, url string) error
 	// Config is argocd-cm, Params argocd-cmd-params-cm.
 	Config, Params func() map[string]string
 	// CacheBytes bounds the results in memory (default 128 MiB).

@@ -95,7 +95,7 @@ func (s *Service) work(p *plan, i int) (*work, error) {
 	return &work{
 		plan: p, i: i, key: n.name(), settings: settings,
 		facts:   facts{p.Query, src.TargetRevision, p.revisions[i]},
-		outside: &outside{s, p.App.Project, src.Helm != nil && src.Helm.PassCredentials},
+		outside: &outside{s, p.App.Project, src.RepoURL, src.Helm != nil && src.Helm.PassCredentials},
 	}, nil
 }
 
