@@ -70,6 +70,9 @@ type Controller struct {
 	// byInstance finds the Application of a tracked object.
 	byInstance map[string]types.NamespacedName
 	following  map[types.NamespacedName]following
+	// kept is the state of each history of which the renderer keeps the
+	// manifests.
+	kept map[types.NamespacedName]string
 	// rules are those of the newest settings.
 	rules atomic.Pointer[systemRules]
 }
@@ -79,6 +82,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
+		kept: map[types.NamespacedName]string{},
 	}
 	c.metrics = newMetrics(o.Registerer)
 	c.lanes = newLanes(c.reconcile)
@@ -191,7 +195,8 @@ func terminating(a *v1alpha1.Application) bool {
 }
 
 // reconcile handles one Application; no panic leaves it.
-func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (again time.Duration, err error) {
+func (c *Controller) reconcile(ctx context.Context, a arrival) (again time.Duration, err error) {
+	key := a.key
 	log := c.Log.With("application", key.String())
 	defer func() {
 		if p := recover(); p != nil {
@@ -206,6 +211,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 	app, err := c.load(ctx, key)
 	if apierrors.IsNotFound(err) {
 		c.forget(key)
+		c.letGo(ctx, key)
 		return 0, nil
 	}
 	if err != nil {
@@ -215,6 +221,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 		return 0, nil
 	}
 	p := newPass(c, app, log)
+	p.moved = a.moved
 	again, err = p.run(ctx)
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
 	if apierrors.IsConflict(err) {
@@ -287,7 +294,7 @@ func (c *Controller) follow(key types.NamespacedName, project string, sources []
 	}
 	next := following{project: project, sources: sources}
 	for _, src := range sources {
-		cancel, err := c.Manifests.Subscribe(project, src, func() { c.lanes.add(key) })
+		cancel, err := c.Manifests.Subscribe(project, src, func() { c.lanes.moved(key) })
 		if err != nil {
 			return err
 		}
