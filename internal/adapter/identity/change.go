@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/account"
+	"github.com/sluice-cd/sluice/internal/domain/rbac"
 )
 
 // maxBcrypt is what bcrypt takes of a password, in bytes.
@@ -88,4 +90,48 @@ func (k *Keeper) Revoke(ctx context.Context, id string, expires time.Time) error
 		return errors.New("token has no id and cannot be revoked")
 	}
 	return k.ledger.note(ctx, func(l *account.Ledger) error { return l.Revoke(id, expires) })
+}
+
+// ProjectToken asks for a token of a project role.
+type ProjectToken struct {
+	Project, Role string
+	// ID may be empty: then one is made up. Lifetime 0 is without end.
+	ID       string
+	Lifetime time.Duration
+}
+
+// CreateProjectToken makes a token of a project role and records it in the
+// project, without which it is not valid.
+func (k *Keeper) CreateProjectToken(ctx context.Context, t ProjectToken) (string, error) {
+	if k.Projects == nil {
+		return "", errors.New("this process makes no tokens of project roles")
+	}
+	issued, err := k.Issue(rbac.RoleSubject(t.Project, t.Role), t.ID, t.Lifetime)
+	if err != nil {
+		return "", err
+	}
+	record := v1alpha1.JWTToken{ID: issued.ID, IssuedAt: issued.IssuedAt, ExpiresAt: issued.ExpiresAt}
+	err = k.Projects.MutateProject(ctx, t.Project, func(p *v1alpha1.AppProject) error {
+		return account.AddProjectToken(p, t.Role, record, k.Clock.Now())
+	})
+	if err != nil {
+		return "", err
+	}
+	return issued.Token, nil
+}
+
+// DeleteProjectToken ends a token of a project role, by id, or without one by
+// the second of its issue. One that does not exist is no error.
+func (k *Keeper) DeleteProjectToken(ctx context.Context, t ProjectToken, issuedAt int64) error {
+	if k.Projects == nil {
+		return errors.New("this process ends no tokens of project roles")
+	}
+	err := k.Projects.MutateProject(ctx, t.Project, func(p *v1alpha1.AppProject) error {
+		account.RemoveProjectToken(p, t.Role, t.ID, issuedAt)
+		return nil
+	})
+	if errors.Is(err, account.ErrUnknown) {
+		return nil
+	}
+	return err
 }

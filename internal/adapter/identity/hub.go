@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/account"
 	"github.com/sluice-cd/sluice/internal/domain/reference"
 )
 
@@ -39,17 +40,28 @@ type Secrets interface {
 	Mutate(ctx context.Context, name string, change func(data map[string][]byte) error) (*corev1.Secret, error)
 }
 
-// Store is Secrets on a hub.
+// Projects changes AppProjects of the control plane's namespace.
+type Projects interface {
+	// MutateProject changes a project; change may be called several times, each
+	// time with what is newest. A project that does not exist is
+	// account.ErrUnknown.
+	MutateProject(ctx context.Context, name string, change func(*v1alpha1.AppProject) error) error
+}
+
+// Store is Secrets and Projects on a hub.
 type Store struct {
 	// Client reads from the API server itself, not from a cache.
 	Client    client.Client
 	Namespace string
 	// Wrote is told of what was written, so that caches need not lag; nil is
 	// nobody.
-	Wrote func(*corev1.Secret)
+	Wrote func(client.Object)
 }
 
-var _ Secrets = (*Store)(nil)
+var (
+	_ Secrets  = (*Store)(nil)
+	_ Projects = (*Store)(nil)
+)
 
 // Mutate changes the data of a Secret.
 func (s *Store) Mutate(ctx context.Context, name string, change func(data map[string][]byte) error) (*corev1.Secret, error) {
@@ -85,6 +97,33 @@ func (s *Store) Mutate(ctx context.Context, name string, change func(data map[st
 		s.Wrote(out)
 	}
 	return out, nil
+}
+
+// MutateProject changes a project; fields that this program does not know stay.
+func (s *Store) MutateProject(ctx context.Context, name string, change func(*v1alpha1.AppProject) error) error {
+	project := &v1alpha1.AppProject{}
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		project = &v1alpha1.AppProject{}
+		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, project)
+		if apierrors.IsNotFound(err) {
+			return account.ErrUnknown
+		}
+		if err != nil {
+			return err
+		}
+		before := project.DeepCopy()
+		if err := change(project); err != nil {
+			return err
+		}
+		return s.Client.Patch(ctx, project, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	})
+	if err != nil {
+		return fmt.Errorf("change AppProject %s/%s: %w", s.Namespace, name, err)
+	}
+	if s.Wrote != nil {
+		s.Wrote(project)
+	}
+	return nil
 }
 
 // Lookup resolves references of settings in Secrets of the hub.

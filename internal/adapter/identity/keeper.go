@@ -26,7 +26,9 @@ const SecretName = account.SecretName
 type Options struct {
 	Hub     Hub
 	Secrets Secrets
-	Clock   clock.Clock
+	// Projects may be nil: then there are no tokens of project roles to make.
+	Projects Projects
+	Clock    clock.Clock
 	// Random is a source of random bytes that nobody can guess.
 	Random io.Reader
 	Log    *slog.Logger

@@ -207,6 +207,35 @@ func TestPasswordAndTokens(t *testing.T) {
 	}
 }
 
+func TestProjectTokens(t *testing.T) {
+	r := newRig(t)
+	r.hub.projects["team"] = project("team", "ci")
+	token := must(r.CreateProjectToken(t.Context(), identity.ProjectToken{Project: "team", Role: "ci", ID: "one", Lifetime: time.Hour}))
+	s, err := r.Verify(token)
+	if err != nil || s.Subject != "proj:team:ci" || s.TokenID != "one" || s.Interactive {
+		t.Errorf("%+v %v", s, err)
+	}
+	for _, c := range []struct {
+		project, role, id string
+		want              error
+	}{{"team", "ci", "one", account.ErrTaken}, {"team", "none", "", account.ErrUnknown}, {"none", "ci", "", account.ErrUnknown}} {
+		if _, err := r.CreateProjectToken(t.Context(), identity.ProjectToken{Project: c.project, Role: c.role, ID: c.id}); !errors.Is(err, c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for _, gone := range []identity.ProjectToken{{Project: "none", Role: "ci"}, {Project: "team", Role: "none"}, {Project: "team", Role: "ci", ID: "other"}} {
+		if err := r.DeleteProjectToken(t.Context(), gone, 0); err != nil {
+			t.Errorf("%+v: %v", gone, err)
+		}
+	}
+	if err := r.DeleteProjectToken(t.Context(), identity.ProjectToken{Project: "team", Role: "ci", ID: "one"}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Verify(token); err == nil {
+		t.Error("a deleted token is good")
+	}
+}
+
 func TestBootstrap(t *testing.T) {
 	h, clk := newHub(), clocks.NewFakeClock(start)
 	first, second := process(t, h, clk), process(t, h, clk)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/identity"
+	"github.com/sluice-cd/sluice/internal/domain/account"
 )
 
 var start = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
@@ -82,6 +83,21 @@ func (h *hub) Mutate(_ context.Context, name string, change func(map[string][]by
 	return next, nil
 }
 
+func (h *hub) MutateProject(_ context.Context, name string, change func(*v1alpha1.AppProject) error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p, ok := h.projects[name]
+	if !ok {
+		return account.ErrUnknown
+	}
+	p = p.DeepCopy()
+	if err := change(p); err != nil {
+		return err
+	}
+	h.projects[name] = p
+	return nil
+}
+
 func (h *hub) set(name string, data map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -107,7 +123,7 @@ const password = "correct horse"
 func process(t *testing.T, h *hub, clk *clocks.FakeClock) *rig {
 	t.Helper()
 	r := &rig{hub: h, clock: clk, log: &bytes.Buffer{}}
-	k, err := identity.New(identity.Options{Hub: h, Secrets: h, Clock: clk, Random: rand.Reader, Cost: bcrypt.MinCost, Log: slog.New(slog.NewTextHandler(r.log, nil))})
+	k, err := identity.New(identity.Options{Hub: h, Secrets: h, Projects: h, Clock: clk, Random: rand.Reader, Cost: bcrypt.MinCost, Log: slog.New(slog.NewTextHandler(r.log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
