@@ -19,8 +19,8 @@ type Options struct {
 	// while this process reaches none.
 	Manifests func() manifest.Renderer
 	Engine    func() Engine
-	Log    *slog.Logger
-	Clock  clock.WithTicker
+	Log       *slog.Logger
+	Clock     clock.WithTicker
 	// ReplaceAllowed lets requests ask for Replace=true
 	// (--sync-with-replace-allowed).
 	ReplaceAllowed bool
