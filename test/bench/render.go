@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +44,7 @@ type monorepo struct {
 
 // measureRender is the part "render.*": no cluster, but this process, its
 // workers, and git.
-func measureRender(ctx context.Context) (figures []Figure, err error) {
+func measureRender(ctx context.Context, _ size) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "sluice-render-")
 	if err != nil {
 		return nil, err
@@ -274,7 +273,7 @@ func watchPeak(ctx context.Context) *peak {
 		ticker := time.NewTicker(20 * time.Millisecond)
 		defer ticker.Stop()
 		for {
-			p.kib = max(p.kib, resident())
+			p.kib = max(p.kib, residentOf(os.Getpid()))
 			select {
 			case <-ctx.Done():
 				return
@@ -293,34 +292,6 @@ func (p *peak) stop() {
 func (p *peak) mib() float64 {
 	p.stop()
 	return float64(p.kib) / 1024
-}
-
-// resident sums the memory of this process and its children that render, as
-// the kernel shares it out: a page that two of them map counts half for each.
-func resident() (kib int64) {
-	self := os.Getpid()
-	name, _ := os.ReadFile("/proc/self/comm")
-	processes, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range processes {
-		if filepath.Base(dir) != strconv.Itoa(self) {
-			stat, err := os.ReadFile(dir + "/stat")
-			fields := strings.Fields(string(stat))
-			if err != nil || len(fields) < 4 || fields[3] != strconv.Itoa(self) || fields[1] != "("+strings.TrimSpace(string(name))+")" {
-				continue // ended, or not ours: git is not part of the figure
-			}
-		}
-		raw, err := os.ReadFile(dir + "/smaps_rollup")
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(raw)) {
-			if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
-				n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-				kib += n
-			}
-		}
-	}
-	return kib
 }
 
 func benchConfigMap(value string, n int) string {

@@ -57,8 +57,9 @@ type Options struct {
 // Controller reconciles Applications.
 type Controller struct {
 	Options
-	lanes   *lanes
-	metrics *metrics
+	lanes    *lanes
+	metrics  *metrics
+	watchers *watchers
 
 	mu sync.Mutex
 	// written is what this process wrote last, for as long as the cache has
@@ -75,7 +76,7 @@ type Controller struct {
 func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
-		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{},
+		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
 	}
 	c.metrics = newMetrics(o.Registerer)
 	c.lanes = newLanes(c.reconcile)
@@ -158,6 +159,7 @@ func (c *Controller) clusterChanged(ch cluster.Change) {
 	if ch.Instance == "" {
 		for _, key := range c.lanes.on(ch.Server) {
 			c.lanes.add(key)
+			c.watchers.tell(key)
 		}
 		return
 	}
@@ -166,6 +168,7 @@ func (c *Controller) clusterChanged(ch cluster.Change) {
 	c.mu.Unlock()
 	if ok {
 		c.lanes.add(key)
+		c.watchers.tell(key)
 	}
 }
 

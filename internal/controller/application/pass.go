@@ -278,6 +278,7 @@ func (p *pass) patch(ctx context.Context) error {
 	p.written[p.key] = written.DeepCopy()
 	p.mu.Unlock()
 	p.before, p.app = written, written.DeepCopy()
+	p.watchers.tell(p.key)
 	return nil
 }
 
