@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -86,6 +87,25 @@ func (h *Hub) Undeclare(ctx context.Context, s *corev1.Secret) error {
 	}
 	h.Secrets.Remove(s)
 	return nil
+}
+
+// Configure replaces the data of a config map, which is made when it is missing.
+func (h *Hub) Configure(ctx context.Context, name string, data map[string]string) error {
+	m := &corev1.ConfigMap{}
+	err := h.Client.Get(ctx, h.key("", name), m)
+	if apierrors.IsNotFound(err) {
+		m = &corev1.ConfigMap{Data: data}
+		m.Name, m.Namespace = name, h.Namespace
+		m.Labels = map[string]string{"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "argocd"}
+		err = h.Client.Create(ctx, m)
+	} else if err == nil {
+		m.Data = data
+		err = h.Client.Update(ctx, m)
+	}
+	if err == nil {
+		h.ConfigMaps.Wrote(m)
+	}
+	return err
 }
 
 // SecretName is prefix-<hash> of what is declared (spec/config.md §6).
