@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/domain/window"
 	"github.com/sluice-cd/sluice/internal/server/fault"
+	"github.com/sluice-cd/sluice/internal/server/link"
 	"github.com/sluice-cd/sluice/internal/server/route"
 	"github.com/sluice-cd/sluice/internal/server/store"
 )
@@ -41,8 +42,10 @@ type Options struct {
 	// Tokens may be nil: then there are none.
 	Tokens  Tokens
 	Details Details
-	Log     *slog.Logger
-	Clock   clock.PassiveClock
+	// Links makes deep links.
+	Links *link.Maker
+	Log   *slog.Logger
+	Clock clock.PassiveClock
 }
 
 // Service answers for projects.
@@ -71,6 +74,7 @@ func (s *Service) Routes() route.Table {
 		route.Unary(route.Spec{Method: "DELETE", Path: one, RPC: rpc + "Delete", Rule: route.Needs("projects/delete"), Summary: "Delete a project that no Application uses."}, s.Delete),
 		route.Unary(route.Spec{Method: "GET", Path: one + "/globalprojects", RPC: rpc + "GetGlobalProjects", Rule: reads, Summary: "Projects whose rules a project inherits."}, s.Globals),
 		route.Unary(route.Spec{Method: "GET", Path: one + "/syncwindows", RPC: rpc + "GetSyncWindowsState", Rule: reads, Summary: "Sync windows that are open now."}, s.Windows),
+		route.Unary(route.Spec{Method: "GET", Path: one + "/links", RPC: rpc + "ListLinks", Rule: reads, Summary: "Deep links of a project."}, s.ListLinks),
 		route.Unary(route.Spec{Method: "GET", Path: one + "/events", RPC: rpc + "ListEvents", Rule: reads, Summary: "Events of a project."}, s.Events),
 		route.Unary(route.Spec{Method: "POST", Path: base + "/{project}/roles/{role}/token", RPC: rpc + "CreateToken", Rule: route.Needs("projects/update"),
 			Summary: "Create a token of a role."}, s.CreateToken),
@@ -210,6 +214,15 @@ func (s *Service) Windows(_ context.Context, c *route.Call, q *Named) (*WindowsS
 		open = []v1alpha1.SyncWindow{}
 	}
 	return &WindowsState{Windows: open}, nil
+}
+
+// ListLinks gives the deep links of a project.
+func (s *Service) ListLinks(ctx context.Context, c *route.Call, q *Named) (*link.Response, error) {
+	p, err := s.find(c, q.Name, "get")
+	if err != nil {
+		return nil, err
+	}
+	return s.Links.Make(ctx, "project.links", p, map[string]any{"project": p}), nil
 }
 
 // Events lists the events of a project.
