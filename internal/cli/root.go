@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"strings"
 
@@ -26,6 +27,9 @@ type CLI struct {
 	Root    *cobra.Command
 	Dialer  *connect.Dialer
 	Console *console.Console
+
+	// server says that the command that runs is none of the command line.
+	server bool
 }
 
 // New makes the command line; others are commands of the program that are not
@@ -61,8 +65,9 @@ func New(c *console.Console, others ...*cobra.Command) *CLI {
 		}
 	}
 	root.AddCommand(others...)
+	l := &CLI{Root: root, Dialer: d, Console: c}
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		if cmd.Root() == cmd || isOther(cmd, others) {
+		if l.server = isOther(cmd, others); l.server || cmd.Root() == cmd {
 			return nil
 		}
 		if err := d.Apply(c.Getenv); err != nil {
@@ -70,7 +75,7 @@ func New(c *console.Console, others ...*cobra.Command) *CLI {
 		}
 		return d.Validate()
 	}
-	return &CLI{Root: root, Dialer: d, Console: c}
+	return l
 }
 
 func isOther(cmd *cobra.Command, others []*cobra.Command) bool {
@@ -94,6 +99,10 @@ func (l *CLI) Run(ctx context.Context, args []string) int {
 	l.Dialer.Close()
 	if err == nil {
 		return 0
+	}
+	if l.server {
+		_, _ = fmt.Fprintf(l.Console.Err, "%s: %v\n", l.Console.Name, err)
+		return fail.Failure
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return 130 // as a shell reports an interrupt

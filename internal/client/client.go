@@ -301,3 +301,7 @@ func (e *ConnectionError) Error() string { return fmt.Sprintf("cannot reach %s: 
 
 // Unwrap is the cause.
 func (e *ConnectionError) Unwrap() error { return e.Err }
+
+// HTTP is the client under it, for what is no call of the API: an issuer that
+// lives below the same address. It sends no token by itself.
+func (c *Client) HTTP() *http.Client { return &http.Client{Transport: c.http.Transport} }

@@ -19,8 +19,11 @@ import (
 func Unknown(format string) error { return fmt.Errorf("unknown output format: %s", format) }
 
 // Table prints rows below a header, elastic columns two blanks apart.
-func Table(w io.Writer, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+func Table(w io.Writer, rows [][]string) error { return TablePadded(w, 2, rows) }
+
+// TablePadded prints rows below a header, elastic columns some blanks apart.
+func TablePadded(w io.Writer, padding int, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, padding, ' ', 0)
 	for _, row := range rows {
 		if err := line(t, row); err != nil {
 			return err
