@@ -47,6 +47,9 @@ func conditions(f *facts, verb string, _ time.Time) []Finding {
 		if !strings.HasSuffix(c.Type, "Error") && c.Type != v1alpha1.ConditionRolloutHolderGone {
 			continue
 		}
+		if op := f.app.Status.OperationState; c.Type == v1alpha1.ConditionSyncError && op != nil && op.Phase.Completed() && op.Phase != v1alpha1.OperationSucceeded {
+			continue // the operation itself says more
+		}
 		one := Finding{Cause: c.Type + ": " + c.Message}
 		next := advice[c.Type]
 		if c.Type == v1alpha1.ConditionComparisonError {
@@ -165,21 +168,28 @@ func outOfSync(f *facts, verb string, _ time.Time) []Finding {
 	}
 	var out []Finding
 	if len(differ) > 0 {
-		one := Finding{Cause: fmt.Sprintf("%d objects are not as Git says", len(differ)), Proof: []string{list(differ)}, Next: []string{fmt.Sprintf(verb, "diff")}}
+		one := Finding{Cause: counted(len(differ), "object is", "objects are") + " not as Git says", Proof: []string{list(differ)}, Next: []string{fmt.Sprintf(verb, "diff")}}
 		if a := automated(f.app); a != nil && !a.SelfHeal && synced(f.app) {
-			one.Cause += "; they were changed on the cluster, and selfHeal is off"
+			one.Cause += "; somebody changed the cluster, and selfHeal is off"
 			one.Next = append(one.Next, fmt.Sprintf(verb, "sync"), fmt.Sprintf(verb, "set")+" --self-heal")
 		}
 		out = append(out, one)
 	}
 	if len(prune) > 0 {
-		one := Finding{Cause: fmt.Sprintf("%d objects are no longer in Git and are not deleted", len(prune)), Proof: []string{list(prune)}, Next: []string{fmt.Sprintf(verb, "sync") + " --prune"}}
+		one := Finding{Cause: counted(len(prune), "object is", "objects are") + " no longer in Git, and not deleted", Proof: []string{list(prune)}, Next: []string{fmt.Sprintf(verb, "sync") + " --prune"}}
 		if a := automated(f.app); a != nil && !a.Prune {
 			one.Cause += ": automated syncs of this Application do not prune"
 		}
 		out = append(out, one)
 	}
 	return out
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // synced says that the revision that Git names was synced already.

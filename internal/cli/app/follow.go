@@ -43,6 +43,9 @@ func (v *verbs) follow(ctx context.Context, c *client.Client, id client.App, sin
 			if enough, err := each(app); enough || err != nil {
 				return err
 			}
+			if app != nil {
+				since = app.ResourceVersion // what comes late is old news
+			}
 		}
 		select {
 		case <-ctx.Done():

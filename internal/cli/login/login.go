@@ -169,10 +169,20 @@ func remember(d *connect.Dialer, c config.Context) error {
 	if f == nil {
 		f = &config.File{}
 	}
+	before := f.CurrentContext
 	f.CurrentContext = c.Name
 	f.Put(c)
 	if err := d.Save(f); err != nil {
 		return err
+	}
+	if before != "" && before != c.Name {
+		path, err := d.Path(d.Console)
+		if err != nil {
+			return err
+		}
+		if err := config.SetPrevious(path, before); err != nil {
+			return err
+		}
 	}
 	d.Console.Printf("Context '%s' updated\n", c.Name)
 	return nil
