@@ -86,9 +86,10 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ADDRESS", listener.Addr().String())
 			e.Setenv("ARGOCD_SERVER", listener.Addr().String())
 			e.Setenv("ARGOCD_OPTS", "--plaintext")
+			e.Values[envKey{}] = e.Vars
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code, "asked": asked, "sent": sent},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code, "asked": asked, "sent": sent, "terminal": terminal},
 	})
 }
 
