@@ -6,10 +6,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
 	"github.com/sluice-cd/sluice/internal/cli/console"
 	"github.com/sluice-cd/sluice/internal/cli/output"
-	"github.com/sluice-cd/sluice/internal/client"
 )
 
 func versionCommand(d *connect.Dialer) *cobra.Command {

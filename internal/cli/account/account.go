@@ -12,11 +12,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
 	"github.com/sluice-cd/sluice/internal/cli/output"
-	"github.com/sluice-cd/sluice/internal/client"
 )
 
 type verbs struct{ d *connect.Dialer }

@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/output"
-	"github.com/sluice-cd/sluice/internal/client"
 )
 
 func (v *verbs) actions() *cobra.Command {

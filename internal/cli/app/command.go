@@ -11,9 +11,9 @@ package app
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
-	"github.com/sluice-cd/sluice/internal/client"
 )
 
 // verbs makes the commands of the group.

@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/live"
 	"github.com/sluice-cd/sluice/internal/cli/output"
-	"github.com/sluice-cd/sluice/internal/client"
 )
 
 // Finding is one reason why an Application is not where it should be.

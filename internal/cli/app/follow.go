@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
-	"github.com/sluice-cd/sluice/internal/client"
+	"github.com/sluice-cd/sluice/internal/cli/client"
 )
 
 // lookAgain is how often an Application is read although nothing was heard of

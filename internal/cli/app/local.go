@@ -4,8 +4,8 @@ import (
 	"context"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
-	"github.com/sluice-cd/sluice/internal/client"
 )
 
 // render renders a local folder as the server would, as JSON.

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/output"
-	"github.com/sluice-cd/sluice/internal/client"
 )
 
 // Qualified is namespace/name, or the name alone when the server says no

@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
-	"github.com/sluice-cd/sluice/internal/client"
+	"github.com/sluice-cd/sluice/internal/cli/client"
 )
 
 // Names of what is made on a target (spec/cli.md §4).

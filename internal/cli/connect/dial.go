@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/config"
 	"github.com/sluice-cd/sluice/internal/cli/console"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
-	"github.com/sluice-cd/sluice/internal/client"
 )
 
 // Tunnel is a way to a server that is no address: a port-forward, or an API in

@@ -3,7 +3,7 @@ package connect
 import (
 	"context"
 
-	"github.com/sluice-cd/sluice/internal/client"
+	"github.com/sluice-cd/sluice/internal/cli/client"
 )
 
 // fresh gives a token that is good, from the issuer when the stored one has

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sluice-cd/sluice/internal/client"
+	"github.com/sluice-cd/sluice/internal/cli/client"
 )
 
 // Exit codes.

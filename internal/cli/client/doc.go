@@ -1,4 +1,5 @@
-// Package client speaks the REST API of a Sluice or Argo CD server
+// Package client speaks the REST API of any Sluice or Argo CD server, old ones
+// too, as a command line needs it
 // (spec/api.md): one method for each operation, typed requests and answers.
 //
 //	Options ─► New ─► Client ─┬─ Apps, Sets, Projects ...  one request, one answer
