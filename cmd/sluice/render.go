@@ -93,9 +93,11 @@ func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Ser
 		pool.Close()
 		return nil, nil, err
 	}
+	lender := plugin.NewLender(os.Getenv(plugin.AskPassSocket), rand.Reader)
 	done := func() {
 		pool.Close()
 		store.Close()
+		lender.Close()
 	}
 	options, err := fetcherOptions(p.store.Snapshot().Params)
 	if err != nil {
@@ -110,7 +112,7 @@ func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Ser
 		return nil, nil, err
 	}
 	s := manifest.New(ctx, manifest.Options{
-		Mirrors: p.mirrors, Pool: pool, Fetcher: fetcher, Store: store, Plugins: f.plugins(p.store), Clock: clock.RealClock{}, PollInterval: f.poll,
+		Mirrors: p.mirrors, Pool: pool, Fetcher: fetcher, Store: store, Plugins: f.plugins(p.store, lender), Clock: clock.RealClock{}, PollInterval: f.poll,
 		Repository: p.store.Repository,
 		ByName:     p.store.RepositoryByName,
 		Permitted:  p.permitted,
@@ -173,14 +175,14 @@ func (f *renderFlags) cache(p renderParts) (*cache.Cache, error) {
 	})
 }
 
-func (f *renderFlags) plugins(store *settings.Store) *plugin.Client {
+func (f *renderFlags) plugins(store *settings.Store, lender *plugin.Lender) *plugin.Client {
 	var exclude []string
 	for _, one := range strings.Split(store.Snapshot().Params["reposerver.plugin.tar.exclusions"], ";") {
 		if one = strings.TrimSpace(one); one != "" {
 			exclude = append(exclude, one)
 		}
 	}
-	return plugin.NewClient(plugin.Options{Dir: pluginDir(), Exclude: exclude})
+	return plugin.NewClient(plugin.Options{Dir: pluginDir(), Exclude: exclude, Lender: lender})
 }
 
 func bytesOf(flag, text string) (int64, error) {

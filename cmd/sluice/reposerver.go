@@ -180,11 +180,27 @@ func pluginServerCommand() *cobra.Command {
 		if work == "" {
 			work = os.TempDir()
 		}
-		s := &plugin.Server{Config: loaded, SocketDir: pluginDir(), WorkDir: filepath.Join(work, "_cmp_server"), Log: log}
+		s := &plugin.Server{Config: loaded, SocketDir: pluginDir(), WorkDir: filepath.Join(work, "_cmp_server"), Version: version, Log: log}
 		log.Info("serving a plugin", "plugin", loaded.Name())
 		return s.Serve(cmd.Context())
 	}
 	return c
+}
+
+// askPass answers git in the sidecar of a plugin, which starts this program
+// with its prompt (spec/wire.md §4.9).
+func askPass(ctx context.Context, prompts []string) int {
+	if len(prompts) != 1 {
+		fmt.Fprintln(os.Stderr, "sluice: expected one argument, the prompt of git")
+		return 1
+	}
+	answer, err := plugin.AskPass(ctx, os.Getenv(plugin.AskPassSocket), os.Getenv(plugin.AskPassNonce), prompts[0])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		return 1
+	}
+	fmt.Println(answer)
+	return 0
 }
 
 // pluginDir is where the sockets of plugins are.

@@ -31,7 +31,7 @@ func sidecar(t *testing.T, dir, config string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Config: c, SocketDir: dir, WorkDir: filepath.Join(work, "_cmp_server"), Log: slog.New(slog.DiscardHandler)}
+	s := &Server{Config: c, SocketDir: dir, WorkDir: filepath.Join(work, "_cmp_server"), Version: "v1.2.3", Log: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx) }()
