@@ -10,7 +10,7 @@ import (
 
 // measurePlanner runs the planner's own Go benchmark: it decides on one
 // goroutine, so its time is CPU time.
-func measurePlanner(ctx context.Context) ([]Figure, error) {
+func measurePlanner(ctx context.Context, _ size) ([]Figure, error) {
 	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "BenchmarkNext/(2000|5000)$", "./internal/domain/rollout").CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("benchmark of the planner: %w: %s", err, out)

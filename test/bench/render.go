@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -48,7 +46,7 @@ type monorepo struct {
 
 // measureRender is the part "render.*": no cluster, but this process, its
 // workers, and git.
-func measureRender(ctx context.Context) (figures []Figure, err error) {
+func measureRender(ctx context.Context, _ size) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "sluice-render-")
 	if err != nil {
 		return nil, err
@@ -280,7 +278,7 @@ func watchPeak(ctx context.Context) *peak {
 		ticker := time.NewTicker(20 * time.Millisecond)
 		defer ticker.Stop()
 		for {
-			p.kib = max(p.kib, resident())
+			p.kib = max(p.kib, residentOf(os.Getpid()))
 			select {
 			case <-ctx.Done():
 				return
@@ -299,35 +297,6 @@ func (p *peak) stop() {
 func (p *peak) mib() float64 {
 	p.stop()
 	return float64(p.kib) / 1024
-}
-
-// resident sums the memory of this process and its children that render, as
-// the kernel shares it out: a page that two of them map counts half for each.
-func resident() (kib int64) {
-	name, _ := os.ReadFile("/proc/self/comm")
-	kib = shareOf("/proc/self")
-	threads, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, thread := range threads {
-		children, _ := os.ReadFile(thread) // a thread that ended has none
-		for _, child := range strings.Fields(string(children)) {
-			if own, _ := os.ReadFile("/proc/" + child + "/comm"); bytes.Equal(own, name) { // git is not part of the figure
-				kib += shareOf("/proc/" + child)
-			}
-		}
-	}
-	return kib
-}
-
-// shareOf is the memory of one process; none of one that has ended.
-func shareOf(process string) (kib int64) {
-	raw, _ := os.ReadFile(process + "/smaps_rollup")
-	for line := range strings.Lines(string(raw)) {
-		if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
-			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			kib += n
-		}
-	}
-	return kib
 }
 
 func benchConfigMap(value string, n int) string {

@@ -20,7 +20,7 @@ import (
 const rollouts = 5
 
 // measureFleet starts the payment fleet and rolls versions out on it.
-func measureFleet(ctx context.Context) (figures []Figure, err error) {
+func measureFleet(ctx context.Context, _ size) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "sluice-bench-")
 	if err != nil {
 		return nil, err

@@ -39,8 +39,10 @@ type Options struct {
 	// Client writes to the hub, Cache reads from it.
 	Client client.Client
 	Cache  cache.Cache
-	// Namespace is that of the control plane.
+	// Namespace is that of the control plane; Watches says whether Applications
+	// of another one are looked at, nil is no other.
 	Namespace string
+	Watches   func(namespace string) bool
 	Settings  *settings.Store
 	Clusters  *cluster.Fleet
 	Manifests manifest.Renderer
@@ -57,8 +59,9 @@ type Options struct {
 // Controller reconciles Applications.
 type Controller struct {
 	Options
-	lanes   *lanes
-	metrics *metrics
+	lanes    *lanes
+	metrics  *metrics
+	watchers *watchers
 
 	mu sync.Mutex
 	// written is what this process wrote last, for as long as the cache has
@@ -78,7 +81,7 @@ type Controller struct {
 func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
-		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{},
+		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
 		kept: map[types.NamespacedName]string{},
 	}
 	c.metrics = newMetrics(o.Registerer)
@@ -162,6 +165,7 @@ func (c *Controller) clusterChanged(ch cluster.Change) {
 	if ch.Instance == "" {
 		for _, key := range c.lanes.on(ch.Server) {
 			c.lanes.add(key)
+			c.watchers.tell(key)
 		}
 		return
 	}
@@ -170,6 +174,7 @@ func (c *Controller) clusterChanged(ch cluster.Change) {
 	c.mu.Unlock()
 	if ok {
 		c.lanes.add(key)
+		c.watchers.tell(key)
 	}
 }
 
@@ -199,6 +204,9 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (again time.Durat
 			err = fmt.Errorf("reconcile of Application %s failed unexpectedly: %v", key, p)
 		}
 	}()
+	if key.Namespace != c.Namespace && (c.Watches == nil || !c.Watches(key.Namespace)) {
+		return 0, nil
+	}
 	begin := c.Clock.Now()
 	app, err := c.load(ctx, key)
 	if apierrors.IsNotFound(err) {

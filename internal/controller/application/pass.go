@@ -284,6 +284,7 @@ func (p *pass) patch(ctx context.Context) error {
 	p.written[p.key] = written.DeepCopy()
 	p.mu.Unlock()
 	p.before, p.app = written, written.DeepCopy()
+	p.watchers.tell(p.key)
 	return nil
 }
 
