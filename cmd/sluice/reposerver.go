@@ -76,7 +76,7 @@ func (f *allFlags) renderer(ctx context.Context, cfg *rest.Config, p renderParts
 	if err != nil {
 		return nil, nil, err
 	}
-	tls, err := a.Client(transport.RoleController, time.Now(), transport.RoleRepoServer)
+	tls, err := a.Client(transport.RoleController, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -141,7 +141,7 @@ func (f *allFlags) serveRenders(ctx context.Context, mgr manager.Manager, cfg *r
 	if err != nil {
 		return err
 	}
-	tls, err := a.Server(transport.RoleRepoServer, time.Now(), transport.Callers...)
+	tls, err := a.Server(transport.RoleRepoServer, time.Now, transport.Callers...)
 	if err != nil {
 		return err
 	}
