@@ -31,8 +31,9 @@ const DefaultDir = "/home/argocd/cmp-server/plugins"
 type Options struct {
 	// Dir holds the sockets.
 	Dir string
-	// Exclude leaves files out of the archive (reposerver.plugin.tar.exclusions).
-	Exclude []string
+	// Exclude leaves files out of the archive (reposerver.plugin.tar.exclusions);
+	// it is read before each use, nil leaves nothing out.
+	Exclude func() []string
 	// ChunkBytes is the size of the parts that are sent (default 64 KiB).
 	ChunkBytes int
 	// MaxBytes bounds the files that a plugin is sent (default 1 GiB).
@@ -62,6 +63,9 @@ func NewClient(o Options) *Client {
 	}
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = 1 << 30
+	}
+	if o.Exclude == nil {
+		o.Exclude = func() []string { return nil }
 	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
@@ -266,7 +270,7 @@ type exchange struct {
 // stream sends a tree to a method of a plugin and receives the one answer.
 func stream[A any](ctx context.Context, c *Client, to exchange, r Request) (*A, error) {
 	var archive bytes.Buffer
-	files, err := tree.Tar(&archive, r.Tree, tree.Packing{Root: r.Root, Exclude: c.options.Exclude, Bytes: c.options.MaxBytes})
+	files, err := tree.Tar(&archive, r.Tree, tree.Packing{Root: r.Root, Exclude: c.options.Exclude(), Bytes: c.options.MaxBytes})
 	if err != nil {
 		return nil, fmt.Errorf("archive for the plugin: %w", err)
 	}

@@ -169,7 +169,7 @@ func TestFailures(t *testing.T) {
 	if _, err := c.Generate(ctx, "hangs", r); err == nil || !strings.Contains(err.Error(), "deadline") {
 		t.Errorf("hangs: error %v, want the deadline", err)
 	}
-	excluding := NewClient(Options{Dir: dir, Exclude: []string{"*"}})
+	excluding := NewClient(Options{Dir: dir, Exclude: func() []string { return []string{"*"} }})
 	if _, err := excluding.Generate(t.Context(), "silent", r); err == nil || !strings.Contains(err.Error(), "no files to send") {
 		t.Errorf("error %v, want that nothing is left", err)
 	}
