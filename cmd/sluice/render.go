@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -116,8 +117,13 @@ func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Ser
 		done()
 		return nil, nil, err
 	}
+	unsigned := isFalse(os.Getenv("ARGOCD_GPG_ENABLED"))
+	if unsigned {
+		p.log.Warn("ARGOCD_GPG_ENABLED is false: signatures that projects demand are not verified", "security", 3)
+	}
 	s := manifest.New(ctx, manifest.Options{
-		Mirrors: p.mirrors, Pool: pool, Fetcher: fetcher, Store: store, Plugins: f.plugins(params, lender), Clock: clock.RealClock{}, PollInterval: f.poll,
+		Unsigned: unsigned,
+		Mirrors:  p.mirrors, Pool: pool, Fetcher: fetcher, Store: store, Plugins: f.plugins(params, lender), Clock: clock.RealClock{}, PollInterval: f.poll,
 		Repository: p.store.Repository,
 		ByName:     p.store.RepositoryByName,
 		Permitted:  p.permitted,
@@ -216,6 +222,12 @@ func (f *renderFlags) plugins(params func() map[string]string, lender *plugin.Le
 	return plugin.NewClient(plugin.Options{
 		Dir: pluginDir(), Lender: lender, Exclude: func() []string { return listOf(params()["reposerver.plugin.tar.exclusions"], ";") },
 	})
+}
+
+// isFalse says that a text says no.
+func isFalse(text string) bool {
+	value, err := strconv.ParseBool(text)
+	return err == nil && !value
 }
 
 func bytesOf(flag, text string) (int64, error) {

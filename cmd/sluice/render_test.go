@@ -87,3 +87,11 @@ func TestTuningChangesWhileTheProcessRuns(t *testing.T) {
 		t.Errorf("after a bad change: %s, %s", got, said.String())
 	}
 }
+
+func TestIsFalse(t *testing.T) {
+	for text, want := range map[string]bool{"false": true, "0": true, "F": true, "": false, "true": false, "no": false} {
+		if got := isFalse(text); got != want {
+			t.Errorf("%q is false: %t", text, got)
+		}
+	}
+}

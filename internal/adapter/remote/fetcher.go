@@ -43,9 +43,9 @@ type Options struct {
 	// PrivateHosts are addresses inside the own network that files by URL
 	// may be read from.
 	PrivateHosts []string
-	Clock      clock.PassiveClock
-	Log        *slog.Logger
-	Registerer prometheus.Registerer
+	Clock        clock.PassiveClock
+	Log          *slog.Logger
+	Registerer   prometheus.Registerer
 }
 
 // Tuning are settings that may change while the process runs.
