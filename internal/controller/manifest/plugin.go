@@ -39,12 +39,14 @@ func (s *Service) run(ctx context.Context, w *work, r render.Request, rec *rende
 	if kind != render.TypePlugin && (block || source.Helm != nil || source.Kustomize != nil || source.Directory != nil) {
 		return s.options.Pool.Render(ctx, r)
 	}
-	request := plugin.Request{Tree: rec, Path: source.Path, Env: pluginEnvironment(r, source)}
+	request := plugin.Request{Tree: rec.Unrecorded(), Path: source.Path, Env: pluginEnvironment(r, source)}
 	wanted := ""
 	if block {
 		wanted = source.Plugin.Name
 	}
-	rec.Whole()
+	for _, read := range pluginReads(source.Path, w.GeneratePaths) {
+		rec.Below(read)
+	}
 	name, err := s.options.Plugins.Find(ctx, wanted, request)
 	if err != nil {
 		if !block {
@@ -155,13 +157,20 @@ func variableName(name string) string {
 	}, strings.ToUpper(name))
 }
 
-// commonRoot is the deepest folder with the path and every entry of the
-// annotation manifest-generate-paths; empty is the root.
-func commonRoot(app, annotation string) string {
+// pluginReads are the paths that a plugin counts as having read: the whole tree,
+// or what the annotation manifest-generate-paths names, and the folder of the
+// Application. A commit that touches nothing of them brings nothing new.
+func pluginReads(app, annotation string) []string {
 	if annotation == "" {
-		return ""
+		return []string{"."}
 	}
-	common := strings.Split(path.Clean(app), "/")
+	return append(generatePaths(app, annotation), path.Clean(app))
+}
+
+// generatePaths reads the annotation: paths of the repository with a leading
+// slash, else below the folder of the Application; a pattern counts as the
+// folder above it (spec/wire.md §4.10).
+func generatePaths(app, annotation string) (out []string) {
 	for _, entry := range strings.Split(annotation, ";") {
 		if entry == "" {
 			continue
@@ -178,6 +187,20 @@ func commonRoot(app, annotation string) string {
 				break
 			}
 		}
+		out = append(out, path.Clean(path.Join(parts...)))
+	}
+	return out
+}
+
+// commonRoot is the deepest folder with the path and every entry of the
+// annotation manifest-generate-paths; empty is the root.
+func commonRoot(app, annotation string) string {
+	if annotation == "" {
+		return ""
+	}
+	common := strings.Split(path.Clean(app), "/")
+	for _, entry := range generatePaths(app, annotation) {
+		parts := strings.Split(entry, "/")
 		n := 0
 		for n < min(len(common), len(parts)) && common[n] == parts[n] {
 			n++
