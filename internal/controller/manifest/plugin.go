@@ -59,6 +59,9 @@ func (s *Service) run(ctx context.Context, w *work, r render.Request, rec *rende
 	}
 	request.Loan = func(ctx context.Context) (plugin.Loan, error) { return s.loan(ctx, r.App.Project, r.Source) }
 	out := worker.Rendered{Type: render.TypePlugin, Used: everything}
+	if w.GeneratePaths != "" {
+		out.Used &^= render.UsesRevision // another one that touches none of the paths brings nothing new
+	}
 	documents, err := s.options.Plugins.Generate(ctx, name, request)
 	if err != nil {
 		return out, fmt.Errorf("CMP processing failed for application %q: error generating manifests in cmp: %w", r.App.Instance, err)
