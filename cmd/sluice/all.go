@@ -44,6 +44,7 @@ type allFlags struct {
 	hubFlags
 	render                                                  renderFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
+	pprofAddress                                            string
 	pollInterval, safety                                    time.Duration
 	progressive, elect, installCRDs, newGlobs, strictTokens bool
 	pollSet, allowFile                                      bool
@@ -63,6 +64,7 @@ func allCommand() *cobra.Command {
 	flags.StringVar(&f.data, "data-dir", filepath.Join(os.TempDir(), "sluice"), "folder for Git mirrors")
 	flags.StringVar(&f.metricsAddress, "metrics-addr", ":8082", "address of /metrics; 0 switches it off")
 	flags.StringVar(&f.probeAddress, "probe-addr", ":8081", "address of /healthz and /readyz; 0 switches it off")
+	flags.StringVar(&f.pprofAddress, "pprof-addr", "0", "address of /debug/pprof, for loopback only; 0 switches it off")
 	flags.StringVar(&f.logFormat, "logformat", "json", "json or text")
 	flags.StringVar(&f.logLevel, "loglevel", "info", "debug, info, warn or error")
 	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository; wins over repository.poll.interval and timeout.reconciliation of argocd-cm when given")
@@ -170,7 +172,10 @@ func (f *allFlags) manager(cfg *rest.Config, identity string) (manager.Manager, 
 	}
 	release, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{f.namespace: {}}},
+		Scheme: scheme, Cache: cache.Options{
+			DefaultNamespaces: map[string]cache.Config{f.namespace: {}}, DefaultTransform: cache.TransformStripManagedFields(),
+		},
+		PprofBindAddress: f.pprofAddress,
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,

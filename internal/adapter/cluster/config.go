@@ -108,6 +108,7 @@ func login(out *rest.Config, in credentials) {
 const (
 	requestTimeout   = 5 * time.Second
 	listTimeout      = 30 * time.Second
+	schemaTimeout    = 15 * time.Second
 	heartbeatPause   = 2 * time.Second
 	heartbeatTimeout = 4 * time.Second
 )

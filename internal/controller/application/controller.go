@@ -32,6 +32,8 @@ import (
 // Judge says how a live object is; pods are the records of its pods.
 type Judge interface {
 	Assess(ctx context.Context, o *unstructured.Unstructured, pods []object.Pod) health.Verdict
+	// Scripted says that a script judges the object.
+	Scripted(o *unstructured.Unstructured) bool
 }
 
 // Options of a Controller.
@@ -68,6 +70,11 @@ type Controller struct {
 	// byInstance finds the Application of a tracked object.
 	byInstance map[string]types.NamespacedName
 	following  map[types.NamespacedName]following
+	// deferred are Applications whose status is to be written when nothing
+	// else is to be done.
+	deferred map[types.NamespacedName]bool
+	// compared is the last comparison of each Application.
+	compared map[types.NamespacedName]memory
 	// rules are those of the newest settings.
 	rules atomic.Pointer[systemRules]
 }
@@ -77,6 +84,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
+		deferred: map[types.NamespacedName]bool{}, compared: map[types.NamespacedName]memory{},
 	}
 	c.metrics = newMetrics(o.Registerer)
 	c.lanes = newLanes(c.reconcile)
@@ -88,6 +96,9 @@ func (c *Controller) Start(ctx context.Context) error {
 	c.lanes.start(ctx)
 	defer c.lanes.stop()
 	c.Clusters.OnChange(c.clusterChanged)
+	c.Clusters.Weigh(func(ctx context.Context, before, after *unstructured.Unstructured) bool {
+		return c.systemRules().updates.Matter(ctx, before, after, c.Health.Scripted(after))
+	})
 	c.Settings.OnChange(func(*settings.Snapshot) { c.enqueueAll(ctx) })
 	apps, err := c.Cache.GetInformer(ctx, &v1alpha1.Application{})
 	if err != nil {
@@ -167,8 +178,10 @@ func (c *Controller) clusterChanged(ch cluster.Change) {
 	key, ok := c.byInstance[ch.Instance]
 	c.mu.Unlock()
 	if ok {
-		c.lanes.add(key)
 		c.watchers.tell(key)
+	}
+	if ok && !ch.Shown {
+		c.lanes.add(key)
 	}
 }
 
@@ -189,7 +202,7 @@ func terminating(a *v1alpha1.Application) bool {
 }
 
 // reconcile handles one Application; no panic leaves it.
-func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (again time.Duration, err error) {
+func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (out outcome, err error) {
 	log := c.Log.With("application", key.String())
 	defer func() {
 		if p := recover(); p != nil {
@@ -201,24 +214,25 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 	app, err := c.load(ctx, key)
 	if apierrors.IsNotFound(err) {
 		c.forget(key)
-		return 0, nil
+		return outcome{}, nil
 	}
 	if err != nil {
-		return 0, err
+		return outcome{}, err
 	}
 	if skip, _ := strconv.ParseBool(app.Annotations[v1alpha1.AnnotationSkipReconcile]); skip {
-		return 0, nil
+		return outcome{}, nil
 	}
 	p := newPass(c, app, log)
-	again, err = p.run(ctx)
+	out.again, err = p.run(ctx)
+	out.later = p.later
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
 	if apierrors.IsConflict(err) {
-		return 10 * time.Millisecond, nil // somebody else wrote: look again
+		return outcome{again: 10 * time.Millisecond}, nil // somebody else wrote: look again
 	}
 	if err != nil {
 		log.Warn("reconcile incomplete", "error", err.Error())
 	}
-	return again, err
+	return out, err
 }
 
 // load reads the Application, newer than the cache when we wrote it last.
@@ -251,18 +265,23 @@ func version(a *v1alpha1.Application) uint64 {
 }
 
 func (c *Controller) forget(key types.NamespacedName) {
+	var gone v1alpha1.Application
+	gone.Namespace, gone.Name = key.Namespace, key.Name
+	instance := object.Instance(&gone, c.Namespace)
+	if conn, err := c.Clusters.Connection(c.lanes.unsettle(key)); err == nil {
+		conn.Forget(instance)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for instance, k := range c.byInstance {
-		if k == key {
-			delete(c.byInstance, instance)
-		}
-	}
+	delete(c.byInstance, instance)
 	for _, cancel := range c.following[key].cancels {
 		cancel()
 	}
 	delete(c.following, key)
 	delete(c.written, key)
+	delete(c.deferred, key)
+	delete(c.compared, key)
+	c.metrics.forget(key)
 }
 
 // following is the subscription of an Application to its sources.

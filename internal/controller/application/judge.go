@@ -27,6 +27,7 @@ type systemRules struct {
 	snapshot *settings.Snapshot
 	parsed   diff.Settings
 	rules    diff.Rules
+	updates  diff.Updates
 	compiler jq.Compiler
 }
 
@@ -47,6 +48,7 @@ func (c *Controller) systemRules() *systemRules {
 		s.compiler.Timeout = limit
 	}
 	s.rules = diff.Compile(s.parsed.Rules, s.compiler.Compile)
+	s.updates = diff.Updates{Off: s.parsed.AllUpdates, Rules: diff.Compile(s.parsed.Updates, s.compiler.Compile), Options: s.parsed.Compare}
 	c.rules.Store(s)
 	return s
 }
@@ -130,11 +132,7 @@ func (p *pass) judge(ctx context.Context, v *view) error {
 	j := p.judgement(&v.verdicts)
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(comparisons)
-	for i := range v.pairs {
-		pair := &v.pairs[i]
-		if pair.Target == nil || pair.Live == nil {
-			continue
-		}
+	for _, pair := range p.recall(v) {
 		ignore := j.rules.For(pair.Key)
 		if diff.InSync(ctx, pair.Target, pair.Live, ignore, j.options) {
 			pair.InSync = true
@@ -143,7 +141,11 @@ func (p *pass) judge(ctx context.Context, v *view) error {
 		}
 		group.Go(func() error { return j.compare(gctx, pair, ignore) })
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	p.keep(v)
+	return nil
 }
 
 // compare asks the API server, or computes when that refuses to answer.
@@ -194,11 +196,11 @@ func weigh(target *unstructured.Unstructured, refusal, failure error, modified b
 }
 
 func (j judgement) project(ctx context.Context, pair *syncplan.Pair) (*unstructured.Unstructured, error) {
-	types, err := j.conn.Types(ctx, pair.Target.GroupVersionKind())
+	known, err := j.conn.Schema(ctx, pair.Target.GroupVersionKind())
 	if err != nil {
 		return nil, err
 	}
-	return diff.Project(pair.Target, pair.Live, types)
+	return diff.Project(pair.Target, pair.Live, known)
 }
 
 func (j judgement) note(key object.Key, r diff.Result, unknown, memory string) {

@@ -321,10 +321,6 @@ func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error
 			return phase, message, err
 		}
 		state.Message = message
-		if err := p.patch(ctx); err != nil {
-			return "", "", err
-		}
-		state = p.app.Status.OperationState
 	}
 	p.soon(time.Second)
 	return v1alpha1.OperationRunning, "continuing", nil
