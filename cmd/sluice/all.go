@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -29,6 +30,7 @@ import (
 	rules "github.com/sluice-cd/sluice/health"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/adapter/template"
@@ -176,7 +178,7 @@ func (f *allFlags) manager(cfg *rest.Config, identity string) (manager.Manager, 
 			DefaultNamespaces: map[string]cache.Config{f.namespace: {}}, DefaultTransform: cache.TransformStripManagedFields(),
 		},
 		PprofBindAddress: f.pprofAddress,
-		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
+		Metrics:          server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
 	})
@@ -218,17 +220,17 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: registry, Clock: clk, Hub: cfg})
 	fleet.Replace(store.Snapshot().Clusters)
 	store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
-	judge, closeScripts, err := newJudge(logger)
+	judge, scripts, err := newJudge(logger)
 	if err != nil {
 		return err
 	}
-	defer closeScripts()
+	defer scripts.Close()
 	judge.Reload(store.Snapshot().Config)
 	store.OnChange(func(s *settings.Snapshot) { judge.Reload(s.Config) })
 
 	apps := application.New(application.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: store, Clusters: fleet, Manifests: manifests,
-		Health:   judge,
+		Health: judge, Queries: queries(scripts),
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry, NewID: randomID,
 	})
@@ -247,8 +249,8 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 }
 
 // newJudge makes the assessor of health; scripts of users run in children of
-// this program, which the returned function ends.
-func newJudge(logger *slog.Logger) (*assessment.Judge, func(), error) {
+// this program, which the pool ends when it is closed.
+func newJudge(logger *slog.Logger) (*assessment.Judge, *lua.Pool, error) {
 	shipped, err := lua.NewShipped(rules.Files)
 	if err != nil {
 		return nil, nil, err
@@ -260,14 +262,28 @@ func newJudge(logger *slog.Logger) (*assessment.Judge, func(), error) {
 	}
 	return assessment.New(assessment.Options{
 		Shipped: shipped, Runner: pool, Clock: clock.RealClock{}, Log: log, Registerer: metrics.Registry,
-	}), pool.Close, nil
+	}), pool, nil
+}
+
+// queries has jq expressions of users evaluated by the children that run
+// their scripts too.
+func queries(pool *lua.Pool) jq.Caller {
+	return func(ctx context.Context, source string, body []byte, limit time.Duration) (json.RawMessage, error) {
+		name := "a jq expression"
+		if source != "" {
+			name = fmt.Sprintf("jq expression %q", source)
+		}
+		return pool.Call(ctx, lua.Job{Name: name, Source: source, Kind: jq.Kind, Body: body, Limit: limit})
+	}
 }
 
 // luaWorkerCommand is the life of a child that runs scripts of users.
 func luaWorkerCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: lua.WorkerCommand, Short: "Run Lua scripts from a pipe", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return lua.Serve(cmd.Context(), os.Stdin, os.Stdout) },
+		Use: lua.WorkerCommand, Short: "Run Lua scripts and jq expressions from a pipe", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return lua.Serve(cmd.Context(), os.Stdin, os.Stdout, map[string]lua.Handler{jq.Kind: jq.NewEvaluator().Evaluate})
+		},
 	}
 }
 

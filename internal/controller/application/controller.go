@@ -23,6 +23,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/health"
@@ -47,7 +48,9 @@ type Options struct {
 	Clusters  *cluster.Fleet
 	Manifests manifest.Renderer
 	// Health judges live objects.
-	Health     Judge
+	Health Judge
+	// Queries evaluates jq expressions of users where their memory is bounded.
+	Queries    jq.Caller
 	Recorder   record.EventRecorder
 	Log        *slog.Logger
 	Clock      clock.Clock
@@ -75,6 +78,8 @@ type Controller struct {
 	deferred map[types.NamespacedName]bool
 	// compared is the last comparison of each Application.
 	compared map[types.NamespacedName]memory
+	// own are the compiled rules of each Application.
+	own map[types.NamespacedName]ownRules
 	// rules are those of the newest settings.
 	rules atomic.Pointer[systemRules]
 }
@@ -85,6 +90,7 @@ func New(o Options) *Controller {
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
 		deferred: map[types.NamespacedName]bool{}, compared: map[types.NamespacedName]memory{},
+		own: map[types.NamespacedName]ownRules{},
 	}
 	c.metrics = newMetrics(o.Registerer)
 	c.lanes = newLanes(c.reconcile)
@@ -281,6 +287,7 @@ func (c *Controller) forget(key types.NamespacedName) {
 	delete(c.written, key)
 	delete(c.deferred, key)
 	delete(c.compared, key)
+	delete(c.own, key)
 	c.metrics.forget(key)
 }
 

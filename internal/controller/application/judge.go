@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -39,7 +40,7 @@ func (c *Controller) systemRules() *systemRules {
 	if known := c.rules.Load(); known != nil && known.snapshot == snapshot {
 		return known
 	}
-	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config)}
+	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config), compiler: jq.Compiler{Call: c.Queries}}
 	if raw := snapshot.Params[jqTimeoutKey]; raw != "" && raw != "0" {
 		limit, err := time.ParseDuration(raw)
 		if err != nil || limit <= 0 {
@@ -51,6 +52,13 @@ func (c *Controller) systemRules() *systemRules {
 	s.updates = diff.Updates{Off: s.parsed.AllUpdates, Rules: diff.Compile(s.parsed.Updates, s.compiler.Compile), Options: s.parsed.Compare}
 	c.rules.Store(s)
 	return s
+}
+
+// ownRules are the compiled rules of one Application.
+type ownRules struct {
+	system  *systemRules
+	written []v1alpha1.ResourceIgnoreDifferences
+	rules   diff.Rules
 }
 
 // verdicts is what comparison found.
@@ -110,9 +118,27 @@ type judgement struct {
 func (p *pass) judgement(found *verdicts) judgement {
 	system := p.systemRules()
 	j := judgement{pass: p, options: system.parsed.Compare, found: found}
-	j.rules = append(slices.Clone(system.rules), diff.Compile(diff.OfApplication(p.app.Spec.IgnoreDifferences), system.compiler.Compile)...)
+	j.rules = append(slices.Clone(system.rules), p.ownRules(system)...)
 	j.options.Mutations = slices.Contains(commaList(p.app.Annotations[v1alpha1.AnnotationCompareOptions]), "IncludeMutationWebhook=true")
 	return j
+}
+
+// ownRules are those of the Application, compiled once.
+func (p *pass) ownRules(system *systemRules) diff.Rules {
+	if len(p.app.Spec.IgnoreDifferences) == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	known, ok := p.own[p.key]
+	p.mu.Unlock()
+	if ok && known.system == system && reflect.DeepEqual(known.written, p.app.Spec.IgnoreDifferences) {
+		return known.rules
+	}
+	next := ownRules{system, p.app.Spec.IgnoreDifferences, diff.Compile(diff.OfApplication(p.app.Spec.IgnoreDifferences), system.compiler.Compile)}
+	p.mu.Lock()
+	p.own[p.key] = next
+	p.mu.Unlock()
+	return next.rules
 }
 
 func commaList(text string) []string {
