@@ -55,6 +55,10 @@ type allFlags struct {
 	// repoServer is where another process renders; empty is this one.
 	repoServer        string
 	repoServerTimeout time.Duration
+	// serve adds the API; what it reaches is given by the controllers.
+	serve  bool
+	server serverFlags
+	reach  reach
 }
 
 func allCommand() *cobra.Command {
@@ -83,8 +87,10 @@ func allCommand() *cobra.Command {
 	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
 	flags.StringVar(&f.repoServer, "repo-server", "", "host:port of a repo-server that renders; default: this process")
 	flags.DurationVar(&f.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
+	flags.BoolVar(&f.serve, "server", false, "serve the API too")
+	f.server.register(flags)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		f.pollSet = flags.Changed("repository-poll-interval")
+		f.pollSet, f.server.changed = flags.Changed("repository-poll-interval"), flags.Changed
 		return f.start(cmd.Context(), f.controllers)
 	}
 	return c
@@ -118,6 +124,12 @@ func (f *allFlags) logger() (*slog.Logger, error) {
 	return nil, fmt.Errorf("--logformat=%s: want json or text", f.logFormat)
 }
 
+// setLoggers makes libraries write where we write.
+func setLoggers(logger *slog.Logger) {
+	log.SetLogger(logr.FromSlogHandler(logger.Handler()))
+	klog.SetLogger(logr.FromSlogHandler(logger.Handler()))
+}
+
 // component is what runs beside the manager.
 type component func(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error
 
@@ -130,8 +142,7 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 	if err != nil {
 		return err
 	}
-	log.SetLogger(logr.FromSlogHandler(logger.Handler()))
-	klog.SetLogger(logr.FromSlogHandler(logger.Handler()))
+	setLoggers(logger)
 	cfg, err := f.config()
 	if err != nil {
 		return err
@@ -156,6 +167,11 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 		"rolloutSafetyInterval", f.safety.String(), "repositoryPollInterval", f.pollInterval.String())
 	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return run(ctx, mgr, cfg, logger) })); err != nil {
 		return fmt.Errorf("controllers: %w", err)
+	}
+	if f.serve {
+		if err := mgr.Add(f.beside(mgr, logger)); err != nil {
+			return fmt.Errorf("server: %w", err)
+		}
 	}
 	return mgr.Start(ctx)
 }
@@ -217,6 +233,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		return err
 	}
 	defer closeManifests()
+	f.reach.manifests.Store(&manifests)
 	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: registry, Clock: clk, Hub: cfg})
 	fleet.Replace(store.Snapshot().Clusters)
 	store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })

@@ -42,13 +42,16 @@ func (f *allFlags) rollouts(ctx context.Context, p rolloutParts) (*advance.Contr
 	})
 	asked := newGates(p.mgr.GetCache(), p.store, meter, f.strictTokens)
 	options := advance.Options{
-		Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Gate: f.progressive, Safety: f.safety,
-		Resolve: func(ctx context.Context, project string, src v1alpha1.ApplicationSource) (string, error) {
-			return p.manifests.Resolve(ctx, project, src, false)
+		Facts: advance.Facts{
+			Gate: f.progressive, Clock: p.clock,
+			Resolve: func(ctx context.Context, project string, src v1alpha1.ApplicationSource) (string, error) {
+				return p.manifests.Resolve(ctx, project, src, false)
+			},
 		},
+		Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Safety: f.safety,
 		Subscribe: p.manifests.Subscribe,
 		Recorder:  p.mgr.GetEventRecorderFor("applicationset-controller"), Log: p.log.With("component", "rollout"), //nolint:staticcheck // core v1 events are what users read
-		Clock: p.clock, Registerer: p.registry,
+		Registerer: p.registry,
 	}
 	asked.attach(ctx, &options)
 	steps := advance.New(options)

@@ -30,6 +30,7 @@ var parts = []part{
 	{[]string{"fleet.", "rollout.step_", "floor."}, measureFleet},
 	{[]string{"rollout.advance_", "rollout.status_"}, measurePlanner},
 	{[]string{"render."}, measureRender},
+	{[]string{"server.rbac_", "server.webhook_"}, measureAccess},
 	{[]string{"sync."}, measureSync},
 }
 
