@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -47,6 +48,7 @@ type allFlags struct {
 	render                                                  renderFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pprofAddress                                            string
+	syncTimeout                                             int
 	pollInterval, safety                                    time.Duration
 	progressive, elect, installCRDs, newGlobs, strictTokens bool
 	pollSet, allowFile                                      bool
@@ -83,6 +85,7 @@ func allCommand() *cobra.Command {
 	flags.BoolVar(&f.newGlobs, "enable-new-git-file-globbing", false, "let only ** cross folders in the file patterns of git generators")
 	flags.StringSliceVar(&f.analysisProviders, "allowed-analysis-providers", nil, "addresses that the analysis of a rollout may ask; none is all")
 	flags.BoolVar(&f.strictTokens, "token-ref-strict-mode", false, "let Secrets be referred to only when they are labelled scm-creds")
+	flags.IntVar(&f.syncTimeout, "sync-timeout", envInt("ARGOCD_APPLICATION_CONTROLLER_SYNC_TIMEOUT"), "seconds after which a sync is terminated; 0 leaves it to controller.sync.timeout.seconds of argocd-cmd-params-cm")
 	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")
 	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
 	flags.StringVar(&f.repoServer, "repo-server", "", "host:port of a repo-server that renders; default: this process")
@@ -96,7 +99,20 @@ func allCommand() *cobra.Command {
 	return c
 }
 
+// envInt reads a number of zero or more from the environment; anything else
+// counts as 0.
+func envInt(name string) int {
+	n, err := strconv.Atoi(os.Getenv(name))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
 func (f *allFlags) validate() error {
+	if f.syncTimeout < 0 {
+		return fmt.Errorf("--sync-timeout=%d: want 0 or more seconds", f.syncTimeout)
+	}
 	if f.safety != 0 && (f.safety < time.Second || f.safety > 24*time.Hour) {
 		return fmt.Errorf("--applicationset-controller-requeue-after=%s: want 0 or 1s to 24h", f.safety)
 	}
@@ -249,7 +265,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: store, Clusters: fleet, Manifests: manifests,
 		Health: judge, Queries: queries(scripts),
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
-		Clock: clk, Registerer: registry, NewID: randomID,
+		Clock: clk, Registerer: registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
 	})
 	steps, err := f.rollouts(ctx, rolloutParts{mgr: mgr, store: store, manifests: manifests, log: logger, registry: registry, clock: clk})
 	if err != nil {

@@ -77,6 +77,7 @@ func restConfig(c destination.Cluster, hub *rest.Config) (*rest.Config, error) {
 		out.Proxy = http.ProxyURL(proxy)
 	}
 	out.DisableCompression = in.DisableCompression
+	out.Wrap(impersonating)
 	out.QPS, out.Burst, out.UserAgent = -1, 0, "argocd-application-controller"
 	return out, nil
 }

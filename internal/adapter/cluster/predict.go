@@ -42,7 +42,7 @@ func (c *Connection) Predict(ctx context.Context, obj *unstructured.Unstructured
 		version = live.GetResourceVersion()
 	}
 	sum := sha256.Sum256(raw)
-	key := fmt.Sprintf("%s/%s/%v", hex.EncodeToString(sum[:]), version, m)
+	key := fmt.Sprintf("%s/%s/%v/%s", hex.EncodeToString(sum[:]), version, m, identity(ctx))
 	c.mu.Lock()
 	found, ok := c.predicted[key]
 	c.mu.Unlock()

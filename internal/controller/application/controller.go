@@ -55,6 +55,9 @@ type Options struct {
 	Log        *slog.Logger
 	Clock      clock.Clock
 	Registerer prometheus.Registerer
+	// SyncTimeout bounds operations for which neither Application nor project
+	// say otherwise; 0 leaves it to controller.sync.timeout.seconds.
+	SyncTimeout time.Duration
 	// NewID names operations that do not come with an id.
 	NewID func() string
 }

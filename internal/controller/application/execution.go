@@ -24,6 +24,8 @@ import (
 type execution struct {
 	*pass
 	marker string
+	// user is who writes to the cluster; empty is the controller itself.
+	user string
 
 	guard   sync.Mutex
 	results map[syncplan.TaskID]syncplan.Result
@@ -204,6 +206,7 @@ func (x *execution) options() []string {
 // error means that the cluster did not answer; then nothing is noted for the
 // act, and it is done again.
 func (x *execution) carryOut(ctx context.Context, group []syncplan.Act) error {
+	ctx = cluster.As(ctx, x.user)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(actsAtOnce)
 	for _, act := range group {

@@ -113,13 +113,18 @@ type judgement struct {
 	rules   diff.Rules
 	options diff.Options
 	found   *verdicts
+	// unasked says that the Application wants its differences computed without
+	// the API server (compare option ServerSideDiff=false).
+	unasked bool
 }
 
 func (p *pass) judgement(found *verdicts) judgement {
 	system := p.systemRules()
 	j := judgement{pass: p, options: system.parsed.Compare, found: found}
 	j.rules = append(slices.Clone(system.rules), p.ownRules(system)...)
-	j.options.Mutations = slices.Contains(commaList(p.app.Annotations[v1alpha1.AnnotationCompareOptions]), "IncludeMutationWebhook=true")
+	wanted := commaList(p.app.Annotations[v1alpha1.AnnotationCompareOptions])
+	j.options.Mutations = slices.Contains(wanted, "IncludeMutationWebhook=true")
+	j.unasked = slices.Contains(wanted, "ServerSideDiff=false")
 	return j
 }
 
@@ -154,11 +159,13 @@ func commaList(text string) []string {
 // judge decides for each pair whether it is in sync.
 func (p *pass) judge(ctx context.Context, v *view) error {
 	v.verdicts.results, v.verdicts.unknown, v.verdicts.memory = map[object.Key]diff.Result{}, map[object.Key]string{}, map[object.Key]string{}
-	v.verdicts.problems = p.systemRules().parsed.Problems
+	system := p.systemRules()
+	v.verdicts.problems = system.parsed.Problems
+	now := p.premise(v, system)
 	j := p.judgement(&v.verdicts)
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(comparisons)
-	for _, pair := range p.recall(v) {
+	for _, pair := range p.recall(v, now) {
 		ignore := j.rules.For(pair.Key)
 		if diff.InSync(ctx, pair.Target, pair.Live, ignore, j.options) {
 			pair.InSync = true
@@ -170,7 +177,7 @@ func (p *pass) judge(ctx context.Context, v *view) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	p.keep(v)
+	p.keep(v, now)
 	return nil
 }
 
@@ -179,6 +186,9 @@ func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff
 	if err := ignore.Broken(); err != nil {
 		j.note(pair.Key, diff.Result{}, err.Error(), "")
 		return nil
+	}
+	if j.unasked {
+		return j.structured(ctx, pair, ignore)
 	}
 	manner := syncplan.MannerOf(pair.Target, pair.Live, j.specOptions(), false).Comparison()
 	manner.Managers = j.migrationManagers()
@@ -198,6 +208,26 @@ func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff
 	pair.InSync = unknown == "" && !result.Modified
 	pair.Identical = pair.InSync && refusal == nil && ignore.Empty() && diff.Adopted(pair.Live)
 	j.note(pair.Key, result, unknown, memory)
+	return nil
+}
+
+// structured compares with what a merge by the cluster's schema would make of
+// the live object (spec/diff-health.md §3.2).
+func (j judgement) structured(ctx context.Context, pair *syncplan.Pair, ignore diff.Ignore) error {
+	predicted, err := j.project(ctx, pair)
+	if cluster.Unreachable(err) {
+		return err
+	}
+	var result diff.Result
+	if err == nil {
+		result, err = diff.Compare(ctx, diff.Input{Desired: pair.Target, Live: pair.Live, Predicted: predicted, Ignore: ignore, Options: j.options})
+	}
+	unknown := ""
+	if err != nil {
+		unknown = cluster.Brief(pair.Target, err)
+	}
+	pair.InSync = unknown == "" && !result.Modified
+	j.note(pair.Key, result, unknown, "")
 	return nil
 }
 

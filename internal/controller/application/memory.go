@@ -23,9 +23,9 @@ type premise struct {
 	compared, managers string
 }
 
-func (p *pass) premise(v *view) premise {
+func (p *pass) premise(v *view, rules *systemRules) premise {
 	return premise{
-		digest: v.manifests.Digest, namespace: p.app.Spec.Destination.Namespace, conn: p.conn, rules: p.systemRules(),
+		digest: v.manifests.Digest, namespace: p.app.Spec.Destination.Namespace, conn: p.conn, rules: rules,
 		ignore: p.app.Spec.IgnoreDifferences, options: p.specOptions(),
 		compared: p.app.Annotations[v1alpha1.AnnotationCompareOptions], managers: p.app.Annotations[syncplan.AnnotationMigrationManager],
 	}
@@ -52,8 +52,7 @@ type memory struct {
 }
 
 // recall puts what is known into the pairs and names those that are not known.
-func (p *pass) recall(v *view) (unknown []*syncplan.Pair) {
-	now := p.premise(v)
+func (p *pass) recall(v *view, now premise) (unknown []*syncplan.Pair) {
 	p.mu.Lock()
 	m := p.compared[p.key]
 	p.mu.Unlock()
@@ -78,8 +77,8 @@ func (p *pass) recall(v *view) (unknown []*syncplan.Pair) {
 
 // keep remembers a comparison, without the pairs that could not be compared or
 // for which the API server refused to answer: it may answer the next time.
-func (p *pass) keep(v *view) {
-	m := memory{premise: p.premise(v), pairs: make(map[object.Key]found, len(v.pairs))}
+func (p *pass) keep(v *view, now premise) {
+	m := memory{premise: now, pairs: make(map[object.Key]found, len(v.pairs))}
 	for _, pair := range v.pairs {
 		if pair.Target == nil || pair.Live == nil || v.verdicts.unknown[pair.Key] != "" || v.verdicts.memory[pair.Key] != "" {
 			continue

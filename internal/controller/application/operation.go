@@ -34,6 +34,10 @@ func (p *pass) operate(ctx context.Context) error {
 		}
 		state = p.app.Status.OperationState
 	}
+	if done, err := p.expire(ctx, state); done || err != nil {
+		return err
+	}
+	state = p.app.Status.OperationState
 	waiting := state.Phase == v1alpha1.OperationRunning && state.FinishedAt != nil
 	if waiting {
 		if newer := p.newer(ctx); newer != "" {
@@ -48,7 +52,11 @@ func (p *pass) operate(ctx context.Context) error {
 		p.finish(v1alpha1.OperationError, "Invalid operation request: no operation specified")
 		return nil
 	}
+	late := expired(state)
 	phase, message, err := p.step(ctx)
+	if late {
+		message = lateMessage(phase, message)
+	}
 	if cluster.Unreachable(err) {
 		state.Message = fmt.Sprintf("waiting for cluster %s: %s", p.cluster.Name, err.Error())
 		p.soon(2 * time.Second)
@@ -299,7 +307,11 @@ func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error
 	named := func(u *unstructured.Unstructured) *unstructured.Unstructured {
 		return syncplan.NameHook(u, ids[0], state.StartedAt.Time)
 	}
-	x := &execution{pass: p, results: stored(state), marker: fmt.Sprintf("%s/%d", state.ID, state.RetryCount)}
+	user, err := p.identity(true)
+	if err != nil {
+		return v1alpha1.OperationError, err.Error(), nil
+	}
+	x := &execution{pass: p, user: user, results: stored(state), marker: fmt.Sprintf("%s/%d", state.ID, state.RetryCount)}
 	for range maxMoves {
 		v, err := p.look(ctx, sources, ids, named)
 		if err != nil {

@@ -68,7 +68,8 @@ func (x *execution) rehearse(ctx context.Context, tasks []syncplan.Task, missing
 			continue
 		}
 		group.Go(func() error {
-			text, err := x.doubt(gctx, t, t.Live != nil && !missing[t.Key.Namespace])
+			// Another user may not be allowed what nobody has tried yet.
+			text, err := x.doubt(gctx, t, (t.Live != nil || x.user != "") && !missing[t.Key.Namespace])
 			if text == "" || err != nil {
 				return err
 			}
@@ -103,9 +104,9 @@ func (x *execution) doubt(ctx context.Context, t syncplan.Task, ask bool) (strin
 	if !manner.Force && manner.Mode != syncplan.Replace {
 		manner = manner.Comparison() // that is what has been asked already
 	}
-	_, err = x.conn.Predict(ctx, t.Target, manner)
+	_, err = x.conn.Predict(cluster.As(ctx, x.user), t.Target, manner)
 	switch {
-	case err == nil, cannotAsk(err), notThereYet(err):
+	case err == nil, cannotAsk(err) && x.user == "", notThereYet(err):
 		return "", nil
 	case cluster.Unreachable(err):
 		return "", err
