@@ -42,8 +42,10 @@ type Options struct {
 	// Client writes to the hub, Cache reads from it.
 	Client client.Client
 	Cache  cache.Cache
-	// Namespace is that of the control plane.
+	// Namespace is that of the control plane; Watches says whether Applications
+	// of another one are looked at, nil is no other.
 	Namespace string
+	Watches   func(namespace string) bool
 	Settings  *settings.Store
 	Clusters  *cluster.Fleet
 	Manifests manifest.Renderer
@@ -83,6 +85,9 @@ type Controller struct {
 	compared map[types.NamespacedName]memory
 	// own are the compiled rules of each Application.
 	own map[types.NamespacedName]ownRules
+	// kept is the state of each history of which the renderer keeps the
+	// manifests.
+	kept map[types.NamespacedName]string
 	// rules are those of the newest settings.
 	rules atomic.Pointer[systemRules]
 }
@@ -93,7 +98,8 @@ func New(o Options) *Controller {
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
 		deferred: map[types.NamespacedName]bool{}, compared: map[types.NamespacedName]memory{},
-		own: map[types.NamespacedName]ownRules{},
+		own:  map[types.NamespacedName]ownRules{},
+		kept: map[types.NamespacedName]string{},
 	}
 	c.metrics = newMetrics(o.Registerer)
 	c.lanes = newLanes(c.reconcile)
@@ -211,7 +217,8 @@ func terminating(a *v1alpha1.Application) bool {
 }
 
 // reconcile handles one Application; no panic leaves it.
-func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (out outcome, err error) {
+func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err error) {
+	key := a.key
 	log := c.Log.With("application", key.String())
 	defer func() {
 		if p := recover(); p != nil {
@@ -219,10 +226,14 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (o
 			err = fmt.Errorf("reconcile of Application %s failed unexpectedly: %v", key, p)
 		}
 	}()
+	if key.Namespace != c.Namespace && (c.Watches == nil || !c.Watches(key.Namespace)) {
+		return outcome{}, nil
+	}
 	begin := c.Clock.Now()
 	app, err := c.load(ctx, key)
 	if apierrors.IsNotFound(err) {
 		c.forget(key)
+		c.letGo(ctx, key)
 		return outcome{}, nil
 	}
 	if err != nil {
@@ -232,6 +243,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (o
 		return outcome{}, nil
 	}
 	p := newPass(c, app, log)
+	p.moved = a.moved
 	out.again, err = p.run(ctx)
 	out.later = p.later
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
@@ -311,7 +323,7 @@ func (c *Controller) follow(key types.NamespacedName, project string, sources []
 	}
 	next := following{project: project, sources: sources}
 	for _, src := range sources {
-		cancel, err := c.Manifests.Subscribe(project, src, func() { c.lanes.add(key) })
+		cancel, err := c.Manifests.Subscribe(project, src, func() { c.lanes.moved(key) })
 		if err != nil {
 			return err
 		}

@@ -177,7 +177,7 @@ func (p *pass) judge(ctx context.Context, v *view) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	p.keep(v, now)
+	p.memorize(v, now)
 	return nil
 }
 

@@ -36,7 +36,7 @@ type queue = priorityqueue.PriorityQueue[types.NamespacedName]
 // lanes runs work for Applications, separately for each destination. An
 // Application is never handled by two workers, even while it changes lanes.
 type lanes struct {
-	work func(ctx context.Context, key types.NamespacedName) (outcome, error)
+	work func(ctx context.Context, a arrival) (outcome, error)
 
 	mu      sync.Mutex
 	ctx     context.Context
@@ -45,12 +45,22 @@ type lanes struct {
 	running map[types.NamespacedName]bool
 	redo    map[types.NamespacedName]bool
 	idle    map[string]int
+	// reasons are Applications for which something else than a new revision
+	// is to be looked at, now or when they come back.
+	reasons map[types.NamespacedName]bool
 	wait    sync.WaitGroup
 }
 
-func newLanes(work func(context.Context, types.NamespacedName) (outcome, error)) *lanes {
+// arrival is an Application that is to be handled.
+type arrival struct {
+	key types.NamespacedName
+	// moved says that a new revision of a source is the only reason.
+	moved bool
+}
+
+func newLanes(work func(context.Context, arrival) (outcome, error)) *lanes {
 	return &lanes{
-		work: work, byName: map[string]queue{}, home: map[types.NamespacedName]string{},
+		work: work, byName: map[string]queue{}, home: map[types.NamespacedName]string{}, reasons: map[types.NamespacedName]bool{},
 		running: map[types.NamespacedName]bool{}, redo: map[types.NamespacedName]bool{}, idle: map[string]int{},
 	}
 }
@@ -92,7 +102,21 @@ func (l *lanes) on(lane string) []types.NamespacedName {
 }
 
 // add asks for an Application to be handled.
-func (l *lanes) add(key types.NamespacedName) { l.queue(key).Add(key) }
+func (l *lanes) add(key types.NamespacedName) {
+	l.because(key)
+	l.queue(key).Add(key)
+}
+
+// moved asks for an Application to be handled because a source resolves
+// differently than before.
+func (l *lanes) moved(key types.NamespacedName) { l.queue(key).Add(key) }
+
+// because notes that there is more to look at than a new revision.
+func (l *lanes) because(key types.NamespacedName) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reasons[key] = true
+}
 
 func (l *lanes) queue(key types.NamespacedName) queue {
 	l.mu.Lock()
@@ -125,16 +149,19 @@ func (l *lanes) run(name string, q queue) {
 
 func (l *lanes) one(name string, q queue, key types.NamespacedName, idle bool) {
 	defer q.Done(key)
-	ok, busy := l.enter(name, key, idle)
+	a, ok, busy := l.enter(name, key, idle)
 	if busy {
 		q.AddWithOpts(priorityqueue.AddOpts{After: idlePause, Priority: ptr.To(canWait)}, key)
 	}
 	if !ok {
 		return
 	}
-	out, err := l.work(l.ctx, key)
+	out, err := l.work(l.ctx, a)
 	if err == nil {
 		q.Forget(key)
+	}
+	if err != nil || out.again > 0 {
+		l.because(key)
 	}
 	switch {
 	case err != nil:
@@ -151,24 +178,26 @@ func (l *lanes) one(name string, q queue, key types.NamespacedName, idle bool) {
 
 // enter claims the Application; when another lane has it, that one is told to
 // come back. busy says that enough workers do what can wait.
-func (l *lanes) enter(name string, key types.NamespacedName, idle bool) (ok, busy bool) {
+func (l *lanes) enter(name string, key types.NamespacedName, idle bool) (a arrival, ok, busy bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx == nil || l.ctx.Err() != nil {
-		return false, false
+		return a, false, false
 	}
 	if l.running[key] {
 		l.redo[key] = true
-		return false, false
+		return a, false, false
 	}
 	if idle && l.idle[name] >= idleWorkers {
-		return false, true
+		return a, false, true
 	}
 	if idle {
 		l.idle[name]++
 	}
 	l.running[key] = true
-	return true, false
+	a = arrival{key: key, moved: !l.reasons[key]}
+	delete(l.reasons, key)
+	return a, true, false
 }
 
 func (l *lanes) leave(name string, key types.NamespacedName, idle bool) (again bool) {

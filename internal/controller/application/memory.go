@@ -75,9 +75,9 @@ func (p *pass) recall(v *view, now premise) (unknown []*syncplan.Pair) {
 	return unknown
 }
 
-// keep remembers a comparison, without the pairs that could not be compared or
+// memorize remembers a comparison, without the pairs that could not be compared or
 // for which the API server refused to answer: it may answer the next time.
-func (p *pass) keep(v *view, now premise) {
+func (p *pass) memorize(v *view, now premise) {
 	m := memory{premise: now, pairs: make(map[object.Key]found, len(v.pairs))}
 	for _, pair := range v.pairs {
 		if pair.Target == nil || pair.Live == nil || v.verdicts.unknown[pair.Key] != "" || v.verdicts.memory[pair.Key] != "" {

@@ -63,7 +63,7 @@ func TestComparisonsAreRemembered(t *testing.T) {
 	v.pairs[0].InSync, v.pairs[0].Identical = true, true
 	v.verdicts.results[pairs[1].Key] = diff.Result{Modified: true}
 	v.verdicts.unknown[pairs[2].Key] = "refused"
-	p.keep(v, same.premise)
+	p.memorize(v, same.premise)
 
 	again := func(change func(*pass, *view) premise) []string {
 		p, v := fresh()

@@ -37,8 +37,10 @@ type pass struct {
 	cluster     destination.Cluster
 	conn        *cluster.Connection
 	refresh     v1alpha1.RefreshType
-	again       time.Duration
-	events      []event
+	// moved says that the pass is for a new revision of a source only.
+	moved  bool
+	again  time.Duration
+	events []event
 	// closed says in words which sync window holds the Application back now.
 	closed string
 	// started says that an automated sync was begun, later that the write of
@@ -94,12 +96,18 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 		p.automate()
 		p.showWindow()
 		delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
-		if err := p.save(ctx); err != nil || !p.started {
+		if err := p.save(ctx); err != nil {
 			return p.again, err
 		}
-		p.refresh = ""
+		if !p.started {
+			break
+		}
+		p.refresh, p.moved = "", false
 	}
-	p.soon(time.Millisecond)
+	if p.started {
+		p.soon(time.Millisecond)
+	}
+	p.keep(ctx)
 	return p.again, nil
 }
 
