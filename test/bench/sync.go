@@ -120,7 +120,8 @@ func (s *syncing) launch(ctx context.Context) error {
 	if s.debug, err = freeAddress(); err != nil {
 		return err
 	}
-	if err := s.Launch("--metrics-addr", address, "--pprof-addr", s.debug); err != nil {
+	// The pause between questions to the repository is that of the product.
+	if err := s.Launch("--metrics-addr", address, "--pprof-addr", s.debug, "--repository-poll-interval", "15s"); err != nil {
 		return err
 	}
 	s.usage = watchUsage(ctx, s.PID(), "http://"+address+"/metrics")

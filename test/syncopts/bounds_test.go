@@ -107,6 +107,21 @@ var bounds = map[string]func(*run){
 		r.wrote(r.succeeds(""), "patch deployments/web")
 		r.wrote(r.asked(), "patch deployments/web") // by the comparison, and not again by the sync
 	},
+	"adopts": func(r *run) {
+		must(r.T, r.target.Create(r.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: r.name}}))
+		for name, mode := range map[string]string{"a": "v1", "b": "by-hand"} {
+			must(r.T, r.target.Create(r.Context(), &corev1.ConfigMap{
+				ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: r.name, Labels: map[string]string{"theirs": "stays"}}, Data: map[string]string{"mode": mode},
+			}))
+		}
+		r.commit(configs("a", "b"))
+		r.create("")
+		r.wrote(r.succeeds(""), "patch configmaps/a", "patch configmaps/b")
+		if cm := r.live("v1", "ConfigMap", "b"); text(cm, "data") != `{"mode":"v1"}` || cm.GetLabels()["theirs"] != "stays" {
+			r.Errorf("adopted as %v", cm.Object)
+		}
+		r.status(v1alpha1.SyncStatusSynced)
+	},
 	"invalid": func(r *run) {
 		for problem, wrong := range map[string]string{
 			".spec.selector: is required":  strings.Replace(deployment("x:v1"), "  selector: {matchLabels: {app: web}}\n", "", 1),

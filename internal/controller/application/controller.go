@@ -122,6 +122,7 @@ func (c *Controller) Start(ctx context.Context) error {
 	if _, err := apps.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc: func(o any) { c.enqueue(o) }, DeleteFunc: func(o any) { c.enqueue(o) },
 		UpdateFunc: func(before, after any) {
+			c.caughtUp(after)
 			if interesting(before, after) {
 				c.enqueue(after)
 			}
@@ -275,6 +276,20 @@ func (c *Controller) load(ctx context.Context, key types.NamespacedName) (*v1alp
 	}
 	delete(c.written, key)
 	return &app, nil
+}
+
+// caughtUp drops what this process wrote when the cache has it too.
+func (c *Controller) caughtUp(o any) {
+	app, ok := o.(*v1alpha1.Application)
+	if !ok {
+		return
+	}
+	key := client.ObjectKeyFromObject(app)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if own := c.written[key]; own != nil && (own.UID != app.UID || version(own) <= version(app)) {
+		delete(c.written, key)
+	}
 }
 
 func version(a *v1alpha1.Application) uint64 {

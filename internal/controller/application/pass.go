@@ -329,7 +329,7 @@ func (p *pass) patch(ctx context.Context) error {
 	}
 	p.announce(written)
 	p.mu.Lock()
-	p.written[p.key] = written.DeepCopy()
+	p.written[p.key] = written // nobody changes it, nor p.before
 	p.mu.Unlock()
 	p.before, p.app = written, written.DeepCopy()
 	p.watchers.tell(p.key)
