@@ -76,11 +76,12 @@ func TestProblemsBySchema(t *testing.T) {
 		present bool
 		want    []string
 	}{
-		"right":               {spec: "{mode: fast, parts: [{name: a}]}"},
-		"what is missing":     {spec: "{parts: [{}], named: {x: {again: {}}}}", want: []string{
+		"right": {spec: "{mode: fast, parts: [{name: a}]}"},
+		"what is missing": {spec: "{parts: [{}], named: {x: {again: {}}}}", want: []string{
 			".spec.mode: is required", ".spec.named.x.again.mode: is required", ".spec.named.x.again.parts: is required",
-			".spec.named.x.name: is required", ".spec.parts[0].name: is required",
+			".spec.named.x.name: is required",
 			`.spec.parts: element 0: associative list with keys has an element that omits all key fields ["name"] (and doesn't have default values for any key fields)`,
+			".spec.parts[0].name: is required",
 		}},
 		"but it exists":       {spec: "{count: 1}", present: true},
 		"a word":              {spec: "{mode: sometimes, parts: []}", want: []string{`.spec.mode: "sometimes" is not one of fast, slow`}},
