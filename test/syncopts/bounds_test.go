@@ -98,6 +98,22 @@ var bounds = map[string]func(*run){
 		r.wrote(r.asked())
 		r.wrote(r.succeeds(""), "patch deployments/web")
 	},
+	"retry-refresh": func(r *run) {
+		r.commit(hook("Job", "check", "x:fail", "hook: PreSync") + "---" + configs("a"))
+		r.create("CreateNamespace=true")
+		bad := r.revision
+		r.patch("operation: {sync: " + r.operation("") + ", retry: {limit: 5, refresh: true, backoff: {duration: 1h, maxDuration: 1h}}}")
+		r.until("the operation waits for its repetition", func() error {
+			if s := r.app().Status.OperationState; s == nil || s.RetryCount != 1 || s.FinishedAt == nil {
+				return fmt.Errorf("operation %+v", s)
+			}
+			return nil
+		})
+		r.commit(hook("Job", "check", "x:v1", "hook: PreSync") + "---" + configs("a"))
+		if s := r.end(); s.Phase != v1alpha1.OperationSucceeded || s.SyncResult.Revision != r.revision || s.SyncResult.Revision == bad {
+			r.Errorf("operation %s at %s: %s", s.Phase, s.SyncResult.Revision, s.Message)
+		}
+	},
 	"few-questions": func(r *run) {
 		r.commit(configs("a", "b") + "---" + deployment("x:v1"))
 		r.create("CreateNamespace=true")
