@@ -16,7 +16,7 @@ import (
 )
 
 // measureFleet starts the payment fleet and measures the machine by it.
-func measureFleet(ctx context.Context) (figures []Figure, err error) {
+func measureFleet(ctx context.Context, _ size) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "sluice-bench-")
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ const (
 
 // measurePlanner runs the Go benchmark of a whole turn: CPU time of the
 // process, garbage collection included, and bytes of the status as stored.
-func measurePlanner(ctx context.Context) ([]Figure, error) {
+func measurePlanner(ctx context.Context, _ size) ([]Figure, error) {
 	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "BenchmarkTurn", "-benchtime", "3s", "./internal/controller/advance").CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("benchmark of a turn: %w: %s", err, out)

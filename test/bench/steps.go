@@ -169,7 +169,7 @@ func first(times map[string]time.Time, name string, at time.Time) {
 }
 
 // measureSteps runs both courses on real clusters.
-func measureSteps(ctx context.Context) (figures []Figure, err error) {
+func measureSteps(ctx context.Context, _ size) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "sluice-bench-")
 	if err != nil {
 		return nil, err

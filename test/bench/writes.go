@@ -57,7 +57,7 @@ type simulation struct {
 
 // measureWrites is the part "rollout.writes_": how often the status of a busy
 // set is written.
-func measureWrites(ctx context.Context) (figures []Figure, err error) {
+func measureWrites(ctx context.Context, _ size) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "sluice-bench-")
 	if err != nil {
 		return nil, err

@@ -68,14 +68,20 @@ func (s *sink) see(obj any) error {
 // trim drops what nobody reads: of managedFields the owners of status. Those
 // of scale stay, for rules name autoscalers by what they own there.
 func trim(u *unstructured.Unstructured) {
-	fields := u.GetManagedFields()
-	kept := fields[:0]
+	metadata, _ := u.Object["metadata"].(map[string]any)
+	fields, ok := metadata["managedFields"].([]any)
+	if !ok {
+		return
+	}
+	kept := make([]any, 0, len(fields))
 	for _, f := range fields {
-		if f.Subresource != "status" {
+		if entry, ok := f.(map[string]any); ok && entry["subresource"] != "status" {
 			kept = append(kept, f)
 		}
 	}
-	u.SetManagedFields(kept)
+	if metadata["managedFields"] = kept; len(kept) == 0 {
+		delete(metadata, "managedFields")
+	}
 }
 
 // Add stores an object that appeared.
