@@ -81,8 +81,8 @@ func allCommand() *cobra.Command {
 	flags.Int64Var(&f.maxPackMiB, "mirror-max-pack", 8192, "MiB that one fetch from a repository may bring")
 	flags.Int64Var(&f.gitMemoryMiB, "git-memory", 2048, "MiB of memory that one process of git may use")
 	flags.BoolVar(&f.allowFile, "allow-file-repositories", false, "permit file:// URLs: for tests, never with users who may name repositories")
-	flags.DurationVar(&f.safety, "applicationset-controller-requeue-after", 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
-	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
+	flags.DurationVar(&f.safety, safetyFlag, 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
+	flags.BoolVar(&f.progressive, gateFlag, true, "honour strategy RollingSync")
 	flags.StringSliceVar(&f.analysisProviders, "allowed-analysis-providers", nil, "addresses that the analysis of a rollout may ask; none is all")
 	flags.BoolVar(&f.strictTokens, "token-ref-strict-mode", false, "let Secrets be referred to only when they are labelled scm-creds")
 	flags.IntVar(&f.syncTimeout, "sync-timeout", envInt("ARGOCD_APPLICATION_CONTROLLER_SYNC_TIMEOUT"), "seconds after which a sync is terminated; 0 leaves it to controller.sync.timeout.seconds of argocd-cmd-params-cm")
@@ -209,6 +209,9 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity strin
 		return nil, fmt.Errorf("connect to the hub: %w", err)
 	}
 	if err := f.sets.fromParams(ctx, hub, f.namespace); err != nil {
+		return nil, err
+	}
+	if err := f.gateFromParams(ctx, hub); err != nil {
 		return nil, err
 	}
 	lock, err := leaseLock(cfg, f.namespace, identity)

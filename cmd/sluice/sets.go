@@ -40,6 +40,8 @@ type setFlags struct {
 	githubMetrics               bool
 	shownLabels                 []string
 	concurrentSets, concurrency int
+	// given says that a flag, or the variable in its place, was given.
+	given func(flag string) bool
 }
 
 func (f *setFlags) register(flags *pflag.FlagSet) {
@@ -69,6 +71,7 @@ var setVariables = map[string]string{
 	"preserved-annotations": "GLOBAL_PRESERVED_ANNOTATIONS", "preserved-labels": "GLOBAL_PRESERVED_LABELS", "token-ref-strict-mode": "TOKENREF_STRICT_MODE",
 	"concurrent-reconciliations": "CONCURRENT_RECONCILIATIONS", "concurrent-application-updates": "CONCURRENT_APPLICATION_UPDATES",
 	"scm-root-ca-path": "SCM_ROOT_CA_PATH", "scm-proxy-url": "SCM_PROXY_URL", "scm-no-proxy": "SCM_NO_PROXY", "enable-github-api-metrics": "ENABLE_GITHUB_API_METRICS",
+	gateFlag: "ENABLE_PROGRESSIVE_SYNCS", safetyFlag: "ROLLOUT_REQUEUE_AFTER",
 }
 
 const setPrefix = "ARGOCD_APPLICATIONSET_CONTROLLER_"
@@ -76,6 +79,7 @@ const setPrefix = "ARGOCD_APPLICATIONSET_CONTROLLER_"
 // complete reads variables where flags are silent; environment is that of
 // os.LookupEnv.
 func (f *setFlags) complete(flags *pflag.FlagSet, environment func(string) (string, bool)) error {
+	f.given = flags.Changed
 	for name, variable := range setVariables {
 		value, given := environment(setPrefix + variable)
 		if flags.Changed(name) || !given || value == "" {

@@ -32,7 +32,9 @@ type size struct {
 }
 
 var parts = []part{
-	{[]string{"fleet.", "rollout.step_", "floor."}, measureFleet},
+	{[]string{"fleet.", "floor."}, measureFleet},
+	{[]string{"rollout.step_", "rollout.total_"}, measureSteps},
+	{[]string{"rollout.writes_"}, measureWrites},
 	{[]string{"rollout.advance_", "rollout.status_"}, measurePlanner},
 	{[]string{"render."}, measureRender},
 	{[]string{"server.rbac_", "server.webhook_"}, measureAccess},
