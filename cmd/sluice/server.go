@@ -293,7 +293,7 @@ func (s *serverProcess) renderer(ctx context.Context, cfg *rest.Config) (manifes
 	if err != nil {
 		return nil, err
 	}
-	tls, err := a.Client(transport.RoleServer, time.Now(), transport.RoleRepoServer)
+	tls, err := a.Client(transport.RoleServer, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		return nil, err
 	}
