@@ -18,7 +18,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -31,7 +31,6 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
-	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/controller/application"
 	"github.com/sluice-cd/sluice/internal/controller/assessment"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
@@ -43,9 +42,10 @@ import (
 type allFlags struct {
 	hubFlags
 	render                                                  renderFlags
+	sets                                                    setFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
 	pollInterval, safety                                    time.Duration
-	progressive, elect, installCRDs, newGlobs, strictTokens bool
+	progressive, elect, installCRDs, strictTokens           bool
 	pollSet, allowFile                                      bool
 	analysisProviders                                       []string
 	diskBudgetMiB, maxPackMiB, gitMemoryMiB                 int64
@@ -64,6 +64,7 @@ func allCommand() *cobra.Command {
 	flags := c.Flags()
 	f.register(flags)
 	f.render.register(flags)
+	f.sets.register(flags)
 	flags.StringVar(&f.data, "data-dir", filepath.Join(os.TempDir(), "sluice"), "folder for Git mirrors")
 	flags.StringVar(&f.metricsAddress, "metrics-addr", ":8082", "address of /metrics; 0 switches it off")
 	flags.StringVar(&f.probeAddress, "probe-addr", ":8081", "address of /healthz and /readyz; 0 switches it off")
@@ -76,7 +77,6 @@ func allCommand() *cobra.Command {
 	flags.BoolVar(&f.allowFile, "allow-file-repositories", false, "permit file:// URLs: for tests, never with users who may name repositories")
 	flags.DurationVar(&f.safety, "applicationset-controller-requeue-after", 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
 	flags.BoolVar(&f.progressive, "enable-progressive-syncs", true, "honour strategy RollingSync")
-	flags.BoolVar(&f.newGlobs, "enable-new-git-file-globbing", false, "let only ** cross folders in the file patterns of git generators")
 	flags.StringSliceVar(&f.analysisProviders, "allowed-analysis-providers", nil, "addresses that the analysis of a rollout may ask; none is all")
 	flags.BoolVar(&f.strictTokens, "token-ref-strict-mode", false, "let Secrets be referred to only when they are labelled scm-creds")
 	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")
@@ -87,6 +87,10 @@ func allCommand() *cobra.Command {
 	f.server.register(flags)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		f.pollSet, f.server.changed = flags.Changed("repository-poll-interval"), flags.Changed
+		if err := f.sets.complete(flags, os.LookupEnv); err != nil {
+			return err
+		}
+		f.sets.rules.StrictTokens = f.strictTokens
 		return f.start(cmd.Context(), f.controllers)
 	}
 	return c
@@ -155,7 +159,7 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 		return err
 	}
 	defer unlock()
-	mgr, err := f.manager(cfg, identity)
+	mgr, err := f.manager(ctx, cfg, identity)
 	if err != nil {
 		return err
 	}
@@ -172,12 +176,19 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 	return mgr.Start(ctx)
 }
 
-func (f *allFlags) manager(cfg *rest.Config, identity string) (manager.Manager, error) {
+func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity string) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
 	if err := corev1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	hub, err := client.New(cfg, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("connect to the hub: %w", err)
+	}
+	if err := f.sets.fromParams(ctx, hub, f.namespace); err != nil {
 		return nil, err
 	}
 	lock, err := leaseLock(cfg, f.namespace, identity)
@@ -186,7 +197,7 @@ func (f *allFlags) manager(cfg *rest.Config, identity string) (manager.Manager, 
 	}
 	release, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{f.namespace: {}}},
+		Scheme: scheme, Cache: f.sets.hubCache(f.namespace),
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
@@ -241,6 +252,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	apps := application.New(application.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: store, Clusters: fleet, Manifests: manifests,
 		Health:   judge,
+		Watches:  func(namespace string) bool { return f.sets.rules.Watches(namespace, f.namespace) },
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry, NewID: randomID,
 	})
@@ -248,12 +260,16 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	if err != nil {
 		return err
 	}
+	read, err := f.sets.sources(setParts{mgr: mgr, cfg: cfg, store: store, namespace: f.namespace, log: logger, registry: registry, clock: clk})
+	if err != nil {
+		return err
+	}
+	read.Gate = f.progressive
+	read.Tree = signedTrees(manifests.Tree, projects, manifests.Verify, func() []signature.Key { return store.Snapshot().Keys })
 	sets := generate.New(generate.Options{
-		Client: mgr.GetClient(), Cache: mgr.GetCache(), Settings: store, Engine: template.New(),
-		Tree:      signedTrees(manifests.Tree, projects, manifests.Verify, func() []signature.Key { return store.Snapshot().Keys }),
-		Subscribe: manifests.Subscribe, Offer: steps.Offer, Gate: f.progressive, NewGlobs: f.newGlobs,
-		Recorder: mgr.GetEventRecorderFor("applicationset-controller"), Log: logger.With("component", "generate"), //nolint:staticcheck // core v1 events are what users read
-		Clock: clk, Registerer: registry,
+		Sources: read, Client: mgr.GetClient(), Cache: mgr.GetCache(), Subscribe: manifests.Subscribe, Offer: steps.Offer, Labels: f.sets.shownLabels,
+		Recorder:   mgr.GetEventRecorderFor("applicationset-controller"), //nolint:staticcheck // core v1 events are what users read
+		Registerer: registry,
 	})
 	return runAll(ctx, store.Run, apps.Start, steps.Start, sets.Start)
 }

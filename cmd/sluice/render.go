@@ -49,7 +49,7 @@ func (f *renderFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.budget, "render-memory-budget", "2Gi", "memory that all renders together may use")
 	flags.DurationVar(&f.timeout, "render-timeout", time.Minute, "time that one render may take")
 	flags.DurationVar(&f.poll, "registry-poll-interval", 3*time.Minute, "pause between two questions to a Helm repository or OCI registry")
-	flags.StringSliceVar(&f.privateHosts, "allow-private-hosts", nil, "addresses inside the own network that value files may be read from by URL")
+	flags.StringSliceVar(&f.privateHosts, "allow-private-hosts", nil, "addresses inside the own network that value files, chart dependencies and remote bases may be read from by URL without a repository Secret")
 	flags.StringVar(&f.disk, "render-cache-size", "1Gi", "bytes of rendered manifests kept on disk")
 	flags.StringVar(&f.cacheKey, "cache-key-file", "", "file with the key that seals cached manifests; replicas that share a Redis share it; default: cache.key in the data folder")
 	flags.StringVar(&f.redis.address, "redis", "", "host:port of a Redis that replicas share; optional")
@@ -114,6 +114,7 @@ func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Ser
 		Repository: p.store.Repository,
 		ByName:     p.store.RepositoryByName,
 		Permitted:  p.permitted,
+		Inside:     insideGate(p.store.Snapshot, f.privateHosts),
 		Config:     func() map[string]string { return p.store.Snapshot().Config },
 		Params:     func() map[string]string { return p.store.Snapshot().Params },
 		Log:        p.log.With("component", "manifests"), Registerer: p.registry,
@@ -165,8 +166,9 @@ func (f *renderFlags) cache(p renderParts) (*cache.Cache, error) {
 		Redis: cache.RedisOptions{
 			Address: f.redis.address, Username: os.Getenv("REDIS_USERNAME"), Password: os.Getenv("REDIS_PASSWORD"), Database: f.redis.database,
 			TLS: f.redis.tls, Insecure: f.redis.insecure, CA: f.redis.ca, Certificate: f.redis.certificate, Key: f.redis.key,
-			Expiration: f.redis.expiration, Now: time.Now,
+			Expiration: f.redis.expiration,
 		},
+		Now: time.Now,
 		Log: p.log.With("component", "cache"), Registerer: p.registry,
 	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
 	"github.com/sluice-cd/sluice/internal/server"
 	"github.com/sluice-cd/sluice/internal/server/application"
+	"github.com/sluice-cd/sluice/internal/server/session"
 	"github.com/sluice-cd/sluice/internal/server/setting"
 	"github.com/sluice-cd/sluice/internal/server/store"
 )
@@ -128,9 +130,19 @@ type serverParts struct {
 
 // build makes the API over a store that is filled.
 func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server, error) {
+	log := p.log.With("component", "server")
+	known, err := session.Assemble(ctx, session.AssemblyOptions{
+		Hub: p.hub, BaseHRef: f.BaseHRef, Clock: clock.RealClock{}, Random: rand.Reader, Log: log, Registerer: p.registerer,
+		Secure: func() bool { return !f.Insecure || strings.HasPrefix(p.hub.Config("argocd-cm")["url"], "https://") },
+	})
+	if err != nil {
+		return nil, err
+	}
+	go known.Run(ctx)
 	return server.New(ctx, server.Options{
+		Who: known.Auth, Decide: known.Policies, More: known.Routes(),
 		Config: f.Config, Hub: p.hub, Settings: p.settings.Snapshot, Manifests: p.reach.Manifests, Engine: p.reach.Engine,
-		Build: setting.Build{Version: version}, Log: p.log.With("component", "server"), Clock: clock.RealClock{}, Registerer: p.registerer,
+		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 }
 

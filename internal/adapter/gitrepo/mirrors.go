@@ -300,3 +300,7 @@ func (m *Mirrors) Names(ctx context.Context, r repo.Repository) (branches, tags 
 	}
 	return refs.short("refs/heads/"), refs.short(tagPath), nil
 }
+
+// Forget empties the memory of folders, as if the process had been started
+// again: what is read next comes from the mirrors.
+func (m *Mirrors) Forget() { m.folders.clear() }

@@ -39,8 +39,10 @@ type Options struct {
 	// Client writes to the hub, Cache reads from it.
 	Client client.Client
 	Cache  cache.Cache
-	// Namespace is that of the control plane.
+	// Namespace is that of the control plane; Watches says whether Applications
+	// of another one are looked at, nil is no other.
 	Namespace string
+	Watches   func(namespace string) bool
 	Settings  *settings.Store
 	Clusters  *cluster.Fleet
 	Manifests manifest.Renderer
@@ -68,6 +70,9 @@ type Controller struct {
 	// byInstance finds the Application of a tracked object.
 	byInstance map[string]types.NamespacedName
 	following  map[types.NamespacedName]following
+	// kept is the state of each history of which the renderer keeps the
+	// manifests.
+	kept map[types.NamespacedName]string
 	// rules are those of the newest settings.
 	rules atomic.Pointer[systemRules]
 }
@@ -77,6 +82,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
+		kept: map[types.NamespacedName]string{},
 	}
 	c.metrics = newMetrics(o.Registerer)
 	c.lanes = newLanes(c.reconcile)
@@ -189,7 +195,8 @@ func terminating(a *v1alpha1.Application) bool {
 }
 
 // reconcile handles one Application; no panic leaves it.
-func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (again time.Duration, err error) {
+func (c *Controller) reconcile(ctx context.Context, a arrival) (again time.Duration, err error) {
+	key := a.key
 	log := c.Log.With("application", key.String())
 	defer func() {
 		if p := recover(); p != nil {
@@ -197,10 +204,14 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 			err = fmt.Errorf("reconcile of Application %s failed unexpectedly: %v", key, p)
 		}
 	}()
+	if key.Namespace != c.Namespace && (c.Watches == nil || !c.Watches(key.Namespace)) {
+		return 0, nil
+	}
 	begin := c.Clock.Now()
 	app, err := c.load(ctx, key)
 	if apierrors.IsNotFound(err) {
 		c.forget(key)
+		c.letGo(ctx, key)
 		return 0, nil
 	}
 	if err != nil {
@@ -210,6 +221,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 		return 0, nil
 	}
 	p := newPass(c, app, log)
+	p.moved = a.moved
 	again, err = p.run(ctx)
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
 	if apierrors.IsConflict(err) {
@@ -282,7 +294,7 @@ func (c *Controller) follow(key types.NamespacedName, project string, sources []
 	}
 	next := following{project: project, sources: sources}
 	for _, src := range sources {
-		cancel, err := c.Manifests.Subscribe(project, src, func() { c.lanes.add(key) })
+		cancel, err := c.Manifests.Subscribe(project, src, func() { c.lanes.moved(key) })
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ const workersPerLane = 8
 // lanes runs work for Applications, separately for each destination. An
 // Application is never handled by two workers, even while it changes lanes.
 type lanes struct {
-	work func(ctx context.Context, key types.NamespacedName) (again time.Duration, err error)
+	work func(ctx context.Context, a arrival) (again time.Duration, err error)
 
 	mu      sync.Mutex
 	ctx     context.Context
@@ -23,12 +23,23 @@ type lanes struct {
 	home    map[types.NamespacedName]string
 	running map[types.NamespacedName]bool
 	redo    map[types.NamespacedName]bool
+	// reasons are Applications for which something else than a new revision
+	// is to be looked at, now or when they come back.
+	reasons map[types.NamespacedName]bool
 	wait    sync.WaitGroup
 }
 
-func newLanes(work func(context.Context, types.NamespacedName) (time.Duration, error)) *lanes {
+// arrival is an Application that is to be handled.
+type arrival struct {
+	key types.NamespacedName
+	// moved says that a new revision of a source is the only reason.
+	moved bool
+}
+
+func newLanes(work func(context.Context, arrival) (time.Duration, error)) *lanes {
 	return &lanes{
-		work: work, byName: map[string]workqueue.TypedRateLimitingInterface[types.NamespacedName]{},
+		reasons: map[types.NamespacedName]bool{},
+		work:    work, byName: map[string]workqueue.TypedRateLimitingInterface[types.NamespacedName]{},
 		home: map[types.NamespacedName]string{}, running: map[types.NamespacedName]bool{}, redo: map[types.NamespacedName]bool{},
 	}
 }
@@ -61,7 +72,21 @@ func (l *lanes) on(lane string) []types.NamespacedName {
 }
 
 // add asks for an Application to be handled.
-func (l *lanes) add(key types.NamespacedName) { l.queue(key).Add(key) }
+func (l *lanes) add(key types.NamespacedName) {
+	l.because(key)
+	l.queue(key).Add(key)
+}
+
+// moved asks for an Application to be handled because a source resolves
+// differently than before.
+func (l *lanes) moved(key types.NamespacedName) { l.queue(key).Add(key) }
+
+// because notes that there is more to look at than a new revision.
+func (l *lanes) because(key types.NamespacedName) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reasons[key] = true
+}
 
 func (l *lanes) queue(key types.NamespacedName) workqueue.TypedRateLimitingInterface[types.NamespacedName] {
 	l.mu.Lock()
@@ -93,14 +118,17 @@ func (l *lanes) run(q workqueue.TypedRateLimitingInterface[types.NamespacedName]
 
 func (l *lanes) one(q workqueue.TypedRateLimitingInterface[types.NamespacedName], key types.NamespacedName) {
 	defer q.Done(key)
-	if !l.enter(key) {
+	a, ok := l.enter(key)
+	if !ok {
 		return
 	}
-	again, err := l.work(l.ctx, key)
+	again, err := l.work(l.ctx, a)
 	switch {
 	case err != nil:
+		l.because(key)
 		q.AddRateLimited(key)
 	case again > 0:
+		l.because(key)
 		q.Forget(key)
 		q.AddAfter(key, again)
 	default:
@@ -113,18 +141,20 @@ func (l *lanes) one(q workqueue.TypedRateLimitingInterface[types.NamespacedName]
 
 // enter claims the Application; when another lane has it, that one is told to
 // come back.
-func (l *lanes) enter(key types.NamespacedName) bool {
+func (l *lanes) enter(key types.NamespacedName) (a arrival, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx == nil || l.ctx.Err() != nil {
-		return false
+		return a, false
 	}
 	if l.running[key] {
 		l.redo[key] = true
-		return false
+		return a, false
 	}
 	l.running[key] = true
-	return true
+	a = arrival{key: key, moved: !l.reasons[key]}
+	delete(l.reasons, key)
+	return a, true
 }
 
 func (l *lanes) leave(key types.NamespacedName) (again bool) {

@@ -14,6 +14,7 @@ type metrics struct {
 	seconds   *prometheus.CounterVec
 	info      *prometheus.GaugeVec
 	windowed  *prometheus.GaugeVec
+	unchanged prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -33,8 +34,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		windowed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "argocd_app_sync_window_blocked", Help: "1 while a sync window holds a sync of the Application back.",
 		}, []string{"namespace", "name", "project"}),
+		unchanged: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "argocd_app_unchanged_revisions_total", Help: "New revisions that changed nothing of an Application, which was not compared again.",
+		}),
 	}
-	r.MustRegister(m.reconcile, m.syncs, m.seconds, m.info, m.windowed)
+	r.MustRegister(m.reconcile, m.syncs, m.seconds, m.info, m.windowed, m.unchanged)
 	return m
 }
 

@@ -36,8 +36,10 @@ type pass struct {
 	cluster     destination.Cluster
 	conn        *cluster.Connection
 	refresh     v1alpha1.RefreshType
-	again       time.Duration
-	events      []event
+	// moved says that the pass is for a new revision of a source only.
+	moved  bool
+	again  time.Duration
+	events []event
 	// closed says in words which sync window holds the Application back now.
 	closed string
 }
@@ -88,7 +90,11 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 	p.automate()
 	p.showWindow()
 	delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
-	return p.again, p.save(ctx)
+	if err := p.save(ctx); err != nil {
+		return p.again, err
+	}
+	p.keep(ctx)
+	return p.again, nil
 }
 
 // locate finds project and cluster, and checks that one may use the other.

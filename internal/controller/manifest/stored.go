@@ -44,11 +44,11 @@ func (s *Service) load(ctx context.Context, w *work) (*result, bool) {
 		if !r.valid(ctx, s, w) {
 			continue
 		}
-		content, ok := s.options.Store.Get(ctx, "objects/"+one.Digest)
-		if !ok || contentDigest(content) != one.Digest {
+		r, ok := s.restore(ctx, one)
+		if !ok {
 			continue
 		}
-		r.content, r.anchors = content, w.anchors
+		r.anchors = w.anchors
 		s.cache.add(w.key, one.Name, r)
 		return r, true
 	}

@@ -33,6 +33,11 @@ type Renewer interface {
 	Renew(w http.ResponseWriter, r *http.Request, who access.Principal)
 }
 
+// Baker is an answer that browsers get cookies with.
+type Baker interface {
+	Cookies() []*http.Cookie
+}
+
 // Options of a handler.
 type Options struct {
 	Table  route.Table
@@ -247,6 +252,11 @@ func (a *api) unary(w http.ResponseWriter, r *http.Request, call *route.Call, re
 		a.Log.Error("an answer cannot be encoded", "route", line.Name(), "error", err.Error())
 		a.fail(w, fmt.Errorf("encode: %w", err))
 		return
+	}
+	if baker, ok := answer.(Baker); ok {
+		for _, cookie := range baker.Cookies() {
+			http.SetCookie(w, cookie)
+		}
 	}
 	a.respond(w, r, raw)
 }
