@@ -260,7 +260,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		return err
 	}
 	defer closeManifests()
-	f.reach.manifests.Store(&manifests)
+	f.reach.manifests.set(manifests)
 	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: registry, Clock: clk, Hub: cfg})
 	fleet.Replace(store.Snapshot().Clusters)
 	store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
@@ -279,7 +279,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: clk, Registerer: registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
 	})
-	steps, err := f.rollouts(ctx, rolloutParts{mgr: mgr, store: store, manifests: manifests, log: logger, registry: registry, clock: clk})
+	steps, facts, err := f.rollouts(ctx, rolloutParts{mgr: mgr, store: store, manifests: manifests, log: logger, registry: registry, clock: clk})
 	if err != nil {
 		return err
 	}
@@ -294,6 +294,16 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		Recorder:   mgr.GetEventRecorderFor("applicationset-controller"), //nolint:staticcheck // core v1 events are what users read
 		Registerer: registry,
 	})
+	if f.serve {
+		closeActions, err := f.reach.open(reachParts{
+			mgr: mgr, store: store, reader: apps, fleet: fleet, sets: sets, facts: facts, mirrors: mirrors, data: f.data, log: logger, registry: registry,
+			recorder: mgr.GetEventRecorderFor("argocd-server"), //nolint:staticcheck // core v1 events are what users read
+		})
+		if err != nil {
+			return err
+		}
+		defer closeActions()
+	}
 	return runAll(ctx, store.Run, apps.Start, steps.Start, sets.Start)
 }
 
