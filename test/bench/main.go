@@ -27,6 +27,7 @@ var parts = []part{
 	{[]string{"fleet.", "rollout.step_", "floor."}, measureFleet},
 	{[]string{"rollout.advance_", "rollout.status_"}, measurePlanner},
 	{[]string{"render."}, measureRender},
+	{[]string{"applicationset."}, measureSets},
 }
 
 // wanted says that the part yields a figure whose name starts with prefix.
