@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -33,7 +34,7 @@ const Namespace = "argocd"
 type Options struct {
 	// Bin is the folder with the binaries fleet and sluice; Dir is for files.
 	Bin, Dir string
-	// Clusters besides the hub, in the form of fleet up --clusters.
+	// Clusters besides the hub, in the form of fleet up --clusters; may be empty.
 	Clusters string
 	Progress io.Writer
 }
@@ -57,7 +58,7 @@ func Start(ctx context.Context, o Options) (*Rig, error) {
 	}
 	r := &Rig{options: o}
 	f, err := fleet.Up(ctx, fleet.Options{
-		Bin: filepath.Join(o.Bin, "fleet"), Dir: filepath.Join(o.Dir, "fleet"), Clusters: "hub," + o.Clusters, Progress: o.Progress,
+		Bin: filepath.Join(o.Bin, "fleet"), Dir: filepath.Join(o.Dir, "fleet"), Clusters: strings.TrimSuffix("hub,"+o.Clusters, ","), Progress: o.Progress,
 	})
 	if err != nil {
 		return nil, err

@@ -378,7 +378,11 @@ func (p *pass) assess(ctx context.Context, v *view) func(object.Key) (health.Sta
 		if live == nil {
 			return health.Status{Code: health.Missing}, true
 		}
-		judged := p.Health.Assess(ctx, live, v.live.Pods(k))
+		pods := v.live.Pods(k)
+		judged := p.Health.Assess(ctx, live, pods)
+		if held := health.Held(pods); held != "" && judged.Code == v1alpha1.HealthProgressing {
+			judged.Message = held // a Job says nothing of pods that cannot start
+		}
 		return judged.Status, judged.Known
 	}
 }
