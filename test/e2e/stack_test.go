@@ -132,12 +132,15 @@ func event(a fleet.Audit) string {
 	return text
 }
 
-// story tells what happened in a namespace since a line: our writes, and when
+// story tells what happened in a namespace since a moment: our writes, and when
 // others declared an object well.
-func (s *stack) story(namespace string, since int) []string {
+func (s *stack) story(namespace string, since time.Time) []string {
 	s.Helper()
 	var out []string
-	for _, a := range s.lines(namespace)[since:] {
+	for _, a := range s.lines(namespace) {
+		if a.Received.Before(since) {
+			continue
+		}
 		status := a.ObjectRef.Subresource == "status"
 		well := status && (bytes.Contains(a.RequestObject, []byte(`"reason":"SecretSynced"`)) || bytes.Contains(a.RequestObject, []byte(`"status":"True","type":"Synced"`)) ||
 			a.ObjectRef.Resource == "jobs" && bytes.Contains(a.RequestObject, []byte(`"type":"Complete"`)) ||
@@ -221,10 +224,10 @@ func (s *stack) external() {
 		return o != nil && strings.HasPrefix(o.Message, "waiting for completion of hook batch/Job/db-migration") &&
 			strings.Contains(o.Message, `CreateContainerConfigError: secret "db-credentials" not found`)
 	})
-	s.told(s.story("production", 0), "patch namespaces/production", "create jobs/db-migration")
+	s.told(s.story("production", time.Time{}), "patch namespaces/production", "create jobs/db-migration")
 	s.patch("my-app", `{"status": {"operationState": {"phase": "Terminating"}}}`)
 	s.fails("my-app", first, "Operation terminated")
-	since := len(s.lines("production"))
+	since := time.Now()
 	s.patch("my-app", `{"operation": {"sync": {"revision": "`+first+`", "syncStrategy": {"apply": {}}}}}`)
 	good(s.T, s.rig, "my-app", first)
 	s.told(s.story("production", since),
@@ -232,7 +235,7 @@ func (s *stack) external() {
 		"patch configmaps/app-config", "patch services/my-app", "patch deployments/my-app", "well deployments/my-app",
 		"patch horizontalpodautoscalers/my-app-hpa", "patch servicemonitors/my-app-monitor")
 
-	since = len(s.lines("production"))
+	since = time.Now()
 	v.version = "v2.6.0"
 	next := s.commit(v)
 	app := good(s.T, s.rig, "my-app", next)
@@ -250,13 +253,13 @@ func (s *stack) sealed() {
 	bad := s.commit(v)
 	s.create(v)
 	s.fails("my-sealed-app", bad, "no key could decrypt secret")
-	got := s.story("production-sealed", 0)
+	got := s.story("production-sealed", time.Time{})
 	s.told(got[:min(len(got), 7)], "patch namespaces/production-sealed", "create jobs/db-migration", "well jobs/db-migration", "patch jobs/db-migration",
 		"patch serviceaccounts/app-service-account", "patch roles/app", "patch rolebindings/app")
 	if !slices.Contains(got, "create jobs/sync-fail-notification") || slices.Contains(got, "patch deployments/my-app") {
 		s.Errorf("want the notification and no Deployment in\n  %s", strings.Join(got, "\n  "))
 	}
-	since := len(s.lines("production-sealed"))
+	since := time.Now()
 	v.sealed = "QUJDREVG"
 	mended := s.commit(v)
 	if app := good(s.T, s.rig, "my-sealed-app", mended); app.Status.OperationState.RetryCount != 0 {
@@ -276,7 +279,7 @@ func (s *stack) sealed() {
 func (s *stack) refused() {
 	v := release{name: "my-app", namespace: "production", version: "v2.7.0", secret: "external", migration: "ready",
 		extra: "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: quota}\nspec: {hard: {pods: '9'}}\n"}
-	since := len(s.lines("production"))
+	since := time.Now()
 	s.fails("my-app", s.commit(v), "resource :ResourceQuota is not permitted in project production")
 	s.told(s.story("production", since))
 	v.extra = ""
@@ -287,7 +290,7 @@ func (s *stack) refused() {
 // is written, and the next commit mends it.
 func (s *stack) failing() {
 	v := release{name: "my-app", namespace: "production", version: "v2.8.0", secret: "external", migration: "fail", attempts: "0"}
-	since := len(s.lines("production"))
+	since := time.Now()
 	id := s.commit(v)
 	s.until("my-app", "a failed migration that names the hook", func(app *v1alpha1.Application) bool {
 		o := app.Status.OperationState
@@ -305,11 +308,11 @@ func (s *stack) failing() {
 // loop plays the endless loop of a Deployment that somebody else scales: self
 // healing takes the replicas back until the rule of the article ends it.
 func (s *stack) loop() {
-	since := len(s.lines("production"))
+	since := time.Now()
 	heals := func() int {
 		n := 0
-		for _, a := range s.lines("production")[since:] {
-			if ours(a) && a.ObjectRef.Resource == "deployments" {
+		for _, a := range s.lines("production") {
+			if a.Received.After(since) && ours(a) && a.ObjectRef.Resource == "deployments" {
 				n++
 			}
 		}
@@ -363,7 +366,7 @@ func (s *stack) unsynced() {
 			return r.Kind == "ExternalSecret" && r.Health != nil && r.Health.Status == v1alpha1.HealthProgressing && strings.Contains(r.Health.Message, "could not get secret data")
 		})
 	})
-	if got := s.story("production-late", 0); slices.Contains(got, "patch deployments/my-app") {
+	if got := s.story("production-late", time.Time{}); slices.Contains(got, "patch deployments/my-app") {
 		s.Errorf("the Deployment was written before its Secret: %v", got)
 	}
 	s.providers.reach(true)
@@ -372,7 +375,7 @@ func (s *stack) unsynced() {
 		s.Fatalf("%v: %s", err, out)
 	}
 	good(s.T, s.rig, "my-late-app", id)
-	got := s.story("production-late", 0)
+	got := s.story("production-late", time.Time{})
 	if a, b := slices.Index(got, "well externalsecrets/db-credentials"), slices.Index(got, "patch deployments/my-app"); a < 0 || b < a {
 		s.Errorf("the Deployment came before its Secret: %v", got)
 	}

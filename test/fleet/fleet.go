@@ -128,6 +128,9 @@ func (c Cluster) Credentials() ([]byte, error) {
 type Audit struct {
 	Verb      string `json:"verb"`
 	UserAgent string `json:"userAgent"`
+	User      struct {
+		Username string `json:"username"`
+	} `json:"user"`
 	URI       string `json:"requestURI"`
 	ObjectRef struct {
 		Resource    string `json:"resource"`

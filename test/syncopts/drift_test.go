@@ -1,7 +1,6 @@
 package syncopts
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -10,9 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -27,7 +24,6 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/diff"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/syncplan"
-	"github.com/sluice-cd/sluice/test/rig"
 )
 
 // sample is a kind of object: how it is written in Git, a change by hand, and
@@ -116,8 +112,8 @@ func (r *run) kubectl(args ...string) {
 	r.program(filepath.Join(os.Getenv("SLUICE_BIN"), "fleet"), slices.Concat([]string{"--dir", dir, "kubectl", "one", "--"}, args)...)
 }
 
-// before gives the objects their lives.
-func (r *run) before200(all []*piece) {
+// past gives the objects their lives.
+func (r *run) past(all []*piece) {
 	r.Helper()
 	dir := r.TempDir()
 	texts := map[life][]string{}
@@ -217,7 +213,7 @@ func (r *run) drift() {
 	if len(all) < 200 {
 		r.Fatalf("only %d objects", len(all))
 	}
-	r.before200(all)
+	r.past(all)
 	texts := []string{string(crds)}
 	for _, p := range all {
 		texts = append(texts, p.text)
@@ -285,13 +281,10 @@ func (r *run) edits(all []*piece) {
 func TestNoFalseDrift(t *testing.T) {
 	s := start(t)
 	must(t, s.rig.Launch())
-	r := &run{suite: s, T: t, name: driftName}
-	webhooked := sync.OnceFunc(r.webhook)
-	t.Run("two hundred objects", func(t *testing.T) { (&run{suite: s, T: t, name: driftName}).drift() })
-	webhooked()
+	for name, play := range map[string]func(*run){driftName: (*run).drift, "mutated": (*run).mutated, "scaled": (*run).scaled} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			play(&run{suite: s, T: t, name: name})
+		})
+	}
 }
-
-// webhook is described in webhook_test.go; here is what it shows.
-var _ = context.Background
-var _ = time.Second
-var _ = rig.Namespace

@@ -54,6 +54,8 @@ type Connection struct {
 	watches   map[schema.GroupKind]*kindWatch
 	predicted map[string]prediction
 	schemas   map[schema.GroupVersion]schemas
+	// described is the version in the gauges.
+	described string
 }
 
 func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
@@ -80,7 +82,10 @@ func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
 	return conn, nil
 }
 
-func (c *Connection) close() { c.cancel() }
+func (c *Connection) close() {
+	c.cancel()
+	c.fleet.metrics.forget(c.cluster.Server)
+}
 
 func (c *Connection) changed(instance string) {
 	c.fleet.tell(Change{Server: c.cluster.Server, Instance: instance})
@@ -166,7 +171,7 @@ func (c *Connection) enter(version string, err error) {
 	if err == nil {
 		value = 1
 	}
-	c.fleet.metrics.status.WithLabelValues(c.cluster.Server, next.Version).Set(value)
+	c.describe(next.Version, value)
 	if news {
 		c.fleet.options.Log.Info("cluster connection", "cluster", c.cluster.Name, "status", next.Status, "message", next.Message)
 		c.fleet.tell(Change{Server: c.cluster.Server})
@@ -326,9 +331,12 @@ func (c *Connection) follow(ctx context.Context, kinds []schema.GroupVersionKind
 			if err != nil {
 				return err
 			}
+			if len(c.spaces(m)) == 0 {
+				continue // out of sight
+			}
 			c.mu.Lock()
 			if w = c.watches[gvk.GroupKind()]; w == nil {
-				w = c.watchKind(gvk, m.Resource)
+				w = c.watchKind(gvk, m)
 				c.watches[gvk.GroupKind()] = w
 			}
 			c.mu.Unlock()
@@ -336,12 +344,8 @@ func (c *Connection) follow(ctx context.Context, kinds []schema.GroupVersionKind
 		waits = append(waits, w)
 	}
 	for _, w := range waits {
-		select {
-		case <-w.synced:
-		case <-ctx.Done():
-			return fmt.Errorf("cluster %s: live objects of kind %s not listed yet: %w", c.cluster.Name, w.gvk.Kind, ctx.Err())
-		case <-c.ctx.Done():
-			return fmt.Errorf("cluster %s: connection closed", c.cluster.Name)
+		if err := w.wait(ctx, c); err != nil {
+			return err
 		}
 	}
 	return nil

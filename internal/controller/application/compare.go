@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -66,6 +67,11 @@ func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstruct
 	count := map[object.Key]int{}
 	for _, rendered := range v.manifests.Objects {
 		t := rendered.DeepCopy()
+		if gvk := t.GroupVersionKind(); p.excluded(gvk.GroupKind()) {
+			v.conditions = append(v.conditions, condition(v1alpha1.ConditionExcludedResourceWarning,
+				fmt.Sprintf("Resource %s/%s %s is excluded in the settings", gvk.Group, gvk.Kind, t.GetName())))
+			continue
+		}
 		namespaced, known := p.conn.Scope(t.GroupVersionKind())
 		switch {
 		case known && !namespaced:
@@ -117,9 +123,20 @@ func (p *pass) observe(ctx context.Context, v *view, targets []*unstructured.Uns
 			want.Kinds = append(want.Kinds, schema.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind})
 		}
 	}
+	want.Kinds = slices.DeleteFunc(want.Kinds, func(k schema.GroupVersionKind) bool { return p.excluded(k.GroupKind()) })
 	var err error
-	v.live, err = p.conn.Observe(bounded, want)
-	return err
+	if v.live, err = p.conn.Observe(bounded, want); err != nil {
+		return err
+	}
+	maps.DeleteFunc(v.live.Live, func(k object.Key, _ *unstructured.Unstructured) bool {
+		return p.excluded(schema.GroupKind{Group: k.Group, Kind: k.Kind})
+	})
+	return nil
+}
+
+// excluded says that the settings leave a kind out of sight on this cluster.
+func (p *pass) excluded(k schema.GroupKind) bool {
+	return p.systemRules().filter.Excluded(k.Group, k.Kind, p.cluster.Server)
 }
 
 // pair matches targets with live objects; what is live only needs pruning.

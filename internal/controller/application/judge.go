@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/domain/diff"
+	"github.com/sluice-cd/sluice/internal/domain/kindfilter"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/syncplan"
 )
@@ -28,6 +29,7 @@ type systemRules struct {
 	parsed   diff.Settings
 	rules    diff.Rules
 	compiler jq.Compiler
+	filter   kindfilter.Filter
 }
 
 // jqTimeoutKey of argocd-cmd-params-cm bounds one jq evaluation.
@@ -39,6 +41,9 @@ func (c *Controller) systemRules() *systemRules {
 		return known
 	}
 	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config)}
+	var problems []error
+	s.filter, problems = kindfilter.Parse(snapshot.Config)
+	s.parsed.Problems = append(s.parsed.Problems, problems...)
 	if raw := snapshot.Params[jqTimeoutKey]; raw != "" && raw != "0" {
 		limit, err := time.ParseDuration(raw)
 		if err != nil || limit <= 0 {

@@ -199,6 +199,7 @@ var (
 	compareConditions = []string{
 		v1alpha1.ConditionInvalidSpecError, v1alpha1.ConditionUnknownError, v1alpha1.ConditionComparisonError,
 		v1alpha1.ConditionSharedResourceWarning, v1alpha1.ConditionRepeatedResourceWarning, v1alpha1.ConditionComparisonWarning,
+		v1alpha1.ConditionExcludedResourceWarning, v1alpha1.ConditionOrphanedResourceWarning,
 	}
 )
 
