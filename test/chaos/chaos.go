@@ -83,7 +83,9 @@ func New(o Options) (*Proxy, error) {
 			}
 		},
 		Transport: transport, FlushInterval: -1,
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { http.Error(w, err.Error(), http.StatusBadGateway) },
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		},
 	}
 	p.server = httptest.NewUnstartedServer(p.handler(forward))
 	pair, ca, err := Certificate()

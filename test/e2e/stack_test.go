@@ -57,7 +57,7 @@ func (s *stack) commit(v release) string {
 	base := "apps/" + v.name + "/base/"
 	id, err := s.rig.Repo.Commit(v.name+" "+v.version, gitserver.Files{
 		base + "app.yaml": s.read("base", replace...), base + "hooks.yaml": s.read("hooks", replace...),
-		base + "secret.yaml": s.read(v.secret, replace...) + "---\n" + v.extra,
+		base + "secret.yaml":        s.read(v.secret, replace...) + "---\n" + v.extra,
 		base + "kustomization.yaml": "resources: [hooks.yaml, app.yaml, secret.yaml]\n",
 		"apps/" + v.name + "/overlays/production/kustomization.yaml": "resources: [../../base]\nnamespace: " + v.namespace + "\n",
 	})

@@ -15,6 +15,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/restmapper"
 
 	"github.com/sluice-cd/sluice/internal/domain/destination"
@@ -44,7 +45,9 @@ type Connection struct {
 	cancel    context.CancelFunc
 	discovery discovery.DiscoveryInterface
 	dynamic   dynamic.Interface
+	metadata  metadata.Interface
 	store     *store
+	surveys   surveys
 
 	mu        sync.Mutex
 	state     State
@@ -71,9 +74,13 @@ func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
+	parts, err := metadata.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	conn := &Connection{
-		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, store: newStore(),
+		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, metadata: parts, store: newStore(),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[string]prediction{},
 		schemas: map[schema.GroupVersion]schemas{},

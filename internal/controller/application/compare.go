@@ -228,6 +228,7 @@ func (p *pass) compare(ctx context.Context) {
 		status.SourceType = v.manifests.SourceTypes[0]
 	}
 	p.keepFinalizers(v)
+	v.conditions = append(v.conditions, p.surroundings(ctx, v)...)
 	p.summarize(ctx, v)
 }
 
