@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -239,7 +238,7 @@ func (f *forms) bearer() {
 	f.refused[old] = true
 	f.mu.Unlock()
 	p.Hang()
-	f.unknown("form-bearer", "Unauthorized")
+	f.unknown("form-bearer", "asked for the client to provide credentials")
 	id = f.commit("form-bearer", config("2"))
 	f.secret("form-bearer", tlsOf(p, map[string]any{"bearerToken": fresh}))
 	good(f.T, f.rig, "form-bearer", id)
@@ -382,20 +381,11 @@ func (f *forms) namespaced() {
 	}
 	prints(f.T, f.rig, "one", "1", "get", "configmap", "side", "-n", "form-spaces-b", "-o", "jsonpath={.data.version}")
 	f.commit("form-spaces", both+"---\n"+strings.Replace(config1, "{name: side}", "{name: side, namespace: elsewhere}", 1)+clusterRole)
-	must(f.T, rig.Until(f.Context(), 40*time.Second, "objects out of sight are named", func(ctx context.Context) (bool, error) {
-		app, err := get(ctx, f.rig, "form-spaces")
-		if err != nil {
-			return false, err
-		}
-		message := ""
-		if o := app.Status.OperationState; o != nil {
-			message = o.Message
-		}
-		if strings.Contains(message, `Namespace "elsewhere" for ConfigMap "side" is not managed`) && strings.Contains(message, `Cluster level ClusterRole "form-spaces" can not be managed when in namespaced mode`) {
-			return true, nil
-		}
-		return false, errors.New(message)
-	}))
+	(&stack{T: f.T, rig: f.rig}).until("form-spaces", "objects out of sight are named", func(app *v1alpha1.Application) bool {
+		text := fmt.Sprint(app.Status.Conditions)
+		return app.Status.Sync.Status == v1alpha1.SyncStatusUnknown && strings.Contains(text, `Namespace "elsewhere" for ConfigMap "side" is not managed`) &&
+			strings.Contains(text, `Cluster level ClusterRole "form-spaces" can not be managed when in namespaced mode`)
+	})
 	id := f.commit("form-spaces", config("2")+"---\n"+strings.Replace(config1, "{name: side}", "{name: side, namespace: form-spaces-b}", 1))
 	good(f.T, f.rig, "form-spaces", id)
 }

@@ -328,7 +328,7 @@ func (s *stack) loop() {
 	for i := range 2 {
 		scale()
 		must(s.T, rig.Until(s.Context(), 30*time.Second, "the replicas are taken back", func(context.Context) (bool, error) {
-			return heals() > i, fmt.Errorf("%d heals", heals())
+			return seen(heals() > i, fmt.Sprintf("%d heals", heals()))
 		}))
 	}
 	prints(s.T, s.rig, "hub", "3", replicas...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -421,7 +420,8 @@ func (f *syncFaults) stopped() {
 	})
 	must(p.T, p.rig.Fleet.Run(p.Context(), "start", "one"))
 	must(p.T, rig.Until(p.Context(), 60*time.Second, "the cluster answers", func(ctx context.Context) (bool, error) {
-		return answer(ctx, p.one, 2*time.Second) == nil, errors.New("not yet")
+		err := answer(ctx, p.one, 2*time.Second)
+		return err == nil, err
 	}))
 	p.well()
 	if got := p.wrote("create jobs/hook") - before; got != 1 {

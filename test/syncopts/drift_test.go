@@ -144,7 +144,9 @@ func (r *run) past(all []*piece) {
 			tracked.SetAnnotations(annotations)
 			must(r.T, r.target.Create(r.Context(), tracked, fieldOwner("argocd-controller")))
 		case byArgoServerSide:
-			must(r.T, r.target.Apply(r.Context(), client.ApplyConfigurationFromUnstructured(tracked), fieldOwner("argocd-controller"), client.ForceOwnership))
+			raw, err := json.Marshal(tracked)
+			must(r.T, err)
+			must(r.T, r.target.Patch(r.Context(), tracked, client.RawPatch(types.ApplyPatchType, raw), fieldOwner("argocd-controller"), client.ForceOwnership))
 		}
 	}
 }

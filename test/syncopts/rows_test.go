@@ -109,11 +109,11 @@ var rows = map[string]func(*run){
 		}
 	},
 	"prune-false-app": func(r *run) { // an object overrides the Application
-		r.commit(strings.Join([]string{configs("kept", "gone"), annotated("yes", "sync-options: Prune=true")}, "---"))
+		r.commit(strings.Join([]string{configs("kept", "gone"), annotated("given", "sync-options: Prune=true")}, "---"))
 		r.create("CreateNamespace=true, Prune=false")
 		r.succeeds("")
 		r.commit(configs("kept"))
-		r.wrote(r.succeeds("prune: true"), "delete configmaps/yes")
+		r.wrote(r.succeeds("prune: true"), "delete configmaps/given")
 	},
 	"prune-last-object": func(r *run) {
 		r.commit(strings.Join([]string{configs("kept"), annotated("gone", "sync-options: PruneLast=true")}, "---"))

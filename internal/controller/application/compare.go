@@ -23,12 +23,14 @@ import (
 
 // view is desired and live state side by side.
 type view struct {
-	sources    []v1alpha1.ApplicationSource
-	manifests  *manifest.Manifests
-	pairs      []syncplan.Pair
-	hooks      []syncplan.Pair
-	live       *cluster.Observation
-	forbidden  map[object.Key]error
+	sources   []v1alpha1.ApplicationSource
+	manifests *manifest.Manifests
+	pairs     []syncplan.Pair
+	hooks     []syncplan.Pair
+	live      *cluster.Observation
+	forbidden map[object.Key]error
+	// unseen says why targets lie outside of what the connection may see.
+	unseen     map[object.Key]string
 	conditions []v1alpha1.ApplicationCondition
 	verdicts   verdicts
 }
@@ -49,7 +51,7 @@ func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, r
 	if err != nil {
 		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
 	}
-	v := &view{sources: sources, manifests: m, forbidden: map[object.Key]error{}}
+	v := &view{sources: sources, manifests: m, forbidden: map[object.Key]error{}, unseen: map[object.Key]string{}}
 	targets, hooks := p.targets(v, named)
 	if err := p.observe(ctx, v, slices.Concat(targets, hooks)); err != nil {
 		return nil, fmt.Errorf("Failed to load live state: %w", err) //nolint:staticcheck // tools match on this text
@@ -85,8 +87,12 @@ func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstruct
 		}
 		object.Track(t, p.instance, p.app.Spec.Destination.Namespace)
 		key := object.KeyOf(t)
-		if err := policy.Manage(p.project, p.cluster, policy.Object{Group: key.Group, Kind: key.Kind, Namespace: key.Namespace, Name: key.Name, Namespaced: namespaced}); err != nil {
+		o := policy.Object{Group: key.Group, Kind: key.Kind, Namespace: key.Namespace, Name: key.Name, Namespaced: namespaced}
+		if err := policy.Manage(p.project, p.cluster, o); err != nil {
 			v.forbidden[key] = err
+		}
+		if err := policy.InSight(p.cluster, o); err != nil {
+			v.unseen[key] = err.Error()
 		}
 		if hook {
 			if len(phases) > 0 {

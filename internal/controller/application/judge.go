@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -131,6 +132,7 @@ func commaList(text string) []string {
 // judge decides for each pair whether it is in sync.
 func (p *pass) judge(ctx context.Context, v *view) error {
 	v.verdicts.results, v.verdicts.unknown, v.verdicts.memory = map[object.Key]diff.Result{}, map[object.Key]string{}, map[object.Key]string{}
+	maps.Copy(v.verdicts.unknown, v.unseen)
 	v.verdicts.problems = p.systemRules().parsed.Problems
 	j := p.judgement(&v.verdicts)
 	group, gctx := errgroup.WithContext(ctx)

@@ -126,7 +126,7 @@ type Object struct {
 // Manage returns nil when the project lets an Application manage the object
 // on the cluster, otherwise an error that says what is not permitted.
 func Manage(project *v1alpha1.AppProject, cluster destination.Cluster, o Object) error {
-	if err := inSight(cluster, o); err != nil {
+	if err := InSight(cluster, o); err != nil {
 		return err
 	}
 	if !kindPermitted(project, o) {
@@ -138,9 +138,9 @@ func Manage(project *v1alpha1.AppProject, cluster destination.Cluster, o Object)
 	return nil
 }
 
-// inSight says why an object cannot be managed on a cluster in namespaced mode
+// InSight says why an object cannot be managed on a cluster in namespaced mode
 // (spec/config.md §6.1), nil when it can.
-func inSight(cluster destination.Cluster, o Object) error {
+func InSight(cluster destination.Cluster, o Object) error {
 	switch {
 	case len(cluster.Namespaces) == 0:
 	case o.Namespaced && !scopedNamespace(cluster, o.Namespace):

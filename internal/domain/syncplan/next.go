@@ -434,8 +434,12 @@ func Terminate(s State) Move {
 	var doomed []Act
 	for _, t := range p.runningHooks {
 		p.updates[t.ID()] = Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationFailed, Message: "Terminated"}
-		if p.ours(t) && t.Live.GetDeletionTimestamp() == nil {
+		switch {
+		case !p.ours(t):
+		case t.Live.GetDeletionTimestamp() == nil:
 			doomed = append(doomed, Act{DeleteHook, t})
+		case slices.Contains(t.Live.GetFinalizers(), HookFinalizer): // nobody will read its result any more
+			doomed = append(doomed, Act{ReleaseHook, t})
 		}
 	}
 	move := Move{Results: p.updates, Phase: v1alpha1.OperationFailed, Message: "Operation terminated"}
