@@ -131,6 +131,10 @@ type Audit struct {
 	User      struct {
 		Username string `json:"username"`
 	} `json:"user"`
+	// Impersonated is on whose behalf the request was made.
+	Impersonated struct {
+		Username string `json:"username"`
+	} `json:"impersonatedUser"`
 	URI       string `json:"requestURI"`
 	ObjectRef struct {
 		Resource    string `json:"resource"`
