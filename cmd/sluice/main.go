@@ -32,7 +32,7 @@ func main() {
 		Use: "sluice", Short: "GitOps delivery for Kubernetes fleets: a change reaches the fleet step by step",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(allCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand(), &cobra.Command{
+	root.AddCommand(allCommand(), setsCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand(), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "sluice", version) },
 	})

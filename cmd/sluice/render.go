@@ -103,7 +103,7 @@ func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Ser
 		store.Close()
 		lender.Close()
 	}
-	params := func() map[string]string { return p.store.Snapshot().Params }
+	params := paramsOf(p.store)
 	charts := p.log.With("component", "charts")
 	tuned, err := live(params, charts)
 	if err != nil {
@@ -134,6 +134,11 @@ func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Ser
 	})
 	p.store.OnChange(func(*settings.Snapshot) { s.SettingsChanged() })
 	return s, done, nil
+}
+
+// paramsOf gives argocd-cmd-params-cm as it is now.
+func paramsOf(s *settings.Store) func() map[string]string {
+	return func() map[string]string { return s.Snapshot().Params }
 }
 
 // tuning reads argocd-cmd-params-cm (spec/config.md §5).

@@ -292,7 +292,7 @@ func (s *serverProcess) remotes(ctx context.Context, declared *settings.Store, r
 		return nil, nil, err
 	}
 	declared.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
-	r, err := newRemotes(mirrors, remoteParts{data: s.all.data, params: declared.Snapshot().Params, log: s.log, registry: registry})
+	r, err := newRemotes(mirrors, remoteParts{data: s.all.data, params: paramsOf(declared), log: s.log, registry: registry})
 	if err != nil {
 		mirrors.Close()
 		return nil, nil, err

@@ -39,6 +39,7 @@ var parts = []part{
 	{[]string{"render."}, measureRender},
 	{[]string{"server.rbac_", "server.webhook_"}, measureAccess},
 	{[]string{"sync."}, measureSync},
+	{[]string{"applicationset."}, measureSets},
 }
 
 // wanted says that the part yields a figure whose name starts with prefix.
