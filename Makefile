@@ -54,7 +54,7 @@ mutation: ## Put mistakes into the planner; a test must notice each
 soak: build ## Suites that take longer than CI allows
 	@SLUICE_ROLLOUT_EVENTS=100000000 SLUICE_ROLLOUT_SEED=1000000 $(GO) test ./test/scenario -run TestRandom -timeout 6h
 	@$(GO) test ./internal/domain/rollout -fuzz FuzzRecord -fuzztime 60s
-	@SLUICE_BIN=$(BUILD) $(GO) test -tags soak ./test/e2e -run 'TestRolloutScenarios|TestTwoLevelBlastRadius' -count=1 -timeout 60m
+	@SLUICE_BIN=$(BUILD) $(GO) test -tags soak ./test/e2e -run 'TestRolloutScenarios|TestTwoLevelBlastRadius|TestClusterCredentials|TestSyncFaults|TestNestedApplications|TestRendererOutOfMemory' -count=1 -timeout 60m
 	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e -count=5 -timeout 90m
 
 generate: ## Regenerate deepcopy and custom resource definitions
