@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/restmapper"
 
 	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/object"
 )
 
 // Status words of a connection.
@@ -55,7 +56,7 @@ type Connection struct {
 	versions  []string
 	learnt    time.Time
 	watches   map[schema.GroupKind]*kindWatch
-	predicted map[string]prediction
+	predicted map[object.Key]prediction
 	schemas   map[schema.GroupVersion]*published
 	// described is the version in the gauges.
 	described string
@@ -82,7 +83,7 @@ func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
 	conn := &Connection{
 		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, metadata: parts, store: newStore(), slots: make(chan struct{}, writesAtOnce),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
-		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[string]prediction{},
+		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[object.Key]prediction{},
 		schemas: map[schema.GroupVersion]*published{},
 	}
 	go conn.heartbeat()

@@ -181,6 +181,9 @@ func (s *sink) Update(obj any) error { return s.see(obj) }
 // Delete drops an object.
 func (s *sink) Delete(obj any) error {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
+		s.conn.mu.Lock()
+		delete(s.conn.predicted, object.KeyOf(u))
+		s.conn.mu.Unlock()
 		if instance, dropped := s.conn.store.drop(object.KeyOf(u), u.GetUID()); dropped && instance != "" {
 			s.conn.changed(instance)
 		}

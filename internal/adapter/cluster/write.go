@@ -60,6 +60,9 @@ func (c *Connection) count(verb string, err error) {
 func (c *Connection) remember(u *unstructured.Unstructured) {
 	trim(u)
 	c.store.put(u)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.predicted, object.KeyOf(u)) // it spoke of the version before
 }
 
 func (c *Connection) live(key object.Key) *unstructured.Unstructured {
