@@ -145,6 +145,7 @@ func (f *setFlags) fromParams(ctx context.Context, hub client.Reader, namespace 
 		f.rootCA = params.Data["applicationsetcontroller.scm.root.ca.path"]
 	}
 	effective, _ := f.rules.With(params.Data)
+	effective.Policy = f.rules.Policy // that of the config map may be mended while we run
 	return effective.Check(namespace)
 }
 

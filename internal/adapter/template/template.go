@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	gotemplate "text/template"
 	"text/template/parse"
 
@@ -20,8 +21,21 @@ import (
 // maxOutput bounds what one template may produce.
 const maxOutput = 1 << 20
 
-// Engine renders Go templates. The zero value is not ready: use New.
-type Engine struct{ functions gotemplate.FuncMap }
+// Bounds of what is kept compiled: a set renders the same few texts thousands
+// of times.
+const (
+	maxKept     = 2000
+	maxKeptText = 16 << 10
+)
+
+// Engine renders Go templates; several goroutines may use it. The zero value is
+// not ready: use New.
+type Engine struct {
+	functions gotemplate.FuncMap
+
+	mu   sync.Mutex
+	kept map[string]*gotemplate.Template
+}
 
 var _ appset.Engine = (*Engine)(nil)
 
@@ -40,7 +54,7 @@ func New() *Engine {
 	f["fromYaml"] = func(s string) (out map[string]any, err error) { return out, yaml.Unmarshal([]byte(s), &out) }
 	f["fromYamlArray"] = func(s string) (out []any, err error) { return out, yaml.Unmarshal([]byte(s), &out) }
 	f[printer] = printed
-	return &Engine{functions: f}
+	return &Engine{functions: f, kept: map[string]*gotemplate.Template{}}
 }
 
 // bounded refuses to grow without end.
@@ -61,18 +75,42 @@ func (e *Engine) Render(text string, values map[string]any, options []string) (o
 			err = fmt.Errorf("template %q: %v", text, p)
 		}
 	}()
-	t, err := gotemplate.New("").Funcs(e.functions).Option(options...).Parse(text)
+	t, err := e.compiled(text, options)
 	if err != nil {
 		return "", fmt.Errorf("template %q: %s", text, strip(err))
-	}
-	for _, named := range t.Templates() {
-		printNumbers(named.Root)
 	}
 	var b bounded
 	if err := t.Execute(&b, values); err != nil {
 		return "", fmt.Errorf("template %q: %s", text, strip(err))
 	}
 	return b.String(), nil
+}
+
+// compiled parses a text, or remembers it.
+func (e *Engine) compiled(text string, options []string) (*gotemplate.Template, error) {
+	key := strings.Join(options, ",") + "\x00" + text
+	e.mu.Lock()
+	t := e.kept[key]
+	e.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	t, err := gotemplate.New("").Funcs(e.functions).Option(options...).Parse(text)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // wrapped by the caller
+	}
+	for _, named := range t.Templates() {
+		printNumbers(named.Root)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.kept) >= maxKept {
+		clear(e.kept)
+	}
+	if len(text) <= maxKeptText {
+		e.kept[key] = t
+	}
+	return t, nil
 }
 
 // printer is the function that ends every pipeline that prints.
