@@ -207,7 +207,7 @@ func (f *setFlags) sources(p *parts, namespace string) (generate.Sources, error)
 	})
 	hub := hubReader{cached: p.mgr.GetCache(), direct: p.mgr.GetAPIReader(), namespace: namespace}
 	return generate.Sources{
-		Reader: p.mgr.GetCache(), Settings: p.store, Namespace: namespace, Engine: template.New(),
+		Reader: p.mgr.GetCache(), Settings: p.store, Namespace: namespace, Engine: template.New(p.clock),
 		Hosts: hosts, Plugin: parameters.New(nil).Ask, Resources: decisions(dynamics, namespace),
 		Secret: hub.secret, ConfigMap: hub.configMap, Rules: f.rules, Clock: p.clock, Log: p.log.With("component", "generate"),
 	}, nil

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -62,7 +63,7 @@ template:
 	}
 	store := &shelf{}
 	v := generate.NewEvaluator(generate.Sources{
-		Reader: store, Settings: &declared{settings.Parse(secrets, nil)}, Namespace: controlPlane, Engine: template.New(),
+		Reader: store, Settings: &declared{settings.Parse(secrets, nil)}, Namespace: controlPlane, Engine: template.New(clock.RealClock{}),
 		Clock: testclock.NewFakePassiveClock(start), Log: slog.New(slog.DiscardHandler),
 	})
 	p, err := v.Preview(b.Context(), set)
