@@ -17,6 +17,7 @@ for dir in . fleet hack/tools test/oracle; do (cd "$dir" && go mod tidy -diff) |
 step vet
 go vet ./...
 go vet -tags soak ./test/e2e
+(cd test/oracle && go vet ./...)
 (cd fleet && go vet ./...)
 
 step generated code

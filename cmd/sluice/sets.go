@@ -28,6 +28,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/scm"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/adapter/template"
+	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
@@ -40,6 +41,8 @@ type setFlags struct {
 	githubMetrics               bool
 	shownLabels                 []string
 	concurrentSets, concurrency int
+	// given says that a flag, or the variable in its place, was given.
+	given func(flag string) bool
 }
 
 func (f *setFlags) register(flags *pflag.FlagSet) {
@@ -69,6 +72,7 @@ var setVariables = map[string]string{
 	"preserved-annotations": "GLOBAL_PRESERVED_ANNOTATIONS", "preserved-labels": "GLOBAL_PRESERVED_LABELS", "token-ref-strict-mode": "TOKENREF_STRICT_MODE",
 	"concurrent-reconciliations": "CONCURRENT_RECONCILIATIONS", "concurrent-application-updates": "CONCURRENT_APPLICATION_UPDATES",
 	"scm-root-ca-path": "SCM_ROOT_CA_PATH", "scm-proxy-url": "SCM_PROXY_URL", "scm-no-proxy": "SCM_NO_PROXY", "enable-github-api-metrics": "ENABLE_GITHUB_API_METRICS",
+	gateFlag: "ENABLE_PROGRESSIVE_SYNCS", safetyFlag: "ROLLOUT_REQUEUE_AFTER",
 }
 
 const setPrefix = "ARGOCD_APPLICATIONSET_CONTROLLER_"
@@ -76,6 +80,7 @@ const setPrefix = "ARGOCD_APPLICATIONSET_CONTROLLER_"
 // complete reads variables where flags are silent; environment is that of
 // os.LookupEnv.
 func (f *setFlags) complete(flags *pflag.FlagSet, environment func(string) (string, bool)) error {
+	f.given = flags.Changed
 	for name, variable := range setVariables {
 		value, given := environment(setPrefix + variable)
 		if flags.Changed(name) || !given || value == "" {
@@ -105,7 +110,9 @@ func (f *setFlags) complete(flags *pflag.FlagSet, environment func(string) (stri
 // hubCache is what of the hub is watched: everything of the control plane's
 // namespace, and sets and Applications of others.
 func (f *setFlags) hubCache(namespace string) cache.Options {
-	options := cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}}
+	options := cache.Options{
+		DefaultNamespaces: map[string]cache.Config{namespace: {}}, DefaultTransform: cache.TransformStripManagedFields(),
+	}
 	if len(f.rules.Namespaces) == 0 {
 		return options
 	}
@@ -163,13 +170,21 @@ func setsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return runAll(ctx, append(sets, p.store.Run)...)
+		return runAll(ctx, p.store.Run, sets.advance.Start, sets.generate.Start)
 	})
 }
 
-// setControllers are the loop that generates and the one that advances.
-func (f *allFlags) setControllers(ctx context.Context, p *parts) ([]func(context.Context) error, error) {
-	steps, err := f.rollouts(ctx, rolloutParts{mgr: p.mgr, store: p.store, manifests: p.manifests, log: p.log, registry: p.registry, clock: p.clock})
+// setLoops are the loop that generates and the one that advances, with what
+// the latter goes by.
+type setLoops struct {
+	generate *generate.Controller
+	advance  *advance.Controller
+	facts    advance.Facts
+}
+
+// setControllers makes them.
+func (f *allFlags) setControllers(ctx context.Context, p *parts) (*setLoops, error) {
+	steps, facts, err := f.rollouts(ctx, rolloutParts{mgr: p.mgr, store: p.store, manifests: p.manifests, log: p.log, registry: p.registry, clock: p.clock})
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +199,7 @@ func (f *allFlags) setControllers(ctx context.Context, p *parts) ([]func(context
 		Recorder:   p.mgr.GetEventRecorderFor("applicationset-controller"), //nolint:staticcheck // core v1 events are what users read
 		Registerer: p.registry,
 	})
-	return []func(context.Context) error{steps.Start, sets.Start}, nil
+	return &setLoops{generate: sets, advance: steps, facts: facts}, nil
 }
 
 // sources makes what evaluations of sets read, but for trees of Git.

@@ -63,7 +63,7 @@ type setBench struct {
 
 // measureSets makes 5,000 Applications from one set, evaluates it once more,
 // and changes a label of one cluster.
-func measureSets(ctx context.Context) (figures []Figure, err error) {
+func measureSets(ctx context.Context, _ size) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "sluice-bench-")
 	if err != nil {
 		return nil, err

@@ -20,13 +20,25 @@ import (
 type part struct {
 	// figures are the names, or beginnings of names, that the part yields.
 	figures []string
-	measure func(context.Context) ([]Figure, error)
+	measure func(context.Context, size) ([]Figure, error)
+}
+
+// size is how much is measured: long forms take many minutes.
+type size struct {
+	long bool
+	// profiles is the folder for profiles of the measured process; empty is
+	// none.
+	profiles string
 }
 
 var parts = []part{
-	{[]string{"fleet.", "rollout.step_", "floor."}, measureFleet},
+	{[]string{"fleet.", "floor."}, measureFleet},
+	{[]string{"rollout.step_", "rollout.total_"}, measureSteps},
+	{[]string{"rollout.writes_"}, measureWrites},
 	{[]string{"rollout.advance_", "rollout.status_"}, measurePlanner},
 	{[]string{"render."}, measureRender},
+	{[]string{"server.rbac_", "server.webhook_"}, measureAccess},
+	{[]string{"sync."}, measureSync},
 	{[]string{"applicationset."}, measureSets},
 }
 
@@ -46,10 +58,12 @@ func main() {
 	}
 	only := flag.String("only", "", "run the figures whose name starts so")
 	out := flag.String("out", "build/bench.json", "file to write")
+	long := flag.Bool("long", false, "measure with more objects, which takes longer")
+	profiles := flag.String("profiles", "", "folder for CPU and memory profiles of sluice during the part sync.*")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *only, *out); err != nil {
+	if err := run(ctx, *only, *out, size{long: *long, profiles: *profiles}); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -57,14 +71,14 @@ func main() {
 
 // run measures the wanted parts. Figures of a part that failed are lost, those
 // of the others are reported.
-func run(ctx context.Context, only, out string) error {
+func run(ctx context.Context, only, out string, how size) error {
 	var figures []Figure
 	var problems []error
 	for _, p := range parts {
 		if !p.wanted(only) {
 			continue
 		}
-		got, err := p.measure(ctx)
+		got, err := p.measure(ctx, how)
 		problems = append(problems, err)
 		figures = append(figures, got...)
 	}

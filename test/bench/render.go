@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -36,6 +36,7 @@ const (
 // monorepo renders one repository and counts.
 type monorepo struct {
 	*manifest.Service
+	mirrors    *gitrepo.Mirrors
 	repository *gitserver.Repository
 	url        string
 	registry   *prometheus.Registry
@@ -45,7 +46,7 @@ type monorepo struct {
 
 // measureRender is the part "render.*": no cluster, but this process, its
 // workers, and git.
-func measureRender(ctx context.Context) (figures []Figure, err error) {
+func measureRender(ctx context.Context, _ size) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "sluice-render-")
 	if err != nil {
 		return nil, err
@@ -121,7 +122,8 @@ func (m *monorepo) scenario(ctx context.Context) ([]Figure, error) {
 }
 
 // noChange is the median time to decide for all Applications after a commit
-// that changed nothing they read, with nothing of Git's objects in memory.
+// that changed nothing they read. The fetch does not count; nothing of Git's
+// objects is in memory when the clock starts.
 func (m *monorepo) noChange(ctx context.Context) (float64, error) {
 	var all []float64
 	for i := range 5 {
@@ -135,6 +137,7 @@ func (m *monorepo) noChange(ctx context.Context) (float64, error) {
 		if _, err := m.Service.Tree(ctx, "default", m.url, id, false); err != nil { // the fetch
 			return 0, err
 		}
+		m.mirrors.Forget()
 		begin := time.Now()
 		for n := range monorepoApps {
 			_, known, err := m.Decide(ctx, m.query(n), []string{id})
@@ -159,6 +162,7 @@ func newMonorepo(ctx context.Context, dir string, files gitserver.Files) (*monor
 	if _, err := repository.Commit("all", files); err != nil {
 		return nil, err
 	}
+	debug.FreeOSMemory() // making the files is not part of any figure
 	registry := prometheus.NewRegistry()
 	mirrors, err := gitrepo.New(ctx, gitrepo.Options{Dir: filepath.Join(dir, "mirrors"), Registerer: registry})
 	if err != nil {
@@ -172,7 +176,7 @@ func newMonorepo(ctx context.Context, dir string, files gitserver.Files) (*monor
 	if err != nil {
 		return nil, err
 	}
-	m := &monorepo{repository: repository, url: server.URL("fleet"), registry: registry, peak: watchPeak(ctx)}
+	m := &monorepo{mirrors: mirrors, repository: repository, url: server.URL("fleet"), registry: registry, peak: watchPeak(ctx)}
 	m.Service = manifest.New(ctx, manifest.Options{
 		Mirrors: mirrors, Pool: pool, Fetcher: fetcher, Clock: clock.RealClock{}, Registerer: registry,
 		Repository: func(url, _ string) repo.Repository { return repo.Repository{URL: url} },
@@ -274,7 +278,7 @@ func watchPeak(ctx context.Context) *peak {
 		ticker := time.NewTicker(20 * time.Millisecond)
 		defer ticker.Stop()
 		for {
-			p.kib = max(p.kib, resident())
+			p.kib = max(p.kib, residentOf(os.Getpid()))
 			select {
 			case <-ctx.Done():
 				return
@@ -293,34 +297,6 @@ func (p *peak) stop() {
 func (p *peak) mib() float64 {
 	p.stop()
 	return float64(p.kib) / 1024
-}
-
-// resident sums the memory of this process and its children that render, as
-// the kernel shares it out: a page that two of them map counts half for each.
-func resident() (kib int64) {
-	self := os.Getpid()
-	name, _ := os.ReadFile("/proc/self/comm")
-	processes, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range processes {
-		if filepath.Base(dir) != strconv.Itoa(self) {
-			stat, err := os.ReadFile(dir + "/stat")
-			fields := strings.Fields(string(stat))
-			if err != nil || len(fields) < 4 || fields[3] != strconv.Itoa(self) || fields[1] != "("+strings.TrimSpace(string(name))+")" {
-				continue // ended, or not ours: git is not part of the figure
-			}
-		}
-		raw, err := os.ReadFile(dir + "/smaps_rollup")
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(raw)) {
-			if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
-				n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-				kib += n
-			}
-		}
-	}
-	return kib
 }
 
 func benchConfigMap(value string, n int) string {

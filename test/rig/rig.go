@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -33,7 +34,8 @@ const Namespace = "argocd"
 type Options struct {
 	// Bin is the folder with the binaries fleet and sluice; Dir is for files.
 	Bin, Dir string
-	// Clusters besides the hub, in the form of fleet up --clusters.
+	// Clusters besides the hub, in the form of fleet up --clusters; empty is
+	// none: the hub is then the only target.
 	Clusters string
 	Progress io.Writer
 }
@@ -57,7 +59,8 @@ func Start(ctx context.Context, o Options) (*Rig, error) {
 	}
 	r := &Rig{options: o}
 	f, err := fleet.Up(ctx, fleet.Options{
-		Bin: filepath.Join(o.Bin, "fleet"), Dir: filepath.Join(o.Dir, "fleet"), Clusters: "hub," + o.Clusters, Progress: o.Progress,
+		Bin: filepath.Join(o.Bin, "fleet"), Dir: filepath.Join(o.Dir, "fleet"),
+		Clusters: strings.TrimSuffix("hub,"+o.Clusters, ","), Progress: o.Progress,
 	})
 	if err != nil {
 		return nil, err
@@ -173,6 +176,14 @@ func (r *Rig) launch(data string, args []string) error {
 type Process struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
+}
+
+// PID is the number of the running sluice process; 0 when none runs.
+func (r *Rig) PID() int {
+	if r.process == nil {
+		return 0
+	}
+	return r.process.cmd.Process.Pid
 }
 
 // Signal sends a signal.

@@ -300,9 +300,11 @@ func (w *World) die() {
 	w.forget()
 }
 
-// forget loses the memory of the process.
+// forget loses the memory of the process. The next one begins with a
+// consistent read: its informers stream the state of now before they follow.
 func (w *World) forget() {
 	clear(w.sent)
+	clear(w.stale)
 	w.Set = w.Set.DeepCopy()
 	w.answers = nil
 	w.watched = w.Now

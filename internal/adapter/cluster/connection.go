@@ -10,7 +10,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/discovery"
@@ -18,7 +17,6 @@ import (
 	"k8s.io/client-go/restmapper"
 
 	"github.com/sluice-cd/sluice/internal/domain/destination"
-	"github.com/sluice-cd/sluice/internal/domain/object"
 )
 
 // Status words of a connection.
@@ -45,6 +43,8 @@ type Connection struct {
 	discovery discovery.DiscoveryInterface
 	dynamic   dynamic.Interface
 	store     *store
+	// slots are taken by writes on their way.
+	slots chan struct{}
 
 	mu        sync.Mutex
 	state     State
@@ -53,7 +53,7 @@ type Connection struct {
 	learnt    time.Time
 	watches   map[schema.GroupKind]*kindWatch
 	predicted map[string]prediction
-	schemas   map[schema.GroupVersion]schemas
+	schemas   map[schema.GroupVersion]*published
 }
 
 func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
@@ -71,10 +71,10 @@ func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	conn := &Connection{
-		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, store: newStore(),
+		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, store: newStore(), slots: make(chan struct{}, writesAtOnce),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[string]prediction{},
-		schemas: map[schema.GroupVersion]schemas{},
+		schemas: map[schema.GroupVersion]*published{},
 	}
 	go conn.heartbeat()
 	return conn, nil
@@ -255,94 +255,4 @@ func (c *Connection) Scope(gvk schema.GroupVersionKind) (namespaced, known bool)
 		return true, false
 	}
 	return m.Scope.Name() == meta.RESTScopeNameNamespace, true
-}
-
-// Want is what an Application needs to see.
-type Want struct {
-	Instance string
-	Targets  []*unstructured.Unstructured
-	// Kinds are further kinds to watch: those it managed before.
-	Kinds []schema.GroupVersionKind
-}
-
-// Observation is the live state for one Application. Objects are shared:
-// callers must not change them.
-type Observation struct {
-	Live map[object.Key]*unstructured.Unstructured
-	pods map[object.Key][]object.Pod
-}
-
-// Pods lists the pods of the current revision below an object.
-func (o *Observation) Pods(k object.Key) []object.Pod { return o.pods[k] }
-
-// childKinds are followed beside what Applications manage.
-var childKinds = []schema.GroupVersionKind{
-	{Group: "apps", Version: "v1", Kind: "ReplicaSet"}, {Version: "v1", Kind: "Pod"},
-}
-
-// Observe gives the live roots of an instance and the objects that have the
-// key of a target. It waits for watches of kinds that are new, until ctx ends.
-func (c *Connection) Observe(ctx context.Context, w Want) (*Observation, error) {
-	kinds := slices.Concat(childKinds, w.Kinds)
-	for _, t := range w.Targets {
-		kinds = append(kinds, t.GroupVersionKind())
-	}
-	if err := c.follow(ctx, kinds); err != nil {
-		return nil, err
-	}
-	s := c.store
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := &Observation{Live: map[object.Key]*unstructured.Unstructured{}, pods: map[object.Key][]object.Pod{}}
-	add := func(n *node) {
-		out.Live[n.key] = n.full
-		out.pods[n.key] = s.pods(n.uid, s.newestReplicaSet(n))
-	}
-	for _, n := range s.byInstance[w.Instance] {
-		add(n)
-	}
-	for _, t := range w.Targets {
-		key := object.KeyOf(t)
-		s.wanted[key] = w.Instance
-		if n := s.byKey[key]; n != nil {
-			add(n)
-		}
-	}
-	return out, nil
-}
-
-// follow starts missing watches and waits until all have listed.
-func (c *Connection) follow(ctx context.Context, kinds []schema.GroupVersionKind) error {
-	var waits []*kindWatch
-	for _, gvk := range kinds {
-		c.mu.Lock()
-		w := c.watches[gvk.GroupKind()]
-		c.mu.Unlock()
-		if w == nil {
-			m, err := c.mapping(gvk)
-			if meta.IsNoMatchError(err) {
-				continue // the kind does not exist: nothing can be live
-			}
-			if err != nil {
-				return err
-			}
-			c.mu.Lock()
-			if w = c.watches[gvk.GroupKind()]; w == nil {
-				w = c.watchKind(gvk, m.Resource)
-				c.watches[gvk.GroupKind()] = w
-			}
-			c.mu.Unlock()
-		}
-		waits = append(waits, w)
-	}
-	for _, w := range waits {
-		select {
-		case <-w.synced:
-		case <-ctx.Done():
-			return fmt.Errorf("cluster %s: live objects of kind %s not listed yet: %w", c.cluster.Name, w.gvk.Kind, ctx.Err())
-		case <-c.ctx.Done():
-			return fmt.Errorf("cluster %s: connection closed", c.cluster.Name)
-		}
-	}
-	return nil
 }

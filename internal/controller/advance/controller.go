@@ -17,7 +17,6 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,31 +29,17 @@ import (
 type Options struct {
 	Client client.Client
 	Cache  cache.Cache
-	// Resolve gives the commit of a source, from memory where possible.
-	Resolve func(ctx context.Context, project string, src v1alpha1.ApplicationSource) (string, error)
+	Facts
 	// Subscribe calls notify when a source resolves differently.
 	Subscribe func(project string, src v1alpha1.ApplicationSource, notify func()) (func(), error)
-	// Windows answers the strategy's windows for every step at now (step 1
-	// first); nil refuses strategies that have some. An error names field and
-	// remedy and makes the strategy invalid.
-	Windows func(set *v1alpha1.ApplicationSet, now time.Time) ([]rollout.Closure, error)
-	// SyncWindow says whether the project's sync windows forbid an automatic
-	// sync of a rendered Application at now; nil is never.
-	SyncWindow func(app *v1alpha1.Application, now time.Time) rollout.Closure
-	// Allowed refuses a strategy for reasons that only the process knows, such
-	// as analysis addresses; nil allows all.
-	Allowed func(set *v1alpha1.ApplicationSet) error
 	// Measure starts a measurement and calls answer once, from any goroutine;
 	// nil refuses strategies with an analysis.
 	Measure func(set *v1alpha1.ApplicationSet, due rollout.Measurement, answer func(rollout.Measured))
-	// Gate is --enable-progressive-syncs.
-	Gate bool
 	// Safety is the pause after which a running rollout is looked at without
 	// cause; zero is never.
 	Safety     time.Duration
 	Recorder   record.EventRecorder
 	Log        *slog.Logger
-	Clock      clock.Clock
 	Registerer prometheus.Registerer
 }
 
@@ -73,7 +58,7 @@ type Controller struct {
 // not forget.
 type state struct {
 	written   *v1alpha1.ApplicationSet
-	wroteAt   time.Time
+	pace      pace
 	since     time.Time // it has been observed without a gap
 	sent      map[string]sent
 	hashes    map[string]hashed

@@ -44,7 +44,7 @@ func (o *oneSet) List(context.Context, client.ObjectList, ...client.ListOption) 
 func TestL8DeletedSetAdmitsNothing(t *testing.T) {
 	hub := &oneSet{set: v1alpha1.ApplicationSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}, Status: status()}}
 	c := New(Options{
-		Cache: hub, Gate: true, Log: slog.New(slog.DiscardHandler), Clock: testclock.NewFakeClock(time.Unix(1, 0)), Registerer: prometheus.NewRegistry(),
+		Cache: hub, Facts: Facts{Gate: true, Clock: testclock.NewFakeClock(time.Unix(1, 0))}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	c.Offer(appset.Outcome{Set: key, Complete: true})
 	if _, err := c.reconcile(t.Context(), key); !errors.Is(err, errListed) {
@@ -62,7 +62,7 @@ func TestL8DeletedSetAdmitsNothing(t *testing.T) {
 func TestBlindOutcomeKeepsTheRecord(t *testing.T) {
 	set := &v1alpha1.ApplicationSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}, Status: status()}
 	set.Status.Conditions = []v1alpha1.ApplicationSetCondition{{Type: v1alpha1.AppSetRolloutProgressing, Status: "True"}}
-	c := New(Options{Gate: true, Log: slog.New(slog.DiscardHandler), Clock: testclock.NewFakeClock(time.Unix(1, 0)), Registerer: prometheus.NewRegistry()})
+	c := New(Options{Facts: Facts{Gate: true, Clock: testclock.NewFakeClock(time.Unix(1, 0))}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	turn := &turn{Controller: c, key: key, set: set, outcome: appset.Outcome{Set: key, Blind: true, Conditions: []v1alpha1.ApplicationSetCondition{
 		{Type: v1alpha1.AppSetErrorOccurred, Status: "True", Message: "git is down"},
 	}}}

@@ -2,9 +2,6 @@ package advance
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -19,7 +16,6 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
-	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
 
@@ -36,12 +32,8 @@ type turn struct {
 	answers []rollout.Measured
 }
 
-// Bounds of a turn: rounds of decide, store, act, and how long changes that
-// nobody waits for are collected.
-const (
-	maxRounds = 6
-	coalesce  = 500 * time.Millisecond
-)
+// maxRounds bounds the rounds of decide, store and act in a turn.
+const maxRounds = 6
 
 func (t *turn) run(ctx context.Context) (time.Duration, error) {
 	if err := t.read(ctx); err != nil {
@@ -52,12 +44,13 @@ func (t *turn) run(ctx context.Context) (time.Duration, error) {
 	t.mu.Unlock()
 	for range maxRounds {
 		next, decision, ignored := t.decide(ctx)
-		changed := !equality.Semantic.DeepEqual(next, t.set.Status)
-		if changed && !t.urgent(next, decision) {
-			if rest := coalesce - t.Clock.Since(t.state.wroteAt); rest > 0 {
-				changed = false
-				decision.Wake = earlier(decision.Wake, rest)
-			}
+		changed := t.differs(next)
+		if !changed {
+			t.state.pace.unchanged()
+		} else if rest := t.state.pace.rest(t.Clock.Now(), t.urgent(next, decision)); rest > 0 {
+			changed = false
+			decision.Wake, decision.Refreshes = earlier(decision.Wake, rest), nil
+			t.giveBack()
 		}
 		if changed {
 			if err := t.store(ctx, next, decision.Events, ignored); err != nil {
@@ -73,6 +66,19 @@ func (t *turn) run(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	return time.Millisecond, nil
+}
+
+// differs says that a status is not the one that is stored.
+func (t *turn) differs(next v1alpha1.ApplicationSetStatus) bool {
+	return !equality.Semantic.DeepEqual(next, t.set.Status)
+}
+
+// giveBack keeps measurements for the turn that stores them.
+func (t *turn) giveBack() {
+	t.mu.Lock()
+	t.state.measured = append(t.answers, t.state.measured...)
+	t.mu.Unlock()
+	t.answers = nil
 }
 
 func earlier(a, b time.Duration) time.Duration {
@@ -191,77 +197,15 @@ func (t *turn) tooLarge(size int) v1alpha1.ApplicationSetStatus {
 
 // input gathers everything that the planner decides on.
 func (t *turn) input(ctx context.Context) rollout.Input {
-	in := rollout.Input{
-		Set: t.set, Members: t.members(ctx), Now: t.Clock.Now(), Watched: t.state.since, Measures: t.Measure != nil, Measured: t.answers,
-		Actors: map[string]string{},
-	}
-	for _, key := range rollout.Requests {
-		in.Actors[key] = actor(t.set, key)
-	}
-	if t.Windows != nil {
-		windows, err := t.Windows(t.set, in.Now)
-		if in.Windows = windows; err != nil {
-			in.Refused = err.Error()
-		}
-	}
-	if t.Allowed != nil && in.Refused == "" {
-		if err := t.Allowed(t.set); err != nil {
-			in.Refused = err.Error()
-		}
-	}
-	return in
-}
-
-// actor is the manager that set an annotation.
-func actor(o client.Object, annotation string) string {
-	for _, f := range o.GetManagedFields() {
-		if f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:`+annotation+`"`) {
-			return f.Manager
-		}
-	}
-	return ""
-}
-
-// members pairs rendered with live Applications and resolves their targets.
-func (t *turn) members(ctx context.Context) []rollout.Member {
-	type resolved struct {
-		id  string
-		err error
-	}
-	revisions := map[source]resolved{}
-	wanted := map[source]v1alpha1.ApplicationSource{}
-	out := make([]rollout.Member, 0, len(t.outcome.Applications))
-	for i := range t.outcome.Applications {
-		app := &t.outcome.Applications[i]
-		m := rollout.Member{Rendered: app, Live: t.live[app.Name], Invalid: t.outcome.Invalid[app.Name]}
-		annotations := app.Annotations
-		if m.Live != nil {
-			annotations = m.Live.Annotations
-			m.Sent = t.state.pending(m.Live)
-		}
-		if t.SyncWindow != nil {
-			m.Window = t.SyncWindow(app, t.Clock.Now())
-		}
-		m.Class, m.Step = rollout.Classify(t.set, t.Gate, app, annotations)
-		m.Target.SpecHash = t.state.hash(app)
-		for _, src := range app.Spec.GetSources() {
-			key := source{policy.ProjectName(app), src.RepoURL, src.Chart, src.TargetRevision}
-			r, known := revisions[key]
-			if !known {
-				wanted[key] = src
-				r.id, r.err = t.Resolve(ctx, key.project, src)
-				revisions[key] = r
-			}
-			if r.err != nil {
-				m.Target.Problem = r.err.Error()
-			}
-			m.Target.Revisions = append(m.Target.Revisions, r.id)
-		}
-		out = append(out, m)
-	}
+	in := t.Facts.input(t.set)
+	in.Watched, in.Measures, in.Measured = t.state.since, t.Measure != nil, t.answers
+	var wanted map[source]v1alpha1.ApplicationSource
+	in.Members, wanted = t.members(ctx, t.set, subject{
+		applications: t.outcome.Applications, invalid: t.outcome.Invalid, live: t.live, hash: t.state.hash, sent: t.state.pending,
+	})
 	t.follow(wanted)
-	t.state.prune(out)
-	return out
+	t.state.prune(in.Members)
+	return in
 }
 
 // prune forgets Applications that are gone, once there are many of them.
@@ -306,17 +250,7 @@ func (s *state) hash(app *v1alpha1.Application) string {
 	if h, ok := s.hashes[app.Name]; ok && h.of == app {
 		return h.text
 	}
-	spec := app.Spec.DeepCopy()
-	if spec.SyncPolicy != nil && spec.SyncPolicy.Automated != nil {
-		spec.SyncPolicy.Automated.Enabled = nil
-	}
-	spec.Project = policy.ProjectName(app)
-	raw, err := json.Marshal(spec)
-	if err != nil {
-		return "unknown"
-	}
-	sum := sha256.Sum256(raw)
-	text := hex.EncodeToString(sum[:8])
+	text := specHash(app)
 	s.hashes[app.Name] = hashed{of: app, text: text}
 	return text
 }
@@ -385,7 +319,8 @@ func (t *turn) store(ctx context.Context, next v1alpha1.ApplicationSetStatus, ev
 	}
 	before := t.set.Status
 	t.set = written
-	t.state.written, t.state.wroteAt = written.DeepCopy(), t.Clock.Now()
+	t.state.written = written.DeepCopy()
+	t.state.pace.wrote(t.Clock.Now())
 	t.emit(append(t.changes(before, next), events...))
 	for range foreign(before, next) {
 		t.counted("foreign")

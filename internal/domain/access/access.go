@@ -4,6 +4,8 @@
 // other.
 package access
 
+import "time"
+
 // Principal is who asks, after his token was verified.
 type Principal struct {
 	// Subject is the account name, proj:<project>:<role>, or the identity
@@ -16,6 +18,10 @@ type Principal struct {
 	Issuer string
 	// Name is for people: the e-mail of an OIDC user, otherwise Subject.
 	Name string
+	// TokenID is the id under which the token can be revoked; "" without one.
+	TokenID string
+	// IssuedAt and ExpiresAt are those of the token; zero when it has none.
+	IssuedAt, ExpiresAt time.Time
 	// Unrestricted marks --disable-auth: every question is answered with yes.
 	Unrestricted bool
 }

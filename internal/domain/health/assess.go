@@ -49,8 +49,21 @@ func (a *Assessor) Assess(ctx context.Context, o *unstructured.Unstructured, pod
 	if s := a.script(o); s != nil {
 		return verdict(s.Judge(ctx, o))
 	}
+	return unscripted(o, pods, a.Conventions)
+}
+
+// Unscripted judges an object without scripts: by the rules in Go and by the
+// conventions.
+func Unscripted(o *unstructured.Unstructured, pods []object.Pod) Verdict {
+	if deleting(o) {
+		return Verdict{Status: Status{Progressing, "Pending deletion"}, Known: true}
+	}
+	return unscripted(o, pods, true)
+}
+
+func unscripted(o *unstructured.Unstructured, pods []object.Pod, conventions bool) Verdict {
 	v := verdict(BuiltIn(o, pods))
-	if !v.Known && a.Conventions {
+	if !v.Known && conventions {
 		v = verdict(conventional(o))
 	}
 	return v

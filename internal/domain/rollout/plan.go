@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -225,7 +224,7 @@ func (p *planner) remember() {
 // pauses lists what pauses the rollout, without windows.
 func (p *planner) pauses() []string {
 	var out []string
-	if v, ok := p.Set.Annotations[v1alpha1.AnnotationPauseRollout]; ok && !strings.EqualFold(v, "false") {
+	if pausedByHand(p.Set) {
 		out = append(out, "Annotation")
 	}
 	if p.rolling.Paused {

@@ -12,9 +12,12 @@ import (
 type Plan struct {
 	// Problem says why the strategy cannot be carried out; then nothing would
 	// be synced.
-	Problem string                   `json:"problem,omitempty"`
-	Target  []v1alpha1.RolloutSource `json:"target,omitempty"`
-	Steps   []PlanStep               `json:"steps"`
+	Problem string `json:"problem,omitempty"`
+	// Incomplete says what the generators lack: there may be more Applications
+	// than the plan knows.
+	Incomplete []string                 `json:"incomplete,omitempty"`
+	Target     []v1alpha1.RolloutSource `json:"target,omitempty"`
+	Steps      []PlanStep               `json:"steps"`
 	// Lists of Applications by what is special about them.
 	Unmatched   []string `json:"unmatched,omitempty"`
 	Manual      []string `json:"manual,omitempty"`

@@ -3,34 +3,54 @@ package rollout
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 )
 
-// View answers, from the stored status alone, what people ask of a rollout:
-// which step, which Applications, waiting for what since when, what happens
-// next, and what a person can do. API, CLI and UI show it as it is.
+// View answers what people ask of a rollout: which step, which Applications,
+// waiting for what since when, what happens next, and what a person can do.
+// API, CLI and UI show it as it is.
 type View struct {
-	ID      int64      `json:"id"`
-	Phase   string     `json:"phase"`
-	Trigger string     `json:"trigger,omitempty"`
-	Started *time.Time `json:"startedAt,omitempty"`
+	// Ignored is the reason why the strategy has no effect, Summary says it in
+	// words; then there is no rollout and every other field is empty.
+	Ignored   string     `json:"ignored,omitempty"`
+	ID        int64      `json:"id"`
+	Phase     string     `json:"phase"`
+	Trigger   string     `json:"trigger,omitempty"`
+	Started   *time.Time `json:"startedAt,omitempty"`
+	Completed *time.Time `json:"completedAt,omitempty"`
 	// Summary is one sentence: what the rollout does or waits for.
 	Summary string `json:"summary"`
-	// Since is when that began.
+	// Since is when that began, Until when it ends by itself at the earliest or
+	// fails at the latest, as Next says; nil when no clock decides.
 	Since *time.Time `json:"since,omitempty"`
+	Until *time.Time `json:"until,omitempty"`
 	// Next is what happens when that is over.
-	Next    string                   `json:"next,omitempty"`
-	Target  []v1alpha1.RolloutSource `json:"target,omitempty"`
+	Next   string                   `json:"next,omitempty"`
+	Target []v1alpha1.RolloutSource `json:"target,omitempty"`
+	// Queued is what the next rollout will bring, with onNewTarget: Queue.
 	Queued  []v1alpha1.RolloutSource `json:"queued,omitempty"`
 	Current int                      `json:"currentStep"`
 	Steps   []StepView               `json:"steps"`
-	// Blocking are the Applications that hold the current step.
-	Blocking []ApplicationView `json:"blocking,omitempty"`
+	Pause   *v1alpha1.RolloutPause   `json:"pause,omitempty"`
+	Halt    *v1alpha1.RolloutHalt    `json:"halt,omitempty"`
+	Counts  *v1alpha1.RolloutCounts  `json:"counts,omitempty"`
+	// Blocking are the Applications that hold the current step, Elsewhere those
+	// of other steps that are under way or that something is wrong with; at
+	// most fifty of each, More counts the others.
+	Blocking  []ApplicationView `json:"blocking,omitempty"`
+	Elsewhere []ApplicationView `json:"elsewhere,omitempty"`
+	More      int               `json:"more,omitempty"`
+	// Warnings are conditions of the set that do not stop the rollout, but that
+	// a person should know of.
+	Warnings []string `json:"warnings,omitempty"`
 	// Actions are what a person can do now.
-	Actions []Action `json:"actions,omitempty"`
+	Actions []Action                  `json:"actions,omitempty"`
+	History []v1alpha1.RolloutHistory `json:"history,omitempty"`
 }
 
 // StepView is a step for people.
@@ -38,40 +58,72 @@ type StepView struct {
 	v1alpha1.RolloutStepStatus
 	// Title is name or number.
 	Title string `json:"title"`
+	// Selects says in words which Applications belong to it.
+	Selects string `json:"selects"`
 	// Waits says what the step waits for.
 	Waits string `json:"waits,omitempty"`
+	// BakeSeconds is how long it must stay Healthy.
+	BakeSeconds int64 `json:"bakeSeconds,omitempty"`
+	// OnFailure is what happens when it fails.
+	OnFailure string `json:"onFailure"`
 }
 
 // ApplicationView is an Application that is not where it should be.
 type ApplicationView struct {
-	Name    string     `json:"name"`
-	Step    string     `json:"step"`
-	Status  string     `json:"status"`
-	Reason  string     `json:"reason,omitempty"`
+	Name    string `json:"name"`
+	Step    string `json:"step"`
+	Batch   int32  `json:"batch,omitempty"`
+	Attempt int32  `json:"attempt,omitempty"`
+	Status  string `json:"status"`
+	Reason  string `json:"reason,omitempty"`
+	// Message says what it waits for, since Since.
 	Message string     `json:"message"`
 	Since   *time.Time `json:"since,omitempty"`
+	// Health, Sync, Operation and Problem are those of the Application now:
+	// its running or last operation, and the first of its errors.
+	Health    v1alpha1.HealthStatusCode `json:"health,omitempty"`
+	Sync      v1alpha1.SyncStatusCode   `json:"sync,omitempty"`
+	Operation string                    `json:"operation,omitempty"`
+	Problem   string                    `json:"problem,omitempty"`
 }
 
 // Action is something that a person can do, with the annotation that does it.
 type Action struct {
-	// Name is pause, resume, promote, retry, abort or rollback.
-	Name string `json:"name"`
-	// Why says what it does now.
-	Why string `json:"why"`
-	// Annotation and Value on the ApplicationSet; an empty Value removes it.
+	Verb Verb `json:"verb"`
+	// Ask is what the API is to be asked; Annotation and Value on the
+	// ApplicationSet do the same, an empty Value removes it.
+	Ask        Ask    `json:"ask"`
+	Why        string `json:"why"`
+	Permission string `json:"permission"`
 	Annotation string `json:"annotation"`
 	Value      string `json:"value,omitempty"`
 }
 
-// Explain makes the view; nil when the set has no rollout.
-func Explain(set *v1alpha1.ApplicationSet) *View {
+// Look is everything that Explain looks at.
+type Look struct {
+	Set *v1alpha1.ApplicationSet
+	// Applications of the set, as far as they are known; nil leaves out what
+	// only they can tell.
+	Applications []v1alpha1.Application
+	// Gate is --enable-progressive-syncs.
+	Gate bool
+	Now  time.Time
+}
+
+// Explain makes the view from what is stored; nil when the set has neither a
+// rollout nor a strategy that is ignored.
+func Explain(look Look) *View {
+	set := look.Set
+	if reason, words := Ignored(set, look.Gate); reason != "" {
+		return &View{Ignored: reason, Summary: words, Steps: []StepView{}}
+	}
 	r := set.Status.Rollout
-	if r == nil {
+	if r == nil || !Rolling(set, look.Gate) {
 		return nil
 	}
-	v := &View{ID: r.ID, Phase: r.Phase, Trigger: r.Trigger, Current: int(r.CurrentStep)}
-	if r.StartedAt != nil {
-		v.Started = &r.StartedAt.Time
+	v := &View{
+		ID: r.ID, Phase: r.Phase, Trigger: r.Trigger, Current: int(r.CurrentStep), Started: timeOf(r.StartedAt), Completed: timeOf(r.CompletedAt),
+		Pause: r.Pause, Halt: r.Halt, Counts: r.Counts, History: r.History, Steps: []StepView{},
 	}
 	if r.Target != nil {
 		v.Target = r.Target.Sources
@@ -79,26 +131,55 @@ func Explain(set *v1alpha1.ApplicationSet) *View {
 	if r.Queued != nil {
 		v.Queued = r.Queued.Sources
 	}
+	all := settings(set.Spec.Strategy.RollingSync)
 	for i := range r.Steps {
 		s := &r.Steps[i]
-		v.Steps = append(v.Steps, StepView{RolloutStepStatus: *s, Title: cmp.Or(s.Name, fmt.Sprint(s.Index)), Waits: stepWaits(s)})
+		view := StepView{RolloutStepStatus: *s, Title: cmp.Or(s.Name, strconv.Itoa(int(s.Index)))}
+		if i < len(all) {
+			view.BakeSeconds, view.OnFailure = int64(max(all[i].bake, all[i].batchBake).Seconds()), all[i].onFailure
+			view.Selects = selects(set, i)
+		}
+		view.Waits = stepWaits(&view)
+		v.Steps = append(v.Steps, view)
 	}
-	v.blocking(set)
-	v.summarize(r)
-	v.actions(set, r)
+	v.applications(look)
+	v.summarize(look)
+	v.warnings(set)
+	v.actions(set)
 	return v
 }
 
-func stepWaits(s *v1alpha1.RolloutStepStatus) string {
+// selects says in words what a step selects.
+func selects(set *v1alpha1.ApplicationSet, i int) string {
+	steps := set.Spec.Strategy.RollingSync.Steps
+	if i >= len(steps) {
+		return "Applications that match no step"
+	}
+	var all []string
+	for _, e := range steps[i].MatchExpressions {
+		text := strings.TrimSpace(e.Key + " " + e.Operator + " " + strings.Join(e.Values, ", "))
+		all = append(all, text)
+	}
+	if len(all) == 0 {
+		return "every Application"
+	}
+	return strings.Join(all, " and ")
+}
+
+func stepWaits(s *StepView) string {
+	open := s.Total - s.Healthy
 	switch s.Phase {
 	case StepPending:
 		return "the steps before it"
 	case StepSyncing:
-		return fmt.Sprintf("%d of %d Applications to be synced", s.Total-s.Healthy, s.Total)
+		return fmt.Sprintf("%d of %d Applications to be synced", open, s.Total)
 	case StepWaitingHealthy:
-		return fmt.Sprintf("%d of %d Applications to become Healthy", s.Total-s.Healthy, s.Total)
+		if open == 0 {
+			return "its gate to open"
+		}
+		return fmt.Sprintf("%d of %d Applications to become Healthy", open, s.Total)
 	case PhaseBaking:
-		return fmt.Sprintf("its bake time, %d s so far", s.BakedSeconds)
+		return fmt.Sprintf("its bake time: %d of %d s", s.BakedSeconds, s.BakeSeconds)
 	case PhaseAnalyzing:
 		return "its metrics"
 	case PhaseAwaiting:
@@ -109,116 +190,133 @@ func stepWaits(s *v1alpha1.RolloutStepStatus) string {
 	return ""
 }
 
-// blocking lists members of the current step that are not Healthy, at most
-// fifty.
-func (v *View) blocking(set *v1alpha1.ApplicationSet) {
-	current := fmt.Sprint(v.Current)
-	for i := range set.Status.ApplicationStatus {
-		a := &set.Status.ApplicationStatus[i]
-		if v.Current == 0 || a.Step != current || a.Status == Healthy || len(v.Blocking) >= 50 {
+// most is how many Applications each list of a view holds.
+const most = 50
+
+// applications lists members of the current step that are not Healthy, and
+// those of others that are under way or have a reason to be looked at.
+func (v *View) applications(look Look) {
+	live := make(map[string]*v1alpha1.Application, len(look.Applications))
+	for i := range look.Applications {
+		live[look.Applications[i].Name] = &look.Applications[i]
+	}
+	current := strconv.Itoa(v.Current)
+	for i := range look.Set.Status.ApplicationStatus {
+		a := &look.Set.Status.ApplicationStatus[i]
+		into := &v.Elsewhere
+		switch here := v.Current > 0 && a.Step == current; {
+		case here && a.Status != Healthy:
+			into = &v.Blocking
+		case noteworthy(a):
+		default:
 			continue
 		}
-		view := ApplicationView{Name: a.Application, Step: a.Step, Status: a.Status, Reason: a.Reason, Message: a.Message}
-		if a.LastTransitionTime != nil {
-			view.Since = &a.LastTransitionTime.Time
+		if len(*into) >= most {
+			v.More++
+			continue
 		}
-		v.Blocking = append(v.Blocking, view)
+		*into = append(*into, applicationView(a, live[a.Application]))
 	}
 }
 
-func (v *View) summarize(r *v1alpha1.RolloutStatus) {
-	step := "the rollout"
-	if v.Current > 0 && v.Current <= len(v.Steps) {
-		s := v.Steps[v.Current-1]
-		step = stepLabel(v.Current, s.Name)
-		v.Summary, v.Next = step+" waits for "+s.Waits, v.after()
-		v.Since = timeOf(&s.RolloutStepStatus)
+// noteworthy says that an Application that holds nothing is worth a look.
+func noteworthy(a *v1alpha1.ApplicationSetAppStatus) bool {
+	switch a.Reason {
+	case "", ReasonUnmatched, ReasonRefreshing:
+		return a.Status == Pending || a.Status == Progressing
 	}
-	switch {
-	case r.Phase == PhaseCompleted || r.Phase == PhaseIdle:
-		v.Summary, v.Next = "every Application runs its target", "a new revision or a change of the template starts the next rollout"
-		if r.CompletedAt != nil {
-			v.Since = &r.CompletedAt.Time
-		}
-	case r.Phase == PhaseDryRun:
-		v.Summary, v.Next = "a dry run: nothing is synced", "set spec.strategy.rollingSync.dryRun to false to begin"
-	case r.Halt != nil:
-		v.Summary, v.Next = fmt.Sprintf("%s is halted: %s", step, r.Halt.Reason), haltNext(r.Halt)
-		if len(r.Halt.Applications) > 0 {
-			v.Summary += ": " + strings.Join(r.Halt.Applications, ", ")
-		}
-		if r.Halt.Since != nil {
-			v.Since = &r.Halt.Since.Time
-		}
-	case r.Pause != nil:
-		v.Summary, v.Next = "paused by "+strings.Join(r.Pause.Sources, ", "), "running syncs finish; it goes on when the pause is taken away"
-		if r.Pause.Until != nil {
-			v.Next = "it goes on at " + r.Pause.Until.UTC().Format(time.RFC3339)
-		}
-		if r.Pause.Since != nil {
-			v.Since = &r.Pause.Since.Time
-		}
-	case r.Phase == PhaseRollingBack:
-		v.Summary, v.Next = "Applications return to what they ran before", "then the target is rejected until a new one arrives"
-	}
+	return true
 }
 
-func timeOf(s *v1alpha1.RolloutStepStatus) *time.Time {
-	if s.HealthySince != nil && s.Phase != StepSyncing && s.Phase != StepWaitingHealthy {
-		return &s.HealthySince.Time
+func applicationView(a *v1alpha1.ApplicationSetAppStatus, live *v1alpha1.Application) ApplicationView {
+	out := ApplicationView{
+		Name: a.Application, Step: a.Step, Batch: a.Batch, Attempt: a.Attempt, Status: a.Status, Reason: a.Reason,
+		Message: a.Message, Since: timeOf(a.LastTransitionTime),
 	}
-	if s.StartedAt != nil {
-		return &s.StartedAt.Time
+	if out.Message == "" {
+		out.Message = cmp.Or(waitWords[a.Reason], reasonWords[a.Reason], "it is "+a.Status)
 	}
-	return nil
-}
-
-// after says what follows the current step.
-func (v *View) after() string {
-	for i := v.Current; i < len(v.Steps); i++ {
-		if s := v.Steps[i]; s.Total > 0 {
-			return fmt.Sprintf("then %s begins: %d Applications, at most %d at a time", stepLabel(i+1, s.Name), s.Total, s.Limit)
+	if words := reasonWords[a.Reason]; words != "" && out.Message != words {
+		out.Message += ": " + words
+	}
+	if live == nil {
+		return out
+	}
+	out.Health, out.Sync = live.Status.Health.Status, live.Status.Sync.Status
+	switch state := live.Status.OperationState; {
+	case state != nil:
+		out.Operation = string(state.Phase)
+		if state.Message != "" {
+			out.Operation += ": " + state.Message
+		}
+	case live.Operation != nil:
+		out.Operation = "requested"
+	}
+	for _, c := range live.Status.Conditions {
+		if strings.HasSuffix(c.Type, "Error") {
+			out.Problem = c.Type + ": " + c.Message
+			break
 		}
 	}
-	return "then the rollout is complete"
+	return out
 }
 
-func haltNext(h *v1alpha1.RolloutHalt) string {
-	switch {
-	case h.Reason == HaltInvalidStrategy:
-		return "correct the strategy, see the condition RolloutHalted"
-	case h.Reason == HaltStepTimeout:
-		return "it goes on when all of the step are Healthy, at a new target, or at a retry"
-	case h.Sticky:
-		return "it goes on at a new target or at a retry"
+// reasonWords explain reasons that need more than the message says.
+var reasonWords = map[string]string{
+	ReasonSyncFailed:        "its sync failed and is not tried again by itself",
+	ReasonHealthDegraded:    "it has been Degraded for longer than failureGracePeriod",
+	ReasonNoSyncNeeded:      "it needs no sync, so the rollout cannot heal it",
+	ReasonManualSync:        "a person syncs it",
+	ReasonManualOverride:    "a person has brought it to another revision, where it stays until the next target",
+	ReasonFinishingPrevious: "it finishes the sync of the target before",
+	ReasonRegressed:         "it lost its health after its step was complete",
+	ReasonRemaining:         "differences remain after its sync and are accepted",
+	ReasonSelfHealing:       "it drifted and is being healed",
+	ReasonTimedOut:          "was not Healthy in time",
+}
+
+// warnings takes over the conditions that people should know of.
+func (v *View) warnings(set *v1alpha1.ApplicationSet) {
+	for _, kind := range []string{v1alpha1.AppSetErrorOccurred, v1alpha1.AppSetStepSelectorOverlap, v1alpha1.AppSetUnmatchedApplications, v1alpha1.AppSetManualSync} {
+		i := slices.IndexFunc(set.Status.Conditions, func(c v1alpha1.ApplicationSetCondition) bool { return c.Type == kind && c.Status == "True" })
+		if i >= 0 {
+			v.Warnings = append(v.Warnings, set.Status.Conditions[i].Message)
+		}
 	}
-	return "it goes on when they recover, or at a new target"
 }
 
 // actions lists what a person can do now.
-func (v *View) actions(set *v1alpha1.ApplicationSet, r *v1alpha1.RolloutStatus) {
-	id := fmt.Sprint(r.ID)
-	add := func(name, why, annotation, value string) {
-		v.Actions = append(v.Actions, Action{Name: name, Why: why, Annotation: annotation, Value: value})
+func (v *View) actions(set *v1alpha1.ApplicationSet) {
+	add := func(verb Verb, step int, why, value string) {
+		ask := Ask{Verb: verb}
+		if verb != VerbPause && verb != VerbResume {
+			ask.Rollout = v.ID
+		}
+		if step > 0 {
+			ask.Step = strconv.Itoa(step)
+		}
+		v.Actions = append(v.Actions, Action{Verb: verb, Ask: ask, Why: why, Permission: verb.Permission(), Annotation: verb.annotation(), Value: value})
 	}
-	if _, paused := set.Annotations[v1alpha1.AnnotationPauseRollout]; paused {
-		add("resume", "take the pause away", v1alpha1.AnnotationPauseRollout, "")
+	if pausedByHand(set) {
+		add(VerbResume, 0, "take the pause away", "")
 	} else {
-		add("pause", "let running syncs finish and pick up nothing more", v1alpha1.AnnotationPauseRollout, "true")
+		add(VerbPause, 0, "let running syncs finish and pick up nothing more", "true")
 	}
-	running := r.CompletedAt == nil
 	for i := range v.Steps {
 		if a := v.Steps[i].Approval; a != nil && a.State == ApprovalAwaiting {
-			add("promote", "approve "+stepLabel(i+1, v.Steps[i].Name), v1alpha1.AnnotationPromoteRollout, fmt.Sprintf("%s/%d", id, i+1))
+			add(VerbPromote, i+1, "approve "+stepLabel(i+1, v.Steps[i].Name), carry(VerbPromote, v.ID, i+1))
 		}
 	}
-	if running && r.Halt != nil && r.Halt.Reason != HaltInvalidStrategy {
-		add("retry", "clear failures and try failed Applications again", v1alpha1.AnnotationRetryRollout, id)
-	}
-	if running && r.Phase != PhaseAborted && r.Phase != PhaseRolledBack {
-		add("abort", "sync nothing more until the target changes", v1alpha1.AnnotationAbortRollout, id)
-	}
-	if r.Phase != PhaseRollingBack && r.Phase != PhaseRolledBack && r.Phase != PhaseIdle && r.Phase != PhaseDryRun {
-		add("rollback", "return what this rollout has synced to what it ran before", v1alpha1.AnnotationRollbackRollout, id)
+	for _, offer := range []struct {
+		verb Verb
+		why  string
+	}{
+		{VerbRetry, "clear failures and try failed Applications again"},
+		{VerbAbort, "sync nothing more until the target changes"},
+		{VerbRollback, "return what this rollout has synced to what it ran before"},
+	} {
+		if impossible(set, offer.verb) == "" {
+			add(offer.verb, 0, offer.why, carry(offer.verb, v.ID, 0))
+		}
 	}
 }

@@ -10,6 +10,17 @@ import (
 	"github.com/sluice-cd/sluice/test/scenario"
 )
 
+// explain looks at a world with all that is known of it.
+func explain(w *scenario.World) *rollout.View {
+	look := rollout.Look{Set: w.Set, Gate: true, Now: w.Now}
+	for _, m := range w.Members() {
+		if m.Live != nil {
+			look.Applications = append(look.Applications, *m.Live)
+		}
+	}
+	return rollout.Explain(look)
+}
+
 // TestExplain asks of rollouts in all kinds of states what people ask.
 func TestExplain(t *testing.T) {
 	t.Parallel()
@@ -23,7 +34,7 @@ func TestExplain(t *testing.T) {
 		{"failed", "push R2\nfinish c Degraded", "step 1 is halted: ApplicationDegraded: c", "when they recover", "pause retry abort rollback", []string{"c"}},
 		{"paused", "push R2\npause", "paused by Annotation", "when the pause is taken away", "resume abort rollback", []string{"c"}},
 		{"out of hours", "window 1 closed 2h\npush R2", "paused by Window", "it goes on at 2027-01-15T10:00:00Z", "pause abort rollback", []string{"c"}},
-		{"approval", "change 2 approval Before\npush R2\nfinish c Healthy", "step 2 waits for approval", "then step 3", "pause promote abort rollback", []string{"e", "w"}},
+		{"approval", "change 2 approval Before\npush R2\nfinish c Healthy", "step 2 waits for approval", "after approval, step 2 begins: 2 Applications", "pause promote abort rollback", []string{"e", "w"}},
 		{"baking", "change 1 bake 10m\npush R2\nfinish c Healthy", "step 1 waits for its bake time", "then step 2", "pause abort rollback", nil},
 		{"aborted", "push R2\nabort 2", "step 1 is halted: Aborted", "at a new target or at a retry", "pause retry rollback", []string{"c"}},
 		{"rolling back", "change 1 on-failure Rollback\npush R2\nfinish c Degraded", "return to what they ran before", "rejected", "pause abort", []string{"c"}},
@@ -34,13 +45,13 @@ func TestExplain(t *testing.T) {
 		if err := w.Play("fleet P5\nstart R1\n" + c.script); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		v := rollout.Explain(w.Set)
+		v := explain(w)
 		if !strings.Contains(v.Summary, c.summary) || !strings.Contains(v.Next, c.next) {
 			t.Errorf("%s: %q, next %q", c.name, v.Summary, v.Next)
 		}
 		var actions, blocking []string
 		for _, a := range v.Actions {
-			actions = append(actions, a.Name)
+			actions = append(actions, string(a.Verb))
 			if a.Why == "" || a.Annotation == "" {
 				t.Errorf("%s: action %+v says too little", c.name, a)
 			}
@@ -61,7 +72,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: since %v", c.name, v.Since)
 		}
 	}
-	if v := rollout.Explain(&v1alpha1.ApplicationSet{}); v != nil {
+	if v := rollout.Explain(rollout.Look{Set: &v1alpha1.ApplicationSet{}, Gate: true}); v != nil {
 		t.Errorf("a set without a rollout: %+v", v)
 	}
 }
@@ -82,8 +93,8 @@ func TestActionsDoWhatTheySay(t *testing.T) {
 		if err := w.Play("fleet P5\nstart R1\n" + c.script); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		for _, a := range rollout.Explain(w.Set).Actions {
-			if a.Name != name {
+		for _, a := range explain(w).Actions {
+			if string(a.Verb) != name {
 				continue
 			}
 			if a.Value == "" {

@@ -1,0 +1,168 @@
+package application
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/domain/diff"
+	"github.com/sluice-cd/sluice/internal/domain/health"
+	"github.com/sluice-cd/sluice/internal/domain/inspect"
+	"github.com/sluice-cd/sluice/internal/domain/object"
+	"github.com/sluice-cd/sluice/internal/domain/syncplan"
+)
+
+var _ inspect.Reader = (*Controller)(nil)
+
+// inspect begins a pass that only reads.
+func (c *Controller) inspect(ctx context.Context, key types.NamespacedName) (*pass, error) {
+	var app v1alpha1.Application
+	if err := c.Cache.Get(ctx, key, &app); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("Application %s: %w", key, inspect.ErrNoApplication) //nolint:staticcheck // names an object
+		}
+		return nil, err
+	}
+	p := newPass(c, &app, c.Log.With("application", key.String()))
+	p.refresh = ""
+	if err := p.locate(ctx); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Resources implements inspect.Reader.
+func (c *Controller) Resources(ctx context.Context, key types.NamespacedName) ([]inspect.Resource, error) {
+	p, err := c.inspect(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if state := p.conn.State(); state.Status != cluster.StatusSuccessful {
+		return nil, fmt.Errorf("cluster %s does not answer: %s", p.cluster.Name, state.Message)
+	}
+	sources := p.app.Spec.GetSources()
+	ids := revisions(p.app.Status.Sync)
+	if len(ids) != len(sources) {
+		if ids, err = p.resolve(ctx, sources, false); err != nil {
+			return nil, err
+		}
+	}
+	v, err := p.look(ctx, sources, ids, asIs)
+	if err != nil {
+		return nil, err
+	}
+	j := p.judgement(&v.verdicts)
+	var out []inspect.Resource
+	for _, pair := range v.pairs {
+		if pair.Target != nil && syncplan.Skipped(pair.Target) {
+			continue
+		}
+		out = append(out, j.side(ctx, pair))
+	}
+	return out, nil
+}
+
+// side puts one pair side by side, without secrets.
+func (j judgement) side(ctx context.Context, pair syncplan.Pair) inspect.Resource {
+	known := cmp.Or(pair.Live, pair.Target)
+	r := inspect.Resource{Object: inspect.Of(known), Unknown: j.found.unknown[pair.Key]}
+	r.Target, r.Live = diff.Masked(pair.Target, pair.Live, j.options.MaskAnnotations)
+	if pair.Live != nil {
+		r.ResourceVersion = pair.Live.GetResourceVersion()
+	}
+	if r.Unknown != "" { // no prediction is possible: what Git asks for stands for it
+		r.NormalizedLive, r.Predicted = r.Live, r.Target
+		return r
+	}
+	result, compared := j.found.results[pair.Key]
+	if !compared {
+		// Not different, missing or to be pruned: no prediction is needed.
+		var err error
+		result, err = diff.Compare(ctx, diff.Input{
+			Desired: pair.Target, Live: pair.Live, Predicted: pair.Live, Ignore: j.rules.For(pair.Key), Options: j.options,
+		})
+		if err != nil {
+			r.Unknown = err.Error()
+		}
+	}
+	r.NormalizedLive, r.Predicted, r.Modified, r.Text = result.Live, result.Predicted, result.Modified, result.Text()
+	return r
+}
+
+// Tree implements inspect.Reader.
+func (c *Controller) Tree(ctx context.Context, key types.NamespacedName) (inspect.Tree, error) {
+	p, err := c.inspect(ctx, key)
+	if err != nil {
+		return inspect.Tree{}, err
+	}
+	return p.tree(ctx), nil
+}
+
+// tree is made of what the status names and what is live.
+func (p *pass) tree(ctx context.Context) inspect.Tree {
+	seen := p.conn.Known(p.instance)
+	roots := map[object.Key]inspect.Node{}
+	for _, r := range p.app.Status.Resources {
+		o := inspect.Object{Group: r.Group, Version: r.Version, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
+		n := inspect.Node{Object: o}
+		if r.Health != nil {
+			n.Health = &health.Status{Code: r.Health.Status, Message: r.Health.Message}
+		}
+		roots[o.Key()] = n
+	}
+	var owners []types.UID
+	for k, live := range seen.Live {
+		if owner, self := object.Owner(live); roots[k].Kind == "" && (!self || owner != p.instance) {
+			continue
+		}
+		n := inspect.Describe(live)
+		if v := p.Health.Assess(ctx, live, seen.Pods(k)); v.Known {
+			n.Health = &v.Status
+		}
+		roots[k] = n
+		owners = append(owners, live.GetUID())
+	}
+	list := make([]inspect.Node, 0, len(roots))
+	for _, n := range roots {
+		list = append(list, n)
+	}
+	return inspect.Tree{Nodes: inspect.Grow(list, p.conn.Descendants(owners))}
+}
+
+// Object implements inspect.Reader.
+func (c *Controller) Object(ctx context.Context, key types.NamespacedName, o inspect.Object) (*unstructured.Unstructured, error) {
+	p, err := c.inspect(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	missing := fmt.Errorf("%s %s %s %w %s", o.Kind, o.Group, o.Name, inspect.ErrNoObject, key.Name)
+	nodes := p.tree(ctx).Nodes
+	i := slices.IndexFunc(nodes, func(n inspect.Node) bool {
+		return n.Key() == o.Key() && (o.Version == "" || n.Version == o.Version) && (o.UID == "" || n.UID == o.UID)
+	})
+	if i < 0 || nodes[i].UID == "" {
+		return nil, missing
+	}
+	live, err := p.conn.Read(ctx, schema.GroupVersionKind{Group: o.Group, Version: nodes[i].Version, Kind: o.Kind}, o.Namespace, o.Name)
+	if apierrors.IsNotFound(err) {
+		return nil, missing
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, masked := diff.Masked(nil, live, p.systemRules().parsed.Compare.MaskAnnotations)
+	return masked, nil
+}
+
+// Watch implements inspect.Reader.
+func (c *Controller) Watch(key types.NamespacedName, notify func()) (cancel func()) {
+	return c.watchers.add(key, notify)
+}

@@ -1,0 +1,173 @@
+package route
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/internal/domain/access"
+	"github.com/sluice-cd/sluice/internal/server/fault"
+)
+
+// Call is one request as its handler sees it: who asks, and what he may do. It
+// is safe for concurrent use.
+type Call struct {
+	// Who asks.
+	Who access.Principal
+	// Route is the line of the table.
+	Route *Route
+	// Client is the address of the caller, for the audit.
+	Client string
+
+	decider access.Decider
+
+	mu      sync.Mutex
+	granted []Check
+	// held are the questions of a guarded route that were answered with yes.
+	held       []access.Request
+	undeclared *access.Request
+	acts       []Act
+}
+
+// Act is something that a handler has done, for the audit.
+type Act struct {
+	// Object is what was changed; nil when it is no object of the hub.
+	Object client.Object
+	// Reason and Message are those of the event (spec/observability.md §3);
+	// Message goes on after the name of the user.
+	Reason, Message string
+	// Before and After are the states, where both are known.
+	Before, After client.Object
+}
+
+// Record is one finished call that changed something or was refused to.
+type Record struct {
+	Call    *Call
+	Acts    []Act
+	Code    fault.Code
+	Message string
+}
+
+// Auditor is told of every call that changes something, also of refused ones.
+// It must not block.
+type Auditor interface {
+	Record(ctx context.Context, r Record)
+}
+
+// NewCall begins a request.
+func NewCall(r *Route, who access.Principal, decider access.Decider) *Call {
+	return &Call{Who: who, Route: r, decider: decider}
+}
+
+// Can asks a question that the route declares; the answer to any other is no,
+// and the call fails as a fault of ours.
+func (c *Call) Can(what access.Request) bool {
+	var found *Check
+	for _, set := range [][]Check{c.Route.Rule.Must, c.Route.Rule.May} {
+		for i := range set {
+			if found == nil && set[i].covers(what) {
+				found = &set[i]
+			}
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if found == nil {
+		c.undeclared = &what
+		return false
+	}
+	if !c.Who.Unrestricted && !c.decider.Allowed(c.Who, what) {
+		return false
+	}
+	if !slices.Contains(c.granted, *found) {
+		c.granted = append(c.granted, *found)
+	}
+	if c.Route.Streams && c.Route.Rule.Access == Guarded && len(c.held) < maxHeld && !slices.Contains(c.held, what) {
+		c.held = append(c.held, what)
+	}
+	return true
+}
+
+// maxHeld bounds the questions that are asked again while a stream runs.
+const maxHeld = 16
+
+// Still asks again what a stream was granted, for who has shown his token
+// again: rights that were taken away end the stream.
+func (c *Call) Still(who access.Principal) bool {
+	c.mu.Lock()
+	held := slices.Clone(c.held)
+	c.mu.Unlock()
+	for _, what := range held {
+		if !who.Unrestricted && !c.decider.Allowed(who, what) {
+			return false
+		}
+	}
+	return true
+}
+
+// Must is Can with an error that says what is missing (spec/rbac.md §7).
+func (c *Call) Must(what access.Request) error {
+	if c.Can(what) {
+		return nil
+	}
+	return Denied(c.Who, what)
+}
+
+// Denied is the specific message of a refusal.
+func Denied(who access.Principal, what access.Request) error {
+	subject := ""
+	if who.Subject != "" {
+		subject = ", sub: " + who.Subject
+	}
+	return fault.New(fault.PermissionDenied, "permission denied: %s, %s, %s%s", what.Resource, what.Action, what.Object, subject)
+}
+
+// Hidden is the refusal that tells nothing: the same for what is absent.
+func Hidden() error { return fault.New(fault.PermissionDenied, "permission denied") }
+
+// Vouch grants all that the rule demands, for callers whose right does not
+// come from a policy: an account that changes itself, a member of a role.
+func (c *Call) Vouch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.granted = append(c.granted, c.Route.Rule.Must...)
+}
+
+// Did notes what the handler has done.
+func (c *Call) Did(a Act) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.acts = append(c.acts, a)
+}
+
+// acted gives what was done so far.
+func (c *Call) acted() []Act {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.acts)
+}
+
+// settle refuses an answer for which not everything was granted that the route
+// declares, or for which something else was asked. A call that failed anyway
+// need not have been granted anything.
+func (c *Call) settle(log *slog.Logger, failed bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.undeclared != nil {
+		log.Error("a handler asks what its route does not declare", "route", c.Route.Name(), "resource", c.undeclared.Resource, "action", c.undeclared.Action)
+		return fault.New(fault.Internal, "internal error: a permission of this route is not declared")
+	}
+	if failed || c.Route.Rule.Access != Guarded {
+		return nil
+	}
+	for _, must := range c.Route.Rule.Must {
+		if !slices.Contains(c.granted, must) {
+			log.Error("a handler answers without its check", "route", c.Route.Name(), "check", must.String())
+			return fault.New(fault.Internal, "internal error: a permission of this route was not checked")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package store
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/internal/server/stream"
+)
+
+// Index keeps the objects of one kind. It is safe for concurrent use.
+type Index[T client.Object] struct {
+	mu     sync.Mutex
+	slots  map[types.NamespacedName]*slot[T]
+	sorted []*slot[T]
+	// unsorted says that sorted lacks or has too much; stale, that snapshot is
+	// older than the slots.
+	unsorted, stale bool
+	snapshot        Snapshot[T]
+	version         uint64
+	watchers        map[*Watch[T]]struct{}
+}
+
+type slot[T client.Object] struct {
+	key types.NamespacedName
+	// shared carries the object through all streams.
+	shared *Shared[T]
+}
+
+// Snapshot is all objects of one moment, sorted by name and namespace.
+type Snapshot[T client.Object] struct {
+	Items []*Shared[T]
+	// Version is the newest resource version that was seen.
+	Version string
+}
+
+// NewIndex makes an empty index.
+func NewIndex[T client.Object]() *Index[T] {
+	return &Index[T]{slots: map[types.NamespacedName]*slot[T]{}, watchers: map[*Watch[T]]struct{}{}}
+}
+
+// Get finds an object.
+func (x *Index[T]) Get(key types.NamespacedName) (T, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s, ok := x.slots[key]; ok {
+		return s.shared.Object, true
+	}
+	var none T
+	return none, false
+}
+
+// Len is the number of objects.
+func (x *Index[T]) Len() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.slots)
+}
+
+// Snapshot gives all objects; the slice is shared too.
+func (x *Index[T]) Snapshot() Snapshot[T] {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.current()
+}
+
+func (x *Index[T]) current() Snapshot[T] {
+	if x.unsorted {
+		x.sorted = x.sorted[:0:0]
+		for _, s := range x.slots {
+			x.sorted = append(x.sorted, s)
+		}
+		slices.SortFunc(x.sorted, func(a, b *slot[T]) int {
+			return cmp.Or(cmp.Compare(a.key.Name, b.key.Name), cmp.Compare(a.key.Namespace, b.key.Namespace))
+		})
+		x.unsorted, x.stale = false, true
+	}
+	if x.stale {
+		items := make([]*Shared[T], len(x.sorted))
+		for i, s := range x.sorted {
+			items[i] = s.shared
+		}
+		x.snapshot, x.stale = Snapshot[T]{Items: items, Version: strconv.FormatUint(x.version, 10)}, false
+	}
+	return x.snapshot
+}
+
+// Put takes over an object; one that is older than what is there is ignored.
+func (x *Index[T]) Put(obj T) {
+	key, version := client.ObjectKeyFromObject(obj), versionOf(obj)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s, known := x.slots[key]
+	kind := stream.Modified
+	switch {
+	case !known:
+		s, kind = &slot[T]{key: key}, stream.Added
+		x.slots[key], x.unsorted = s, true
+	case s.shared.Object.GetUID() == obj.GetUID() && versionOf(s.shared.Object) >= version:
+		return
+	}
+	s.shared = &Shared[T]{Object: obj}
+	x.version, x.stale = max(x.version, version), true
+	x.tell(stream.Change[*Shared[T]]{Kind: kind, Value: s.shared}, key)
+}
+
+// Wrote takes over what this process has just written to the hub; the object
+// is cut to what is shown.
+func (x *Index[T]) Wrote(obj T) {
+	obj.SetManagedFields(nil)
+	x.Put(obj)
+}
+
+// Remove forgets an object, unless another one of its name came since.
+func (x *Index[T]) Remove(obj T) {
+	key := client.ObjectKeyFromObject(obj)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s, known := x.slots[key]
+	if !known || s.shared.Object.GetUID() != obj.GetUID() {
+		return
+	}
+	delete(x.slots, key)
+	x.version, x.unsorted = max(x.version, versionOf(obj)), true
+	x.tell(stream.Change[*Shared[T]]{Kind: stream.Deleted, Value: &Shared[T]{Object: s.shared.Object}}, key)
+}
+
+func versionOf(obj client.Object) uint64 {
+	n, err := strconv.ParseUint(obj.GetResourceVersion(), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Handler feeds the index from an informer; keep says whether an object
+// belongs here.
+func (x *Index[T]) Handler(keep func(T) bool) toolscache.ResourceEventHandler {
+	put := func(o any) {
+		if obj, ok := o.(T); ok && keep(obj) {
+			x.Put(obj)
+		}
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc: put, UpdateFunc: func(_, after any) { put(after) },
+		DeleteFunc: func(o any) {
+			if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+				o = gone.Obj
+			}
+			if obj, ok := o.(T); ok {
+				x.Remove(obj)
+			}
+		},
+	}
+}
