@@ -25,7 +25,7 @@ import (
 // TestMetricsOfSetsHaveNamesOfTheirOwn: what runs in one process can register.
 func TestMetricsOfSetsHaveNamesOfTheirOwn(t *testing.T) {
 	r := prometheus.NewRegistry()
-	advance.New(advance.Options{Registerer: r, Gate: true})
+	advance.New(advance.Options{Registerer: r, Facts: advance.Facts{Gate: true}})
 	generate.New(generate.Options{Registerer: r, Labels: []string{"team", "a.b/c"}})
 	scm.New(scm.Options{Registerer: r, GitHubMetrics: true, Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler)})
 	measure.New(measure.Options{Registerer: r})

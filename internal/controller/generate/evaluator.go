@@ -104,7 +104,7 @@ func (v *Evaluator) evaluate(ctx context.Context, set *v1alpha1.ApplicationSet, 
 	var policyErr error
 	out.set, policyErr = out.rules.effective(set)
 	snapshot := v.Settings.Snapshot()
-	o := &outside{Evaluator: v, ctx: ctx, rules: out.rules, set: set, strict: m.strict, fresh: m.fresh, used: map[string]bool{}}
+	o := &outside{Evaluator: v, ctx: ctx, rules: out.rules, set: set, strict: m.strict, fresh: m.fresh, used: map[string]bool{}, own: map[string]answer{}}
 	rendered, err := appset.Evaluate(out.set, appset.World{
 		Clusters: snapshot.Clusters, Unusable: snapshot.Unusable, Outside: o, Go: v.Engine, TrackingLabel: snapshot.Config["application.instanceLabelKey"],
 		NewGlobs: out.rules.NewGlobs, Stop: ctx.Err,
