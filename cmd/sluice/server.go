@@ -130,7 +130,7 @@ func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server,
 		Probe: func(ctx context.Context, c destination.Cluster) (string, error) {
 			return cluster.Probe(ctx, c, p.config)
 		},
-		Rotator: cluster.Rotator{Hub: p.config}, Tokens: projectTokens{known.Keeper}, Render: template.New().Render,
+		Rotator: cluster.Rotator{Hub: p.config}, Tokens: projectTokens{known.Keeper}, Render: template.New(clock.RealClock{}).Render,
 		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 }
