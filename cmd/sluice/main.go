@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 )
 
@@ -23,6 +24,9 @@ func main() {
 	defer stop()
 	if len(os.Args) == 3 && os.Args[1] == worker.Command {
 		os.Exit(renderWorker(ctx, os.Args[2]))
+	}
+	if os.Getenv(plugin.BinaryName) == plugin.AskPassBinary {
+		os.Exit(askPass(ctx, os.Args[1:]))
 	}
 	root := &cobra.Command{
 		Use: "sluice", Short: "GitOps delivery for Kubernetes fleets: a change reaches the fleet step by step",

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,10 +81,32 @@ func submodules(ctx context.Context, declared func() *settings.Snapshot, project
 			return repo.Repository{}, fmt.Errorf("project %s does not permit %s: add it to spec.sourceRepos", name, repo.Redact(url))
 		}
 		sub := lend(parent, snapshot.Repository(url, parent.Asker))
-		if at, err := repo.Parse(url); err == nil && !sameOrigin(parent.URL, url) && !snapshot.Declared(url, parent.Asker) && private(bounded, net.DefaultResolver, at.Host) {
-			return repo.Repository{}, fmt.Errorf("%s is inside the network: declare it with a repository Secret, a commit must not make Sluice call it", repo.Redact(url))
+		if err := named(bounded, snapshot, parent.Asker, parent.URL, url); err != nil {
+			return repo.Repository{}, err
 		}
 		return sub, nil
+	}
+}
+
+// named refuses a URL inside the network that only a commit of the repository
+// home names: an administrator has to have declared it (design SEC-04).
+func named(ctx context.Context, snapshot *settings.Snapshot, project, home, url string) error {
+	if sameOrigin(home, url) || snapshot.Declared(url, project) || !private(ctx, net.DefaultResolver, repo.HostOf(strings.TrimPrefix(url, "oci://"))) {
+		return nil
+	}
+	return fmt.Errorf("%s is inside the network: declare it with a repository Secret, a commit must not make Sluice call it", repo.Redact(url))
+}
+
+// insideGate asks named for what renders read outside their tree, except from
+// hosts that a flag allows.
+func insideGate(declared func() *settings.Snapshot, allowed []string) func(ctx context.Context, project, home, url string) error {
+	return func(ctx context.Context, project, home, url string) error {
+		if slices.Contains(allowed, repo.HostOf(strings.TrimPrefix(url, "oci://"))) {
+			return nil
+		}
+		bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		return named(bounded, declared(), project, home, url)
 	}
 }
 

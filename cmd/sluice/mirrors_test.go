@@ -81,3 +81,23 @@ func TestSubmodulesAskTheProject(t *testing.T) {
 		t.Errorf("switched off: %v", err)
 	}
 }
+
+// TestContentCallsNobodyInside: what only a commit names must not lead inside
+// the network, unless an administrator declared it, the repository itself is
+// there, or a flag allows the host.
+func TestContentCallsNobodyInside(t *testing.T) {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "inner", Labels: map[string]string{"argocd.argoproj.io/secret-type": "repository"}},
+		Data:       map[string][]byte{"url": []byte("https://10.0.0.1/charts"), "type": []byte("helm")},
+	}
+	gate := insideGate(func() *settings.Snapshot { return settings.Parse([]*corev1.Secret{secret}, nil) }, []string{"10.0.0.9"})
+	for url, refused := range map[string]bool{
+		"https://10.0.0.1/charts": false, "https://10.0.0.2/charts": true, "https://10.0.0.5/b": false, "https://10.0.0.9/x": false, "https://8.8.8.8/x": false,
+		"http://169.254.169.254/latest/meta-data": true, "http://localhost:1/x": true, "http://[::ffff:127.0.0.1]:1/x": true, "oci://127.0.0.1:5000/x": true, "https://user:pw@127.0.0.1/x": true,
+	} {
+		err := gate(t.Context(), "team", "https://10.0.0.5/a", url)
+		if (err != nil) != refused || err != nil && (!strings.Contains(err.Error(), "declare it with a repository Secret") || strings.Contains(err.Error(), "pw")) {
+			t.Errorf("%s: %v, want refused %t", url, err, refused)
+		}
+	}
+}

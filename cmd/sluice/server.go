@@ -8,9 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,11 +29,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
+	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
+	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/server"
-	"github.com/sluice-cd/sluice/internal/server/application"
+	"github.com/sluice-cd/sluice/internal/server/repository"
 	"github.com/sluice-cd/sluice/internal/server/session"
 	"github.com/sluice-cd/sluice/internal/server/setting"
 	"github.com/sluice-cd/sluice/internal/server/store"
@@ -111,28 +116,6 @@ func (f *serverFlags) dexURL() string {
 	return "https://" + f.dex
 }
 
-// reach is what a server reaches of the rest: nil until there is something.
-type reach struct {
-	manifests atomic.Pointer[manifest.Renderer]
-	engine    atomic.Pointer[application.Engine]
-}
-
-// Manifests is the renderer, if any.
-func (r *reach) Manifests() manifest.Renderer {
-	if m := r.manifests.Load(); m != nil {
-		return *m
-	}
-	return nil
-}
-
-// Engine is the engine, if any.
-func (r *reach) Engine() application.Engine {
-	if e := r.engine.Load(); e != nil {
-		return *e
-	}
-	return nil
-}
-
 func scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 	return s, errors.Join(v1alpha1.AddToScheme(s), corev1.AddToScheme(s))
@@ -143,6 +126,7 @@ type serverParts struct {
 	hub        *store.Hub
 	settings   *settings.Store
 	reach      *reach
+	config     *rest.Config
 	log        *slog.Logger
 	registerer prometheus.Registerer
 }
@@ -160,7 +144,12 @@ func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server,
 	go known.Run(ctx)
 	return server.New(ctx, server.Options{
 		Who: known.Auth, Decide: known.Policies, More: known.Routes(), Pages: known.Pages(),
-		Config: f.Config, Hub: p.hub, Settings: p.settings.Snapshot, Manifests: p.reach.Manifests, Engine: p.reach.Engine,
+		Config: f.Config, Hub: p.hub, Settings: p.settings.Snapshot, Manifests: p.reach.manifests.get, Engine: p.reach.engine.get,
+		Desk: p.reach.desk.get, Preview: p.reach.preview.get, Remotes: p.reach.remotes.get, ClusterState: p.reach.clusterState,
+		Probe: func(ctx context.Context, c destination.Cluster) (string, error) {
+			return cluster.Probe(ctx, c, p.config)
+		},
+		Rotator: cluster.Rotator{Hub: p.config}, Tokens: projectTokens{known.Keeper}, Render: template.New().Render,
 		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 }
@@ -198,7 +187,7 @@ func (a *alongside) Start(ctx context.Context) error {
 		return err
 	}
 	f.server.complete(declared.Snapshot().Params)
-	api, err := f.server.build(ctx, serverParts{hub: hub, settings: declared, reach: &f.reach, log: a.log, registerer: metrics.Registry})
+	api, err := f.server.build(ctx, serverParts{hub: hub, settings: declared, reach: &f.reach, config: a.mgr.GetConfig(), log: a.log, registerer: metrics.Registry})
 	if err != nil {
 		return err
 	}
@@ -216,6 +205,7 @@ func serverCommand() *cobra.Command {
 	flags.IntVar(&metricsPort, "metrics-port", metricsPort, "port of /metrics; 0 switches it off")
 	flags.StringVar(&all.logFormat, "logformat", "json", "json or text")
 	flags.StringVar(&all.logLevel, "loglevel", "info", "debug, info, warn or error")
+	flags.StringVar(&all.data, "data-dir", filepath.Join(os.TempDir(), "sluice-server"), "folder for lists of names in repositories")
 	flags.StringVar(&all.repoServer, "repo-server", "", "host:port of the repo-server that renders")
 	flags.DurationVar(&all.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -298,13 +288,35 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 		if err != nil {
 			return err
 		}
-		r.manifests.Store(&m)
+		r.manifests.set(m)
 	}
-	api, err := s.flags.build(ctx, serverParts{hub: p.hub, settings: declared, reach: r, log: s.log, registerer: p.registry})
+	remotes, closeRemotes, err := s.remotes(ctx, declared, p.registry)
+	if err != nil {
+		return err
+	}
+	defer closeRemotes()
+	r.remotes.set(remotes)
+	api, err := s.flags.build(ctx, serverParts{hub: p.hub, settings: declared, reach: r, config: p.cfg, log: s.log, registerer: p.registry})
 	if err != nil {
 		return err
 	}
 	return runAll(ctx, declared.Run, api.Run, func(ctx context.Context) error { return serveMetrics(ctx, s.metrics, p.registry) })
+}
+
+// remotes asks repositories from this process, for trials and lists of names.
+func (s *serverProcess) remotes(ctx context.Context, declared *settings.Store, registry prometheus.Registerer) (repository.Remotes, func(), error) {
+	s.all.maxPackMiB, s.all.gitMemoryMiB, s.all.pollSet = 1, 512, true
+	mirrors, err := gitrepo.New(ctx, s.all.mirrorOptions(declared, clock.RealClock{}, registry, s.log))
+	if err != nil {
+		return nil, nil, err
+	}
+	declared.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
+	r, err := newRemotes(mirrors, remoteParts{data: s.all.data, params: declared.Snapshot().Params, log: s.log, registry: registry})
+	if err != nil {
+		mirrors.Close()
+		return nil, nil, err
+	}
+	return r, mirrors.Close, nil
 }
 
 func (s *serverProcess) renderer(ctx context.Context, cfg *rest.Config) (manifest.Renderer, error) {
@@ -312,7 +324,7 @@ func (s *serverProcess) renderer(ctx context.Context, cfg *rest.Config) (manifes
 	if err != nil {
 		return nil, err
 	}
-	tls, err := a.Client(transport.RoleServer, time.Now(), transport.RoleRepoServer)
+	tls, err := a.Client(transport.RoleServer, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		return nil, err
 	}

@@ -13,11 +13,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/access"
+	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/server/application"
+	"github.com/sluice-cd/sluice/internal/server/applicationset"
+	"github.com/sluice-cd/sluice/internal/server/badge"
+	"github.com/sluice-cd/sluice/internal/server/certificate"
+	"github.com/sluice-cd/sluice/internal/server/cluster"
 	"github.com/sluice-cd/sluice/internal/server/fault"
+	"github.com/sluice-cd/sluice/internal/server/gpgkey"
+	"github.com/sluice-cd/sluice/internal/server/link"
+	"github.com/sluice-cd/sluice/internal/server/notification"
+	"github.com/sluice-cd/sluice/internal/server/project"
+	"github.com/sluice-cd/sluice/internal/server/repository"
 	"github.com/sluice-cd/sluice/internal/server/rest"
 	"github.com/sluice-cd/sluice/internal/server/route"
 	"github.com/sluice-cd/sluice/internal/server/setting"
@@ -49,6 +60,20 @@ type Options struct {
 	// Manifests and Engine give nil while this process reaches none.
 	Manifests func() manifest.Renderer
 	Engine    func() application.Engine
+	// Desk and Preview are those of the controllers of ApplicationSets, Remotes
+	// asks repositories; each gives nil while this process has none.
+	Desk    func() applicationset.Desk
+	Preview func() func(context.Context, *v1alpha1.ApplicationSet) ([]v1alpha1.Application, error)
+	Remotes func() repository.Remotes
+	// Probe connects to a cluster, Rotator replaces its token, ClusterState is
+	// what is known of it.
+	Probe        func(ctx context.Context, c destination.Cluster) (version string, err error)
+	Rotator      cluster.Rotator
+	ClusterState func(server string) (cluster.Info, bool)
+	// Tokens makes tokens of project roles; nil is none.
+	Tokens project.Tokens
+	// Render fills templates of links in.
+	Render link.Render
 	// Who tells who asks, Decide what he may; Audit may be nil.
 	Who    rest.Authenticator
 	Decide access.Decider
@@ -137,19 +162,43 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 func (s *Server) routes() route.Table {
 	o := s.options
+	links := &link.Maker{Hub: o.Hub, Render: o.Render, Log: o.Log}
 	apps := application.New(application.Options{
-		Hub: o.Hub, Settings: o.Settings, Manifests: o.Manifests, Engine: o.Engine, Log: o.Log, Clock: o.Clock, ReplaceAllowed: o.ReplaceAllowed,
+		Hub: o.Hub, Settings: o.Settings, Manifests: o.Manifests, Engine: o.Engine, Links: links, Log: o.Log, Clock: o.Clock, ReplaceAllowed: o.ReplaceAllowed,
+	})
+	sets := applicationset.New(applicationset.Options{Hub: o.Hub, Desk: o.Desk, Preview: o.Preview, Log: o.Log, Clock: o.Clock})
+	clusters := cluster.New(cluster.Options{
+		Hub: o.Hub, Settings: o.Settings, Probe: o.Probe, Rotator: o.Rotator, State: o.ClusterState, Log: o.Log, Clock: o.Clock,
+	})
+	repositories := repository.New(repository.Options{Hub: o.Hub, Settings: o.Settings, Remotes: o.Remotes, Manifests: o.Manifests, Log: o.Log, Clock: o.Clock})
+	projects := project.New(project.Options{
+		Hub: o.Hub, Settings: o.Settings, Tokens: o.Tokens, Details: scoped{clusters, repositories}, Links: links, Log: o.Log, Clock: o.Clock,
 	})
 	known := setting.New(setting.Options{Hub: o.Hub, Build: o.Build, ReplaceAllowed: o.ReplaceAllowed, Plugins: o.Plugins, Log: o.Log})
 	var table route.Table
-	for _, part := range []route.Table{apps.Routes(), known.Routes()} {
+	for _, part := range []route.Table{
+		apps.Routes(), sets.Routes(), projects.Routes(), clusters.Routes(), repositories.Routes(), certificate.New(o.Hub).Routes(),
+		gpgkey.New(o.Hub).Routes(), notification.New(o.Hub).Routes(), known.Routes(),
+	} {
 		table = append(table, part...)
 	}
 	return table
 }
 
+// scoped shows what belongs to a project.
+type scoped struct {
+	clusters     *cluster.Service
+	repositories *repository.Service
+}
+
+// ClustersOf lists the clusters of a project.
+func (s scoped) ClustersOf(project string) []any { return s.clusters.Of(project) }
+
+// RepositoriesOf lists the repositories of a project.
+func (s scoped) RepositoriesOf(project string) []any { return s.repositories.Of(project) }
+
 func (s *Server) pages() map[string]http.Handler {
-	out := map[string]http.Handler{}
+	out := map[string]http.Handler{"/api/badge": &badge.Handler{Hub: s.options.Hub}}
 	for pattern, page := range s.options.Pages {
 		out[pattern] = page
 	}

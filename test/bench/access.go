@@ -10,7 +10,7 @@ import (
 
 // measureAccess runs Go benchmarks of single decisions of the server: one
 // check of permissions at 1,000 policy lines, the dearest of its cases.
-func measureAccess(ctx context.Context) ([]Figure, error) {
+func measureAccess(ctx context.Context, _ size) ([]Figure, error) {
 	check, err := slowest(ctx, "BenchmarkAllowed", "./internal/domain/rbac")
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -26,6 +27,8 @@ type Options struct {
 	Random io.Reader
 	Disk   DiskOptions
 	Redis  RedisOptions
+	// Now tells the time.
+	Now func() time.Time
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -36,6 +39,8 @@ type Options struct {
 // for concurrent use.
 type Cache struct {
 	tiers  []tier
+	disk   *disk // one of the tiers, or nil
+	now    func() time.Time
 	sealer *sealer
 	log    *slog.Logger
 	reads  *prometheus.CounterVec
@@ -49,6 +54,9 @@ func New(o Options) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Now == nil {
+		return nil, errors.New("cache: no clock")
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -56,7 +64,7 @@ func New(o Options) (*Cache, error) {
 		o.Registerer = prometheus.NewRegistry()
 	}
 	c := &Cache{
-		sealer: s, log: o.Log,
+		sealer: s, log: o.Log, now: o.Now,
 		reads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "argocd_repo_cache_reads_total", Help: "Reads from the manifest cache, by tier and result: hit or miss.",
 		}, []string{"tier", "result"}),
@@ -69,13 +77,18 @@ func New(o Options) (*Cache, error) {
 	}
 	o.Registerer.MustRegister(c.reads, c.forged, c.errors)
 	if o.Disk.Dir != "" {
-		d, err := newDisk(o.Disk)
-		if err != nil {
+		if c.disk, err = newDisk(o.Disk, s, o.Now()); err != nil {
 			return nil, err
 		}
-		c.tiers = append(c.tiers, d)
+		o.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "argocd_repo_cache_held_bytes", Help: "Bytes on disk of manifests that were deployed and are kept for a rollback.",
+		}, c.disk.heldBytes))
+		c.tiers = append(c.tiers, c.disk)
 	}
 	if o.Redis.Address != "" {
+		if o.Redis.Now == nil {
+			o.Redis.Now = o.Now
+		}
 		r, err := newRedis(o.Redis)
 		if err != nil {
 			c.Close()

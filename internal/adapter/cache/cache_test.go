@@ -34,6 +34,9 @@ func open(t testing.TB, o cache.Options) *cache.Cache {
 		o.Key = key
 	}
 	o.Random = rand.Reader
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	c, err := cache.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -30,9 +30,18 @@ type disk struct {
 	limit int64
 
 	mu    sync.Mutex
-	bytes int64
-	order *list.List // of diskFile, newest first
 	files map[string]*list.Element
+	// free go when there are too many of them, kept are those that a holder
+	// names; each may take the limit.
+	free, kept shelf
+	holders    map[string][]string // file names by holder
+	holds      map[string]int      // holders by file name
+}
+
+// shelf is a list of files, those used last first.
+type shelf struct {
+	order list.List // of diskFile
+	bytes int64
 }
 
 type diskFile struct {
@@ -43,22 +52,28 @@ type diskFile struct {
 var _ tier = (*disk)(nil)
 
 // newDisk takes over what an earlier process left.
-func newDisk(o DiskOptions) (*disk, error) {
+func newDisk(o DiskOptions, s *sealer, now time.Time) (*disk, error) {
 	if o.Bytes == 0 {
 		o.Bytes = 1 << 30
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cache folder: %w", err)
 	}
-	d := &disk{dir: o.Dir, limit: o.Bytes, order: list.New(), files: map[string]*list.Element{}}
+	d := &disk{dir: o.Dir, limit: o.Bytes, files: map[string]*list.Element{}, holders: map[string][]string{}, holds: map[string]int{}}
 	type found struct {
 		diskFile
 		at time.Time
 	}
 	var all []found
 	err := filepath.WalkDir(o.Dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+		if err != nil {
 			return err
+		}
+		if e.IsDir() {
+			if path == filepath.Join(o.Dir, heldFolder) {
+				return fs.SkipDir
+			}
+			return nil
 		}
 		if strings.HasPrefix(e.Name(), ".") {
 			return os.Remove(path) // a write that was interrupted
@@ -71,6 +86,9 @@ func newDisk(o DiskOptions) (*disk, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cache folder: %w", err)
+	}
+	if err := d.recall(s, now); err != nil {
+		return nil, err
 	}
 	slices.SortFunc(all, func(a, b found) int { return a.at.Compare(b.at) })
 	for _, one := range all {
@@ -86,6 +104,7 @@ func (*disk) close()       {}
 // path spreads entries over folders; the names of entries never become paths.
 func (d *disk) path(file string) string { return filepath.Join(d.dir, file[:2], file) }
 
+// fileName gives the file of an entry.
 func fileName(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:])
@@ -104,7 +123,7 @@ func (d *disk) get(_ context.Context, name string) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if at, ok := d.files[file]; ok {
-		d.order.MoveToFront(at)
+		d.shelf(file).order.MoveToFront(at)
 	}
 	return content, nil
 }
@@ -117,21 +136,29 @@ func (d *disk) put(_ context.Context, name string, entry []byte) error {
 	if err := os.MkdirAll(filepath.Dir(d.path(file)), 0o700); err != nil {
 		return err
 	}
-	temporary, err := os.CreateTemp(d.dir, ".new-")
-	if err != nil {
+	if err := d.replace(d.path(file), entry); err != nil {
 		return err
-	}
-	_, err = temporary.Write(entry)
-	if err = errors.Join(err, temporary.Close()); err == nil {
-		err = os.Rename(temporary.Name(), d.path(file))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temporary.Name()))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.note(diskFile{file, int64(len(entry))})
 	d.trim()
+	return nil
+}
+
+// replace writes a file whole or not at all.
+func (d *disk) replace(path string, content []byte) error {
+	temporary, err := os.CreateTemp(d.dir, ".new-")
+	if err != nil {
+		return err
+	}
+	_, err = temporary.Write(content)
+	if err = errors.Join(err, temporary.Close()); err == nil {
+		err = os.Rename(temporary.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary.Name()))
+	}
 	return nil
 }
 
@@ -149,24 +176,37 @@ func (d *disk) forget(file string) {
 	}
 }
 
+// shelf is where a file belongs.
+func (d *disk) shelf(file string) *shelf {
+	if d.holds[file] > 0 {
+		return &d.kept
+	}
+	return &d.free
+}
+
 func (d *disk) note(f diskFile) {
 	if at, ok := d.files[f.name]; ok {
 		d.drop(at)
 	}
-	d.files[f.name] = d.order.PushFront(f)
-	d.bytes += f.size
+	s := d.shelf(f.name)
+	d.files[f.name] = s.order.PushFront(f)
+	s.bytes += f.size
 }
 
 func (d *disk) drop(at *list.Element) {
-	f := d.order.Remove(at).(diskFile)
+	f := at.Value.(diskFile)
+	s := d.shelf(f.name)
+	s.order.Remove(at)
+	s.bytes -= f.size
 	delete(d.files, f.name)
-	d.bytes -= f.size
 }
 
 func (d *disk) trim() {
-	for d.bytes > d.limit && d.order.Len() > 1 {
-		at := d.order.Back()
-		_ = os.Remove(d.path(at.Value.(diskFile).name)) // if it stays, the next start counts it again
-		d.drop(at)
+	for _, s := range []*shelf{&d.free, &d.kept} {
+		for s.bytes > d.limit && s.order.Len() > 1 {
+			at := s.order.Back()
+			_ = os.Remove(d.path(at.Value.(diskFile).name)) // if it stays, the next start counts it again
+			d.drop(at)
+		}
 	}
 }

@@ -32,7 +32,7 @@ type RedisOptions struct {
 	Timeout time.Duration
 	// Pause is how long Redis is left alone after a failure (default 5 s).
 	Pause time.Duration
-	// Now tells the time.
+	// Now tells the time; default is that of the Cache.
 	Now func() time.Time
 }
 

@@ -60,3 +60,12 @@ func (f *folders) add(k folderKey, entries []tree.Entry) {
 		f.bytes -= last.bytes
 	}
 }
+
+// clear empties the memory.
+func (f *folders) clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.byKey)
+	f.order.Init()
+	f.bytes = 0
+}

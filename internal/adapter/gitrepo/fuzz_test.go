@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cd/sluice/internal/domain/tree"
+	"github.com/sluice-cd/sluice/test/hostile"
 )
 
 // memory is a store of three folders: root{a/{b/{f}, link}, link, sub}.
@@ -57,6 +58,15 @@ func FuzzPath(f *testing.F) {
 			f.Add(path, link, "../"+link)
 		}
 	}
+	for _, link := range hostile.Links("/outside/canary") {
+		for _, path := range []string{"link", "a/link", "link/canary", "sub/link/a"} {
+			f.Add(path, link, link)
+		}
+	}
+	for _, path := range hostile.Paths("/outside/canary") {
+		f.Add(path, path, "a/"+path)
+		f.Add("link/"+path, "a", "..")
+	}
 	f.Fuzz(func(t *testing.T, path, first, second string) {
 		root := &commitTree{store: memory{[2]string{first, second}}, root: "root"}
 		real, err := root.RealPath(path)
@@ -82,6 +92,9 @@ func FuzzTreeObject(f *testing.F) {
 	f.Add([]byte("100644 ..\x0001234567890123456789"))
 	f.Add([]byte("100644 a/b\x0001234567890123456789"))
 	f.Add([]byte("100644 \x00"))
+	for _, name := range hostile.Paths("/outside/canary") {
+		f.Add([]byte("100644 " + name + "\x0001234567890123456789" + "120000 l" + name + "\x0001234567890123456789"))
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		entries, err := parseTree(raw)
 		if err != nil {

@@ -256,7 +256,7 @@ func (p *provider) askUserInfo(ctx context.Context, token string) (map[string]an
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // it is read
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("user info answers with status %d", res.StatusCode)
 	}

@@ -121,7 +121,7 @@ func (t *transport) ask(r *http.Request) document {
 		d.err = err
 		return d
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // it is read
 	d.status, d.header = res.StatusCode, res.Header
 	d.body, d.err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if len(d.body) > maxAnswer {

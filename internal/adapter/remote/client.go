@@ -52,12 +52,36 @@ func (f *Fetcher) client(r repo.Repository, guarded bool) (*http.Client, error) 
 	if guarded {
 		dialer.Control = func(_, address string, _ syscall.RawConn) error { return f.vetAddress(address) }
 	}
-	transport := &http.Transport{
+	direct := &http.Transport{
 		TLSClientConfig: config, DialContext: dialer.DialContext, TLSHandshakeTimeout: 10 * time.Second, ForceAttemptHTTP2: true,
-		ResponseHeaderTimeout: f.options.Timeout, Proxy: proxyOf(r), MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second,
+		ResponseHeaderTimeout: f.options.Timeout, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second,
 		MaxResponseHeaderBytes: 1 << 20,
 	}
-	return &http.Client{Transport: transport, Timeout: f.options.Timeout, CheckRedirect: f.redirect(guarded)}, nil
+	proxied := direct.Clone()
+	proxied.DialContext, proxied.Proxy = (&net.Dialer{Timeout: 10 * time.Second}).DialContext, proxyOf(r)
+	return &http.Client{Transport: &ways{direct, proxied}, Timeout: f.options.Timeout, CheckRedirect: f.redirect(guarded)}, nil
+}
+
+// ways sends a request directly or through the proxy that is for it. A guard
+// of addresses stands on the direct way only: a proxy is inside the network,
+// and what is reached through it is the proxy's to decide.
+type ways struct{ direct, proxied *http.Transport }
+
+func (w *ways) RoundTrip(r *http.Request) (*http.Response, error) {
+	proxy, err := w.proxied.Proxy(r)
+	if err != nil {
+		return nil, err
+	}
+	if proxy != nil {
+		return w.proxied.RoundTrip(r)
+	}
+	return w.direct.RoundTrip(r)
+}
+
+// CloseIdleConnections ends what waits for another request.
+func (w *ways) CloseIdleConnections() {
+	w.direct.CloseIdleConnections()
+	w.proxied.CloseIdleConnections()
 }
 
 // redirect drops what must not travel and refuses to leave https.
@@ -150,7 +174,7 @@ func (f *Fetcher) get(ctx context.Context, c *http.Client, req request, w io.Wri
 	if err != nil {
 		return answered{}, errors.New("is not a URL")
 	}
-	r.Header.Set("User-Agent", f.options.UserAgent)
+	r.Header.Set("User-Agent", f.tuning().UserAgent)
 	if req.etag != "" {
 		r.Header.Set("If-None-Match", req.etag)
 	}

@@ -194,9 +194,30 @@ func (reads Reads) UnchangedBy(t tree.Tree, changes *tree.Changes) bool {
 	if _, unknown := reads[askEverything]; unknown || changes.Everything() {
 		return reads.Unchanged(t)
 	}
+	if changes.Len()*len(questions) < len(reads) {
+		return reads.unchangedAt(t, changes)
+	}
 	for question, answer := range reads {
 		if changes.Has(question[2:]) && ask(t, question[:2], question[2:]) != answer {
 			return false
+		}
+	}
+	return true
+}
+
+// questions are all that can be asked about one path.
+var questions = [...]string{askStat, askReal, askNames, askManifests, askMarkers, askWhole}
+
+// unchangedAt is UnchangedBy for few changes: it looks up what was asked about
+// them.
+func (reads Reads) unchangedAt(t tree.Tree, changes *tree.Changes) bool {
+	key := make([]byte, 0, 256)
+	for name := range changes.Paths() {
+		for _, question := range questions {
+			key = append(append(key[:0], question...), name...)
+			if answer, asked := reads[string(key)]; asked && ask(t, question, name) != answer {
+				return false
+			}
 		}
 	}
 	return true

@@ -21,7 +21,7 @@ import (
 )
 
 // TestParameters evaluates generators alone. An archive of testdata/params has
-// "clusters" and a repository below "repo/"; each "NAME.yaml" of generators,
+// "clusters", "answers" of others and a repository below "repo/"; each "NAME.yaml" of generators,
 // evaluated in both template modes, gives the lines of "NAME.want": one
 // parameter set a line, or the error. Run with -update to accept them.
 func TestParameters(t *testing.T) {
@@ -73,6 +73,13 @@ func paramsWorld(t *testing.T, archive *txtar.Archive) appset.World {
 	for _, f := range archive.Files {
 		if rest, inRepo := strings.CutPrefix(f.Name, "repo/"); inRepo {
 			repository[rest] = string(f.Data)
+		}
+		if f.Name == "answers" {
+			given := &answers{}
+			if err := yaml.UnmarshalStrict(f.Data, given); err != nil {
+				t.Fatal(err)
+			}
+			world.Outside = given
 		}
 		if f.Name == "clusters" {
 			if err := yaml.UnmarshalStrict(f.Data, &world.Clusters); err != nil {

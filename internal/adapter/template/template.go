@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strings"
 	gotemplate "text/template"
 	"text/template/parse"
@@ -121,8 +120,6 @@ func strip(err error) string {
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "template: :"), "template: ")
 }
 
-var notSlug = regexp.MustCompile(`[^a-z0-9]+`)
-
 // slugify makes a URL slug: slugify [length] [smart] text.
 func slugify(args ...any) (string, error) {
 	limit, smart := 50, true
@@ -141,15 +138,5 @@ func slugify(args ...any) (string, error) {
 			smart = t
 		}
 	}
-	slug := strings.Trim(notSlug.ReplaceAllString(appset.Normalize(text), "-"), "-")
-	if len(slug) <= limit {
-		return slug, nil
-	}
-	cut := slug[:limit]
-	if smart && slug[limit] != '-' {
-		if at := strings.LastIndex(cut, "-"); at > 0 {
-			cut = cut[:at]
-		}
-	}
-	return strings.Trim(cut, "-"), nil
+	return appset.Slug(appset.Normalize(text), limit, smart), nil
 }

@@ -215,6 +215,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 	if err != nil || !known || set.DeletionTimestamp != nil {
 		return 0, err // without an outcome nothing is decided
 	}
+	outcome.Apply(set)
 	t := &turn{Controller: c, key: key, set: set, state: s, outcome: outcome, log: log}
 	again, err = t.run(ctx)
 	c.metrics.advance.Observe(c.Clock.Since(begin).Seconds())

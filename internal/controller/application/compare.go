@@ -40,15 +40,14 @@ func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, r
 	if err := p.Manifests.Verify(ctx, p.project, sources, revisions, p.Settings.Snapshot().Keys); err != nil {
 		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
 	}
-	m, err := p.Manifests.Generate(ctx, manifest.Query{
-		App:     render.App{Name: p.app.Name, Instance: p.instance, Namespace: p.app.Spec.Destination.Namespace, Project: p.project.Name},
-		Sources: sources, KubeVersion: p.conn.KubeVersion(), APIVersions: p.conn.APIVersions(),
-		Hard: p.refresh == v1alpha1.RefreshHard, Retry: p.refresh != "", GeneratePaths: p.app.Annotations[v1alpha1.AnnotationGeneratePaths],
-	}, revisions)
+	m, err := p.Manifests.Generate(ctx, p.query(sources), revisions)
 	if err != nil {
 		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
 	}
 	v := &view{sources: sources, manifests: m, forbidden: map[object.Key]error{}}
+	for _, w := range m.Warnings {
+		v.conditions = append(v.conditions, condition(v1alpha1.ConditionComparisonWarning, w))
+	}
 	targets, hooks := p.targets(v, named)
 	if err := p.observe(ctx, v, slices.Concat(targets, hooks)); err != nil {
 		return nil, fmt.Errorf("Failed to load live state: %w", err) //nolint:staticcheck // tools match on this text
@@ -58,6 +57,15 @@ func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, r
 		return nil, fmt.Errorf("Failed to compare desired state to live state: %w", err) //nolint:staticcheck // tools match on this text
 	}
 	return v, nil
+}
+
+// query asks for what the sources render to on the cluster.
+func (p *pass) query(sources []v1alpha1.ApplicationSource) manifest.Query {
+	return manifest.Query{
+		App:     render.App{Name: p.app.Name, Instance: p.instance, Namespace: p.app.Spec.Destination.Namespace, Project: p.project.Name},
+		Sources: sources, KubeVersion: p.conn.KubeVersion(), APIVersions: p.conn.APIVersions(),
+		Hard: p.refresh == v1alpha1.RefreshHard, Retry: p.refresh != "", GeneratePaths: p.app.Annotations[v1alpha1.AnnotationGeneratePaths],
+	}
 }
 
 // targets prepares the rendered objects: namespace, tracking, last one wins.
@@ -174,6 +182,10 @@ func asIs(u *unstructured.Unstructured) *unstructured.Unstructured { return u }
 func (p *pass) compare(ctx context.Context) {
 	sources := p.app.Spec.GetSources()
 	ids, err := p.resolve(ctx, sources, p.refresh != "")
+	if err == nil && p.unchanged(ctx, sources, ids) {
+		p.follows(ids)
+		return
+	}
 	var v *view
 	if err == nil {
 		v, err = p.look(ctx, sources, ids, asIs)
@@ -182,14 +194,10 @@ func (p *pass) compare(ctx context.Context) {
 	compared := v1alpha1.ComparedTo{Destination: p.app.Spec.Destination, IgnoreDifferences: p.app.Spec.IgnoreDifferences}
 	if len(p.app.Spec.Sources) > 0 {
 		compared.Sources = p.app.Spec.Sources
-		status.Sync.Revisions, status.Sync.Revision = ids, ""
 	} else {
 		compared.Source = *p.app.Spec.Source
-		status.Sync.Revision, status.Sync.Revisions = "", nil
-		if len(ids) > 0 {
-			status.Sync.Revision = ids[0]
-		}
 	}
+	p.follows(ids)
 	status.Sync.ComparedTo = compared
 	if s := status.OperationState; s != nil && s.Phase.Completed() {
 		status.Sync.AfterOperation = s.ID

@@ -93,4 +93,3 @@ func TestWatchersAreToldUntilTheyCancel(t *testing.T) {
 		t.Errorf("%d Applications are remembered, want 1", len(w.by))
 	}
 }
-

@@ -2,8 +2,9 @@ package generate
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
+	"maps"
 	"reflect"
 	"runtime/debug"
 	"sync"
@@ -16,52 +17,52 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
-	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
 // Options of a Controller.
 type Options struct {
-	Client   client.Client
-	Cache    cache.Cache
-	Settings *settings.Store
-	Engine   appset.Engine
-	// Tree reads a revision of a repository for a project; fresh asks the
-	// remote first.
-	Tree func(ctx context.Context, project, repoURL, revision string, fresh bool) (tree.Tree, error)
+	Sources
+	Client client.Client
+	// Cache watches what sets, Applications and projects do; Reader of Sources is
+	// the cache when it is not given.
+	Cache cache.Cache
 	// Subscribe calls notify when a revision of a repository moves.
 	Subscribe func(project string, src v1alpha1.ApplicationSource, notify func()) (func(), error)
 	// Offer hands the outcome to the loop that advances the set.
-	Offer func(appset.Outcome)
-	Gate  bool
-	// NewGlobs is --enable-new-git-file-globbing.
-	NewGlobs   bool
+	Offer      func(appset.Outcome)
 	Recorder   record.EventRecorder
-	Log        *slog.Logger
-	Clock      clock.Clock
 	Registerer prometheus.Registerer
+	// Labels of sets that metric argocd_appset_labels shows.
+	Labels []string
 }
 
 // Controller evaluates ApplicationSets.
 type Controller struct {
-	Options
-	queue workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	*Evaluator
+	Client    client.Client
+	Cache     cache.Cache
+	Subscribe func(project string, src v1alpha1.ApplicationSource, notify func()) (func(), error)
+	Offer     func(appset.Outcome)
+	Recorder  record.EventRecorder
+	queue     workqueue.TypedRateLimitingInterface[types.NamespacedName]
 	metrics
 
 	mu        sync.Mutex
 	last      map[types.NamespacedName]appset.Outcome
 	following map[types.NamespacedName]following
 	// lastAt is when the last complete answer came, guarded the message of the
-	// drop that people were told of, confirmed the Applications of a
+	// drop that people were told of, templated that of a templated project,
+	// confirmed the Applications of a
 	// confirmation that is being carried out.
 	lastAt    map[types.NamespacedName]time.Time
 	guarded   map[types.NamespacedName]string
+	templated map[types.NamespacedName]string
 	confirmed map[types.NamespacedName][]string
 	deletions map[types.NamespacedName]*going
 }
@@ -72,17 +73,19 @@ type following struct {
 	cancels []func()
 }
 
-// workers bounds the sets evaluated at once.
-const workers = 4
-
 // New makes a controller.
 func New(o Options) *Controller {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](200*time.Millisecond, 3*time.Minute)
+	if o.Reader == nil && o.Cache != nil {
+		o.Reader = o.Cache
+	}
 	c := &Controller{
-		Options: o, queue: workqueue.NewTypedRateLimitingQueue(limiter),
-		last: map[types.NamespacedName]appset.Outcome{}, following: map[types.NamespacedName]following{}, guarded: map[types.NamespacedName]string{},
+		Evaluator: NewEvaluator(o.Sources), Client: o.Client, Cache: o.Cache, Subscribe: o.Subscribe, Offer: o.Offer, Recorder: o.Recorder,
+		queue: workqueue.NewTypedRateLimitingQueue(limiter),
+		last:  map[types.NamespacedName]appset.Outcome{}, following: map[types.NamespacedName]following{},
+		guarded: map[types.NamespacedName]string{}, templated: map[types.NamespacedName]string{},
 		lastAt: map[types.NamespacedName]time.Time{}, confirmed: map[types.NamespacedName][]string{}, deletions: map[types.NamespacedName]*going{},
-		metrics: newMetrics(o.Registerer),
+		metrics: newMetrics(o.Registerer, o.Labels),
 	}
 	return c
 }
@@ -108,6 +111,11 @@ func (c *Controller) Start(ctx context.Context) error {
 	}
 	c.Settings.OnChange(func(*settings.Snapshot) { c.all(ctx) })
 	var wait sync.WaitGroup
+	c.inventory.follow(ctx, c)
+	workers := c.rules().Workers
+	if workers == 0 {
+		workers = DefaultWorkers
+	}
 	for range workers {
 		wait.Go(func() {
 			for c.next(ctx) {
@@ -146,8 +154,22 @@ func (c *Controller) watchApplications(ctx context.Context) error {
 func asksAnew(before, after any) bool {
 	a, okA := before.(*v1alpha1.ApplicationSet)
 	b, okB := after.(*v1alpha1.ApplicationSet)
-	return !okA || !okB || a.Generation != b.Generation || !reflect.DeepEqual(a.Annotations, b.Annotations) || !reflect.DeepEqual(a.Labels, b.Labels) ||
+	return !okA || !okB || a.Generation != b.Generation || !reflect.DeepEqual(telling(a, b), b.Annotations) || !reflect.DeepEqual(a.Labels, b.Labels) ||
 		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil)
+}
+
+// telling are the annotations of the older set, without a refresh that is over:
+// its end asks for nothing.
+func telling(a, b *v1alpha1.ApplicationSet) map[string]string {
+	if _, again := b.Annotations[v1alpha1.AnnotationAppSetRefresh]; again || a.Annotations[v1alpha1.AnnotationAppSetRefresh] == "" {
+		return a.Annotations
+	}
+	out := maps.Clone(a.Annotations)
+	delete(out, v1alpha1.AnnotationAppSetRefresh)
+	if len(out) == 0 && len(b.Annotations) == 0 {
+		return b.Annotations // nil and empty are alike
+	}
+	return out
 }
 
 // drifts says whether a change of an Application can make it differ from what
@@ -198,7 +220,7 @@ func (c *Controller) owner(o any) {
 
 func (c *Controller) all(ctx context.Context) {
 	var list v1alpha1.ApplicationSetList
-	if err := c.Cache.List(ctx, &list); err != nil {
+	if err := c.Reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		c.Log.Warn("ApplicationSets not listed", "error", err.Error())
 		return
 	}
@@ -214,7 +236,11 @@ func (c *Controller) next(ctx context.Context) bool {
 	}
 	defer c.queue.Done(key)
 	again, err := c.reconcile(ctx, key)
+	at, later := RetryAt(err)
 	switch {
+	case later:
+		c.queue.Forget(key)
+		c.queue.AddAfter(key, max(at.Sub(c.Clock.Now()), time.Second))
 	case err != nil:
 		c.queue.AddRateLimited(key)
 	case again > 0:
@@ -224,6 +250,16 @@ func (c *Controller) next(ctx context.Context) bool {
 		c.queue.Forget(key)
 	}
 	return true
+}
+
+// RetryAt is when an error says that its cause may be asked again: a host that
+// asks for fewer requests.
+func RetryAt(err error) (time.Time, bool) {
+	var later interface{ RetryAt() time.Time }
+	if errors.As(err, &later) {
+		return later.RetryAt(), true
+	}
+	return time.Time{}, false
 }
 
 // reconcile evaluates one set; no panic leaves it.
@@ -236,8 +272,11 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 		}
 	}()
 	begin := c.Clock.Now()
+	if rules := c.rules(); !rules.Watches(key.Namespace, c.Namespace) {
+		return 0, nil
+	}
 	var set v1alpha1.ApplicationSet
-	if err := c.Cache.Get(ctx, key, &set); err != nil {
+	if err := c.Reader.Get(ctx, key, &set); err != nil {
 		if apierrors.IsNotFound(err) {
 			c.forget(key)
 			return 0, nil
@@ -257,6 +296,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 }
 
 func (c *Controller) forget(key types.NamespacedName) {
+	c.drop(key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, cancel := range c.following[key].cancels {
@@ -266,6 +306,7 @@ func (c *Controller) forget(key types.NamespacedName) {
 	delete(c.last, key)
 	delete(c.lastAt, key)
 	delete(c.guarded, key)
+	delete(c.templated, key)
 	delete(c.confirmed, key)
 	delete(c.deletions, key)
 	c.metrics.forget(key)

@@ -1,15 +1,19 @@
 package generate
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
+	"github.com/sluice-cd/sluice/internal/domain/diff"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
@@ -19,14 +23,25 @@ var preservedAnnotations = []string{
 	v1alpha1.AnnotationNotified, v1alpha1.AnnotationRefresh, v1alpha1.AnnotationHydrate, v1alpha1.AnnotationRolloutSkip,
 }
 
+// Writer makes the Applications of a set that are to be stored.
+type Writer struct {
+	Set  *v1alpha1.ApplicationSet
+	Gate bool
+	// PreservedAnnotations and PreservedLabels are the installation's.
+	PreservedAnnotations, PreservedLabels []string
+	// Find evaluates jq expressions of spec.ignoreApplicationDifferences.
+	Find appset.Finder
+}
+
 // Desired is the Application to store: the rendered one, with what survives of
 // the live one, and with automation switched off where a rollout holds it,
 // whatever the rules on ignored fields say. The error names a rule that cannot
-// be followed.
-func Desired(set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.Application) (*v1alpha1.Application, error) {
+// be followed. The result shares status and operation with the live one.
+func (w Writer) Desired(rendered, live *v1alpha1.Application) (*v1alpha1.Application, error) {
+	set := w.Set
 	app := &v1alpha1.Application{}
 	if live != nil {
-		app = live.DeepCopy()
+		app.ObjectMeta, app.Status, app.Operation = *live.ObjectMeta.DeepCopy(), live.Status, live.Operation
 	}
 	app.TypeMeta = rendered.TypeMeta
 	app.Name, app.Namespace = rendered.Name, set.Namespace
@@ -43,9 +58,9 @@ func Desired(set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.A
 	}
 	finalizers := slices.Clone(rendered.Finalizers)
 	if live != nil {
-		keepAnnotations, keepLabels := preservedAnnotations, []string(nil)
+		keepAnnotations, keepLabels := slices.Concat(preservedAnnotations, w.PreservedAnnotations), w.PreservedLabels
 		if p := set.Spec.PreservedFields; p != nil {
-			keepAnnotations, keepLabels = slices.Concat(keepAnnotations, p.Annotations), p.Labels
+			keepAnnotations, keepLabels = slices.Concat(keepAnnotations, p.Annotations), slices.Concat(keepLabels, p.Labels)
 		}
 		keep(annotations, live.Annotations, keepAnnotations)
 		keep(labels, live.Labels, keepLabels)
@@ -56,11 +71,11 @@ func Desired(set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.A
 		}
 	}
 	app.Annotations, app.Labels, app.Finalizers = annotations, labels, finalizers
-	app, err := appset.Ignore(set, app, live)
+	app, err := appset.Ignore(set, app, live, w.Find)
 	if err != nil {
 		return nil, err
 	}
-	hold(set, gate, rendered, app)
+	hold(set, w.Gate, rendered, app)
 	if live != nil && live.Annotations[v1alpha1.AnnotationRolloutHeldBy] == set.Name && app.Annotations[v1alpha1.AnnotationRolloutHeldBy] == "" {
 		restore(rendered, app)
 	}
@@ -70,6 +85,30 @@ func Desired(set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.A
 		Controller: &yes, BlockOwnerDeletion: &yes,
 	}}
 	return app, nil
+}
+
+// finder evaluates jq expressions, reading each once.
+func finder(ctx context.Context) appset.Finder {
+	known := map[string]diff.Query{}
+	var guard sync.Mutex
+	return func(expression string, object map[string]any) ([][]any, error) {
+		guard.Lock()
+		defer guard.Unlock()
+		query, ok := known[expression]
+		if !ok {
+			var err error
+			if query, err = (jq.Compiler{}).Compile(expression); err != nil {
+				return nil, err
+			}
+			known[expression] = query
+		}
+		paths, err := query.Paths(ctx, object)
+		out := make([][]any, len(paths))
+		for i, p := range paths {
+			out[i] = p
+		}
+		return out, err
+	}
 }
 
 // restore gives automation of an Application that is no longer held its

@@ -25,10 +25,10 @@ func rendered(wave string) *v1alpha1.Application {
 	return app
 }
 
-// desired is generate.Desired where it must not fail.
+// desired is Desired of a Writer where it must not fail.
 func desired(t *testing.T, set *v1alpha1.ApplicationSet, gate bool, rendered, live *v1alpha1.Application) *v1alpha1.Application {
 	t.Helper()
-	app, err := generate.Desired(set, gate, rendered, live)
+	app, err := generate.Writer{Set: set, Gate: gate}.Desired(rendered, live)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestI12IgnoredAutomation(t *testing.T) {
 		t.Errorf("a person's toggle on an Application outside of the rollout: automated %s", automated(kept))
 	}
 	set.Spec.IgnoreApplicationDifferences[0].JSONPointers = []string{"/status"}
-	if _, err := generate.Desired(set, true, rendered("canary"), live); err == nil {
+	if _, err := (generate.Writer{Set: set, Gate: true}).Desired(rendered("canary"), live); err == nil {
 		t.Error("a rule that cannot be followed is not reported")
 	}
 }

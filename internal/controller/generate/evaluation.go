@@ -9,15 +9,11 @@ import (
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
-	"github.com/sluice-cd/sluice/internal/domain/policy"
-	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
 // evaluation is one evaluation of one set.
@@ -26,129 +22,58 @@ type evaluation struct {
 	set *v1alpha1.ApplicationSet
 	key types.NamespacedName
 	log *slog.Logger
-	git []v1alpha1.ApplicationSource
 }
-
-// Policies for created Applications.
-const (
-	createOnly   = "create-only"
-	createUpdate = "create-update"
-	createDelete = "create-delete"
-)
-
-func (e *evaluation) policy() string {
-	if p := e.set.Spec.SyncPolicy; p != nil && p.ApplicationsSync != nil {
-		return *p.ApplicationsSync
-	}
-	return "sync"
-}
-
-// writersAtOnce bounds the writes of one evaluation at a time.
-const writersAtOnce = 10
-
-// globSetting switches the new patterns of git files on.
-const globSetting = "applicationsetcontroller.enable.new.git.file.globbing"
-
-// gitPause is how often a set with git generators is evaluated without cause.
-const gitPause = 3 * time.Minute
 
 func (e *evaluation) run(ctx context.Context) (time.Duration, error) {
-	_, fresh := e.set.Annotations[v1alpha1.AnnotationAppSetRefresh]
-	project := e.set.Spec.Template.Spec.Project
-	if strings.Contains(project, "{{") {
-		project = ""
-	}
+	refresh, fresh := e.set.Annotations[v1alpha1.AnnotationAppSetRefresh]
 	if err := e.finalizer(ctx); err != nil {
 		return 0, err
 	}
-	rendered, err := appset.Evaluate(e.set, appset.World{
-		Clusters: e.Settings.Snapshot().Clusters, Unusable: e.Settings.Snapshot().Unusable, Go: e.Engine, TrackingLabel: e.Settings.Snapshot().Config["application.instanceLabelKey"],
-		NewGlobs: e.NewGlobs || e.Settings.Snapshot().Params[globSetting] == "true",
-		Tree: func(repoURL, revision string) (tree.Tree, error) {
-			e.git = append(e.git, v1alpha1.ApplicationSource{RepoURL: repoURL, TargetRevision: revision, Path: "."})
-			return e.Tree(ctx, project, repoURL, revision, fresh)
-		},
-	})
-	e.follow(e.key, project, slices.Clip(e.git))
+	got, err := e.evaluate(ctx, e.set, mode{fresh: fresh})
+	e.follow(e.key, got.project, slices.Clip(got.git))
 	if err != nil {
 		e.offerError("ApplicationGenerationFromParamsError", err.Error()+"; "+e.kept(), false)
-		return 0, err
+		return got.wake, err
 	}
-	for _, note := range rendered.Notes {
+	e.set = got.set
+	for _, note := range got.rendered.Notes {
 		e.log.Debug(note)
 	}
-	if err := e.validate(ctx, rendered); err != nil {
-		return 0, err
-	}
-	owned, err := e.owned(ctx)
+	live, err := e.live(ctx, e.key.Namespace)
 	if err != nil {
 		return 0, err
 	}
-	failure := errors.Join(rendered.Errors...)
-	if len(rendered.Incomplete) > 0 {
-		failure = errors.Join(failure, errors.New(strings.Join(rendered.Incomplete, "; ")))
+	if got.rules.DryRun {
+		e.say(e.preview(ctx, got, live))
+		return got.wake, nil
 	}
-	writeErr := e.write(ctx, rendered, owned)
+	failure := errors.Join(got.rendered.Errors...)
+	if len(got.rendered.Incomplete) > 0 {
+		failure = errors.Join(failure, errors.New(strings.Join(got.rendered.Incomplete, "; ")))
+	}
+	d := e.decider(ctx, got)
+	writeErr := e.write(ctx, got, d, live)
 	ruling := appset.Ruling{}
 	if failure == nil && writeErr == nil {
-		ruling, writeErr = e.prune(ctx, rendered, owned)
+		ruling, writeErr = e.prune(ctx, got, d, live)
 	}
-	e.report(withMissing(e.set, rendered, owned, failure), failure, writeErr, ruling)
+	e.report(withMissing(e.set, got.rendered, live, failure), failure, writeErr, ruling)
 	if fresh && writeErr == nil && failure == nil {
-		writeErr = e.unmark(ctx, v1alpha1.AnnotationAppSetRefresh)
+		writeErr = e.refreshed(ctx, refresh)
 	}
-	if len(e.git) > 0 {
-		return gitPause, errors.Join(failure, writeErr)
-	}
-	return 0, errors.Join(failure, writeErr)
+	return got.wake, errors.Join(failure, writeErr)
 }
 
-// validate notes which Applications must not be written.
-func (e *evaluation) validate(ctx context.Context, r *appset.Rendered) error {
-	projects := map[string]bool{}
-	for i := range r.Applications {
-		app := &r.Applications[i]
-		if r.Invalid[app.Name] != "" {
-			continue
-		}
-		name := policy.ProjectName(app)
-		exists, known := projects[name]
-		if !known {
-			var project v1alpha1.AppProject
-			err := e.Cache.Get(ctx, types.NamespacedName{Namespace: e.set.Namespace, Name: name}, &project)
-			if err != nil && !apierrors.IsNotFound(err) {
-				return err
-			}
-			exists = err == nil
-			projects[name] = exists
-		}
-		if !exists {
-			r.Invalid[app.Name] = fmt.Sprintf("application %s: spec.project: project %s does not exist: create the AppProject or correct the template", app.Name, name)
-			continue
-		}
-		d := app.Spec.Destination
-		if _, err := e.Settings.Snapshot().Clusters.Resolve(d.Server, d.Name); err != nil {
-			r.Invalid[app.Name] = fmt.Sprintf("application %s: spec.destination: %s", app.Name, err)
+// say logs what would be done.
+func (e *evaluation) say(p *Preview) {
+	counts := map[Action]int{}
+	for _, c := range p.Changes {
+		counts[c.Action]++
+		if c.Action != None {
+			e.log.Info("dry run", "application", c.Name, "action", string(c.Action), "reason", c.Reason)
 		}
 	}
-	return nil
-}
-
-func (e *evaluation) owned(ctx context.Context) (map[string]*v1alpha1.Application, error) {
-	var list v1alpha1.ApplicationList
-	if err := e.Cache.List(ctx, &list, client.InNamespace(e.set.Namespace)); err != nil {
-		return nil, fmt.Errorf("list Applications: %w", err)
-	}
-	out := map[string]*v1alpha1.Application{}
-	for i := range list.Items {
-		out[list.Items[i].Name] = &list.Items[i]
-	}
-	return out, nil
-}
-
-func ownedBy(app *v1alpha1.Application, set *v1alpha1.ApplicationSet) bool {
-	ref := metav1.GetControllerOf(app)
-	return ref != nil && ref.Kind == v1alpha1.ApplicationSetKind && ref.Name == set.Name
+	e.log.Info("dry run: nothing is written", "create", counts[Create], "update", counts[Update], "delete", counts[Delete], "errors", len(p.Errors))
 }
 
 func cond(kind string, on bool, reason, message string) v1alpha1.ApplicationSetCondition {
@@ -164,14 +89,46 @@ func (e *evaluation) offerError(reason, message string, generated bool) {
 	e.mu.Lock()
 	o, known := e.last[e.key]
 	e.mu.Unlock()
-	o.Set, o.Generation, o.Complete, o.Blind = e.key, e.set.Generation, false, !known
+	o.Set, o.Generation, o.Complete, o.Blind, o.Policy = e.key, e.set.Generation, false, !known, appliedPolicy(e.set)
 	o.Conditions = []v1alpha1.ApplicationSetCondition{
 		cond(v1alpha1.AppSetErrorOccurred, true, reason, message),
 		cond(v1alpha1.AppSetParametersGenerated, generated, map[bool]string{true: "ParametersGenerated", false: "ErrorOccurred"}[generated], message),
 		cond(v1alpha1.AppSetResourcesUpToDate, false, "ErrorOccurred", message),
 	}
 	o.Conditions = append(o.Conditions, e.guardStands()...)
+	o.Conditions = append(o.Conditions, e.templatedProject()...)
 	e.Offer(o)
+}
+
+// appliedPolicy is the policy of a set that is effective already.
+func appliedPolicy(set *v1alpha1.ApplicationSet) string {
+	if p := set.Spec.SyncPolicy; p != nil && p.ApplicationsSync != nil {
+		return *p.ApplicationsSync
+	}
+	return ""
+}
+
+// templatedProject tells people once that parameters choose the project
+// (spec/applicationset.md §5.6).
+func (e *evaluation) templatedProject() []v1alpha1.ApplicationSetCondition {
+	if !TemplatedProject(e.set) {
+		return nil
+	}
+	var kinds []string
+	for i, g := range e.set.Spec.Generators {
+		kinds = append(kinds, fmt.Sprintf("generators[%d] (%s)", i, strings.Join(appset.Kinds(g), ", ")))
+	}
+	message := fmt.Sprintf("spec.template.spec.project is %q: whoever controls %s chooses the project of the Applications", e.set.Spec.Template.Spec.Project, strings.Join(kinds, ", "))
+	c := cond(v1alpha1.AppSetTemplatedProject, true, "ParametersChooseProject", message)
+	told := slices.ContainsFunc(e.set.Status.Conditions, func(old v1alpha1.ApplicationSetCondition) bool { return old.Type == c.Type && old.Message == message })
+	e.mu.Lock()
+	told = told || e.templated[e.key] == message
+	e.templated[e.key] = message
+	e.mu.Unlock()
+	if !told {
+		e.Recorder.Event(e.set, corev1.EventTypeWarning, c.Type, message)
+	}
+	return []v1alpha1.ApplicationSetCondition{c}
 }
 
 // reasonDrop is the reason of condition DeletionGuarded.
@@ -200,7 +157,7 @@ func (e *evaluation) kept() string {
 
 // report hands over the outcome of a complete evaluation.
 func (e *evaluation) report(r *appset.Rendered, failure, writeErr error, ruling appset.Ruling) {
-	o := appset.Outcome{Set: e.key, Generation: e.set.Generation, Applications: r.Applications, Invalid: r.Invalid, Complete: failure == nil}
+	o := appset.Outcome{Set: e.key, Generation: e.set.Generation, Applications: r.Applications, Invalid: r.Invalid, Complete: failure == nil, Policy: appliedPolicy(e.set)}
 	invalid := ""
 	for name, why := range r.Invalid {
 		if invalid == "" || name > invalid {
@@ -242,6 +199,7 @@ func (e *evaluation) report(r *appset.Rendered, failure, writeErr error, ruling 
 	} else if ruling.Guarded != "" {
 		o.Conditions = append(o.Conditions, cond(v1alpha1.AppSetDeletionGuarded, true, reasonDrop, ruling.Guarded))
 	}
+	o.Conditions = append(o.Conditions, e.templatedProject()...)
 	e.mu.Lock()
 	e.last[e.key] = o
 	if failure == nil {

@@ -65,7 +65,7 @@ func TestK4HealthCostsNoLookAtGit(t *testing.T) {
 func TestF14FailureKeepsTheLastAnswer(t *testing.T) {
 	var offered []appset.Outcome
 	now := testclock.NewFakeClock(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
-	c := New(Options{Registerer: prometheus.NewRegistry(), Offer: func(o appset.Outcome) { offered = append(offered, o) }, Clock: now})
+	c := New(Options{Registerer: prometheus.NewRegistry(), Offer: func(o appset.Outcome) { offered = append(offered, o) }, Sources: Sources{Clock: now}})
 	set := &v1alpha1.ApplicationSet{ObjectMeta: metav1.ObjectMeta{Name: "payment", Generation: 3}}
 	e := &evaluation{Controller: c, set: set, key: types.NamespacedName{Name: "payment"}}
 	good := &appset.Rendered{Invalid: map[string]string{}, Applications: []v1alpha1.Application{
@@ -148,7 +148,7 @@ func TestMissingApplicationsStayMembers(t *testing.T) {
 // hands over that nothing is known, never that there are no Applications.
 func TestNothingKnownIsNotNothing(t *testing.T) {
 	var offered []appset.Outcome
-	c := New(Options{Registerer: prometheus.NewRegistry(), Offer: func(o appset.Outcome) { offered = append(offered, o) }, Clock: testclock.NewFakeClock(time.Unix(1, 0))})
+	c := New(Options{Registerer: prometheus.NewRegistry(), Offer: func(o appset.Outcome) { offered = append(offered, o) }, Sources: Sources{Clock: testclock.NewFakeClock(time.Unix(1, 0))}})
 	e := &evaluation{Controller: c, set: &v1alpha1.ApplicationSet{}, key: types.NamespacedName{Name: "payment"}}
 	e.offerError("ApplicationGenerationFromParamsError", "git is down", false)
 	e.report(&appset.Rendered{}, nil, nil, appset.Ruling{})

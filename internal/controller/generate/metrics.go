@@ -1,16 +1,25 @@
 package generate
 
 import (
+	"context"
+	"regexp"
+	"slices"
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 )
 
 type metrics struct {
 	seconds                          *prometheus.HistogramVec
 	guardedDeletions, stuckDeletions *prometheus.GaugeVec
+	inventory                        *inventory
 }
 
-func newMetrics(r prometheus.Registerer) metrics {
+func newMetrics(r prometheus.Registerer, shown []string) metrics {
 	labels := []string{"namespace", "name"}
 	m := metrics{
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -22,12 +31,94 @@ func newMetrics(r prometheus.Registerer) metrics {
 		stuckDeletions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "argocd_appset_stuck_deletions", Help: "Applications of a set being deleted that take more than two minutes to go.",
 		}, labels),
+		inventory: newInventory(shown),
 	}
-	r.MustRegister(m.seconds, m.guardedDeletions, m.stuckDeletions)
+	r.MustRegister(m.seconds, m.guardedDeletions, m.stuckDeletions, m.inventory)
 	return m
 }
 
 func (m metrics) forget(key types.NamespacedName) {
+	m.seconds.DeleteLabelValues(key.Namespace, key.Name)
 	m.guardedDeletions.DeleteLabelValues(key.Namespace, key.Name)
 	m.stuckDeletions.DeleteLabelValues(key.Namespace, key.Name)
+}
+
+// inventory shows the sets as they are at the moment somebody looks
+// (spec/observability.md §2.4).
+type inventory struct {
+	info, owned, labels *prometheus.Desc
+	shown               []string
+
+	mu  sync.Mutex
+	all func() []v1alpha1.ApplicationSet
+}
+
+var notLabel = regexp.MustCompile(`[^a-zA-Z0-9_]`)
+
+func newInventory(shown []string) *inventory {
+	names := []string{"namespace", "name"}
+	i := &inventory{
+		info:  prometheus.NewDesc("argocd_appset_info", "The sets, with the reason of condition ResourcesUpToDate.", append([]string{"resource_update_status"}, names...), nil),
+		owned: prometheus.NewDesc("argocd_appset_owned_applications", "Applications in the status of the set.", names, nil),
+		shown: shown,
+	}
+	if len(shown) > 0 {
+		all := names
+		for _, label := range shown {
+			all = append(all, "label_"+notLabel.ReplaceAllString(label, "_"))
+		}
+		i.labels = prometheus.NewDesc("argocd_appset_labels", "Labels of the sets.", all, nil)
+	}
+	return i
+}
+
+// follow shows the sets that the controller looks at, until ctx ends.
+func (i *inventory) follow(ctx context.Context, c *Controller) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.all = func() []v1alpha1.ApplicationSet {
+		var list v1alpha1.ApplicationSetList
+		if err := c.Reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+			return nil
+		}
+		rules := c.rules()
+		return slices.DeleteFunc(list.Items, func(s v1alpha1.ApplicationSet) bool { return !rules.Watches(s.Namespace, c.Namespace) })
+	}
+}
+
+// Describe names the metrics.
+func (i *inventory) Describe(to chan<- *prometheus.Desc) {
+	to <- i.info
+	to <- i.owned
+	if i.labels != nil {
+		to <- i.labels
+	}
+}
+
+// Collect reads the sets.
+func (i *inventory) Collect(to chan<- prometheus.Metric) {
+	i.mu.Lock()
+	all := i.all
+	i.mu.Unlock()
+	if all == nil {
+		return
+	}
+	for _, set := range all() {
+		reason := "Unknown"
+		for _, c := range set.Status.Conditions {
+			if c.Type == v1alpha1.AppSetResourcesUpToDate && c.Reason != "" {
+				reason = c.Reason
+			}
+		}
+		to <- prometheus.MustNewConstMetric(i.info, prometheus.GaugeValue, 1, reason, set.Namespace, set.Name)
+		to <- prometheus.MustNewConstMetric(i.owned, prometheus.GaugeValue, float64(len(set.Status.Resources)), set.Namespace, set.Name)
+		if i.labels == nil {
+			continue
+		}
+		values := []string{set.Namespace, set.Name}
+		for _, label := range i.shown {
+			values = append(values, set.Labels[label])
+		}
+		to <- prometheus.MustNewConstMetric(i.labels, prometheus.GaugeValue, 1, values...)
+	}
 }

@@ -19,24 +19,9 @@ const guardSetting = "applicationsetcontroller.deletion.guard"
 
 // prune deletes Applications that are no longer generated, unless the drop is
 // held back; then it says so and deletes nothing.
-func (e *evaluation) prune(ctx context.Context, r *appset.Rendered, live map[string]*v1alpha1.Application) (appset.Ruling, error) {
-	wanted := map[string]bool{}
-	for _, a := range r.Applications {
-		wanted[a.Name] = true
-	}
-	var surplus []string
-	total := 0
-	for name, app := range live {
-		if !ownedBy(app, e.set) {
-			continue
-		}
-		total++
-		if !wanted[name] && app.DeletionTimestamp == nil {
-			surplus = append(surplus, name)
-		}
-	}
-	slices.Sort(surplus)
-	if p := e.policy(); p == createOnly || p == createUpdate {
+func (e *evaluation) prune(ctx context.Context, got *evaluated, d decider, live map[string]*v1alpha1.Application) (appset.Ruling, error) {
+	surplus, owned := d.surplus(got.rendered, live)
+	if d.keepsSurplus() {
 		for _, name := range surplus { // kept by policy: then nobody may hold it
 			if err := e.letGo(ctx, live[name], nil); err != nil {
 				return appset.Ruling{}, fmt.Errorf("application %s: %w", name, err)
@@ -44,13 +29,12 @@ func (e *evaluation) prune(ctx context.Context, r *appset.Rendered, live map[str
 		}
 		return appset.Ruling{}, nil
 	}
+	drop := e.newDrop(got, surplus, owned)
+	drop.Held = e.held()
 	e.mu.Lock()
-	confirmed := e.confirmed[e.key]
+	drop.Confirmed = e.confirmed[e.key]
 	e.mu.Unlock()
-	ruling := appset.Rule(appset.Drop{
-		Set: e.set, Off: strings.EqualFold(e.Settings.Snapshot().Params[guardSetting], "off"),
-		Owned: total, Surplus: surplus, Confirmed: confirmed, Held: e.held(), Now: e.Clock.Now(),
-	})
+	ruling := appset.Rule(drop)
 	return ruling, e.carryOut(ctx, ruling, surplus, live)
 }
 

@@ -75,7 +75,10 @@ func (e *evaluation) release(ctx context.Context) (time.Duration, error) {
 	if !ours { // garbage collection is at work already: be quick
 		return 0, e.letAllGo(ctx, owned)
 	}
-	p := e.policy()
+	p, policyErr := e.rules().policy(e.set)
+	if policyErr != nil {
+		e.log.Warn("the policy counts as create-only", "error", policyErr.Error())
+	}
 	preserve := e.set.Spec.SyncPolicy != nil && e.set.Spec.SyncPolicy.PreserveResourcesOnDeletion
 	switch {
 	case p == createOnly || p == createUpdate:
@@ -104,7 +107,7 @@ func (e *evaluation) release(ctx context.Context) (time.Duration, error) {
 // related are the Applications that the set owns by its uid, and those that it
 // holds although garbage collection has taken it off as their owner already.
 func (e *evaluation) related(ctx context.Context) ([]*v1alpha1.Application, error) {
-	live, err := e.owned(ctx)
+	live, err := e.live(ctx, e.key.Namespace)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@
 //	source.go       one source: key, lookup, render, failure
 //	record.go       a result with what it depends on; results.go keeps them
 //	stored.go       the same on disk and in Redis
+//	keep.go         what was deployed, kept for a rollback
 //	outside.go      what a source names outside its tree, and whether it may
 //	plugin.go       config-management plugins
 //	settings.go     argocd-cm and argocd-cmd-params-cm

@@ -17,6 +17,8 @@ import (
 type outside struct {
 	*Service
 	project string
+	// home is the repository of the source.
+	home string
 	// passCredentials is helm.passCredentials of the source.
 	passCredentials bool
 }
@@ -32,6 +34,9 @@ func (o *outside) Chart(ctx context.Context, c render.ChartRef) (tree.Tree, erro
 	}
 	if !o.options.Permitted(o.project, r.URL) {
 		return nil, fmt.Errorf("helm repos %s are not permitted in project '%s'", repo.Redact(r.URL), o.project)
+	}
+	if err := o.inside(ctx, r.URL); err != nil {
+		return nil, err
 	}
 	return o.options.Fetcher.Chart(ctx, remote.Chart{Repository: r, Name: c.Name, Versions: c.Versions, PassCredentials: o.passCredentials})
 }
@@ -64,6 +69,14 @@ func (s *Service) chartRepository(url, project string) repo.Repository {
 	return r
 }
 
+// inside refuses what a commit must not make Sluice call.
+func (o *outside) inside(ctx context.Context, url string) error {
+	if o.options.Inside == nil {
+		return nil
+	}
+	return o.options.Inside(ctx, o.project, o.home, url)
+}
+
 // File fetches a value file or manifest by URL.
 func (o *outside) File(ctx context.Context, url string) ([]byte, error) {
 	if !o.options.Permitted(o.project, url) {
@@ -76,6 +89,9 @@ func (o *outside) File(ctx context.Context, url string) ([]byte, error) {
 func (o *outside) Base(ctx context.Context, url, revision string) (tree.Tree, error) {
 	if !o.options.Permitted(o.project, url) {
 		return nil, fmt.Errorf("is not permitted in project '%s': add it to sourceRepos", o.project)
+	}
+	if err := o.inside(ctx, url); err != nil {
+		return nil, err
 	}
 	r := o.options.Repository(url, o.project)
 	id, err := o.options.Mirrors.Resolve(ctx, r, gitrepo.Target{Revision: revision}, false)

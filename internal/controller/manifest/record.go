@@ -5,8 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
-	"hash"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 	"weak"
@@ -25,14 +25,20 @@ type facts struct {
 	target, revision string
 }
 
-// put hashes texts so that no two lists of texts look the same.
-func put(sum hash.Hash, texts ...string) {
-	var length [8]byte
+// naming is a list of texts that becomes a name; no two lists of texts look
+// the same.
+type naming []byte
+
+func (n naming) put(texts ...string) naming {
 	for _, t := range texts {
-		binary.BigEndian.PutUint64(length[:], uint64(len(t)))
-		sum.Write(length[:])
-		sum.Write([]byte(t))
+		n = append(binary.BigEndian.AppendUint64(n, uint64(len(t))), t...)
 	}
+	return n
+}
+
+func (n naming) name() string {
+	sum := sha256.Sum256(n)
+	return hex.EncodeToString(sum[:])
 }
 
 // digest names the facts that are used.
@@ -40,25 +46,22 @@ func (f facts) digest(used render.Inputs) string {
 	if used == 0 {
 		return ""
 	}
-	sum := sha256.New()
-	for _, x := range []struct {
-		one    render.Inputs
-		values []string
-	}{
-		{render.UsesName, []string{f.App.Name}},
-		{render.UsesInstance, []string{f.App.Instance}},
-		{render.UsesNamespace, []string{f.App.Namespace}},
-		{render.UsesProject, []string{f.App.Project}},
-		{render.UsesRevision, []string{f.revision}},
-		{render.UsesTargetRevision, []string{f.target}},
-		{render.UsesCluster, append([]string{f.KubeVersion}, f.APIVersions...)},
-	} {
-		if used&x.one != 0 {
-			put(sum, fmt.Sprint(uint(x.one)))
-			put(sum, x.values...)
+	n := make(naming, 0, 512)
+	note := func(one render.Inputs, values ...string) {
+		if used&one != 0 {
+			n = naming(binary.BigEndian.AppendUint64(n, uint64(one))).put(values...)
 		}
 	}
-	return hex.EncodeToString(sum.Sum(nil))
+	note(render.UsesName, f.App.Name)
+	note(render.UsesInstance, f.App.Instance)
+	note(render.UsesNamespace, f.App.Namespace)
+	note(render.UsesProject, f.App.Project)
+	note(render.UsesRevision, f.revision)
+	note(render.UsesTargetRevision, f.target)
+	if used&render.UsesCluster != 0 {
+		note(render.UsesCluster, append([]string{f.KubeVersion}, f.APIVersions...)...)
+	}
+	return n.name()
 }
 
 // result is one rendered source, or why it could not be rendered.
@@ -70,6 +73,8 @@ type result struct {
 	// reads by tree, in the order of the sources, and reads from elsewhere.
 	reads  []render.Reads
 	remote render.RemoteReads
+	// unstable says that the same inputs were seen to give something else.
+	unstable bool
 
 	err      error
 	revision string    // of a failure: it counts for this one only
@@ -103,6 +108,18 @@ func (r *result) size() int {
 		n += 150 * len(reads)
 	}
 	return n + 300*len(r.remote)
+}
+
+// differs says that two results of the same facts come from the same inputs
+// and are not the same.
+func (r *result) differs(before stored) bool {
+	return before.Digest != r.digest && before.Used == r.used && maps.Equal(before.Remote, r.remote) &&
+		slices.EqualFunc(before.Reads, r.reads, func(a, b render.Reads) bool { return maps.Equal(a, b) })
+}
+
+// stored is r as a store keeps it, under the name of its facts.
+func (r *result) stored(name string) stored {
+	return stored{Name: name, Kind: r.kind, Digest: r.digest, Used: r.used, Reads: r.reads, Remote: r.remote, Unstable: r.unstable}
 }
 
 // valid says that the trees, and everything else that was read, answer as they

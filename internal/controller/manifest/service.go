@@ -2,8 +2,6 @@ package manifest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -41,12 +39,21 @@ type Renderer interface {
 	Tree(ctx context.Context, project, repoURL, revision string, fresh bool) (tree.Tree, error)
 	// Generate renders all sources at the revisions, one per source.
 	Generate(ctx context.Context, q Query, revisions []string) (*Manifests, error)
+	// Decide gives the digest that Generate would give, when that is known
+	// without rendering anything.
+	Decide(ctx context.Context, q Query, revisions []string) (digest string, known bool, err error)
+	// Keep keeps the manifests of deployments until the holder names others,
+	// so that a rollback needs neither their repositories nor a renderer.
+	Keep(ctx context.Context, holder string, past []Deployment) error
 }
 
 // Store keeps results outside the process; it never fails and may forget.
 type Store interface {
 	Get(ctx context.Context, name string) ([]byte, bool)
 	Put(ctx context.Context, name string, value []byte)
+	// Hold keeps the entries with these names, put before or after, until the
+	// same holder names others.
+	Hold(holder string, names []string)
 }
 
 // Options of a Service.
@@ -64,8 +71,14 @@ type Options struct {
 	ByName     func(name, project string) (repo.Repository, bool)
 	// Permitted says whether a project may read from a URL.
 	Permitted func(project, url string) bool
+	// Inside says why a URL that only the content of the repository home names
+	// must not be called; nil allows all.
+	Inside func(ctx context.Context, project, home, url string) error
 	// Config is argocd-cm, Params argocd-cmd-params-cm.
 	Config, Params func() map[string]string
+	// Unsigned lets projects demand signatures in vain: nothing is verified
+	// (ARGOCD_GPG_ENABLED=false).
+	Unsigned bool
 	// CacheBytes bounds the results in memory (default 128 MiB).
 	CacheBytes int
 	// PollInterval is the pause between two questions to a registry.
@@ -98,6 +111,8 @@ type Manifests struct {
 	SourceTypes []string
 	// Digest of the objects in order: equal digests mean equal manifests.
 	Digest string
+	// Warnings are what a user should know about the sources.
+	Warnings []string
 	// kept holds the decoded lists, which others may share.
 	kept []*[]*unstructured.Unstructured
 }
@@ -112,6 +127,8 @@ type Service struct {
 	trees       *trees
 	watches     watches
 	renders     *prometheus.CounterVec
+	reused      prometheus.Counter // of renders
+	recalled    prometheus.Counter // of renders
 	seconds     prometheus.Histogram
 }
 
@@ -128,12 +145,13 @@ func New(ctx context.Context, o Options) *Service {
 	s := &Service{
 		options: o, ctx: ctx, cache: newResults(o.Clock, o.CacheBytes), differences: newDifferences(), trees: newTrees(),
 		renders: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "argocd_app_manifest_renders_total", Help: "Renders by result: rendered, reused or failed.",
+			Name: "argocd_app_manifest_renders_total", Help: "Renders by result: rendered, reused, failed, or recalled: a source that could not be read is what was deployed before.",
 		}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "argocd_app_manifest_render_seconds", Help: "Duration of renders.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
 		}),
 	}
+	s.reused, s.recalled = s.renders.WithLabelValues("reused"), s.renders.WithLabelValues("recalled")
 	o.Registerer.MustRegister(s.renders, s.seconds)
 	return s
 }
@@ -236,30 +254,54 @@ func (s *Service) open(ctx context.Context, project string, src v1alpha1.Applica
 func (s *Service) Generate(ctx context.Context, q Query, revisions []string) (*Manifests, error) {
 	p, err := s.plan(ctx, &q, revisions)
 	if err != nil {
-		return nil, err
+		return s.again(ctx, &q, revisions, err)
 	}
-	out := &Manifests{Revisions: revisions}
-	sum := sha256.New()
+	c := collected{revisions: revisions}
 	for i, src := range q.Sources {
 		if onlyRef(src) {
-			out.SourceTypes = append(out.SourceTypes, "")
+			c.skip()
 			continue
 		}
 		one, err := s.source(ctx, p, i)
+		if err == nil {
+			err = c.add(one)
+		}
 		if err != nil {
 			return nil, err
 		}
-		objects, err := one.objects()
-		if err != nil {
-			return nil, err
-		}
-		out.kept = append(out.kept, objects)
-		out.Objects = append(out.Objects, *objects...)
-		out.SourceTypes = append(out.SourceTypes, one.kind)
-		sum.Write([]byte(one.digest))
 	}
-	out.Digest = hex.EncodeToString(sum.Sum(nil))
-	return out, nil
+	return c.manifests(), nil
+}
+
+// collected puts sources together.
+type collected struct {
+	out       Manifests
+	revisions []string
+	digests   []byte
+}
+
+// skip passes over a source that is only referred to.
+func (c *collected) skip() { c.out.SourceTypes = append(c.out.SourceTypes, "") }
+
+func (c *collected) add(one *result) error {
+	objects, err := one.objects()
+	if err != nil {
+		return err
+	}
+	c.out.kept = append(c.out.kept, objects)
+	c.out.Objects = append(c.out.Objects, *objects...)
+	c.out.SourceTypes = append(c.out.SourceTypes, one.kind)
+	c.digests = append(c.digests, one.digest...)
+	if one.unstable {
+		c.out.Warnings = append(c.out.Warnings, fmt.Sprintf(
+			"NonDeterministicRender: source %d gave different manifests for the same inputs: look for random values, dates and generated certificates, and take them from a Secret or a value instead", len(c.out.SourceTypes)))
+	}
+	return nil
+}
+
+func (c *collected) manifests() *Manifests {
+	c.out.Revisions, c.out.Digest = c.revisions, contentDigest(c.digests)
+	return &c.out
 }
 
 func onlyRef(src v1alpha1.ApplicationSource) bool {
@@ -273,7 +315,7 @@ func (s *Service) Decide(ctx context.Context, q Query, revisions []string) (dige
 	if err != nil {
 		return "", false, err
 	}
-	sum := sha256.New()
+	all := make([]byte, 0, 256)
 	for i, src := range q.Sources {
 		if onlyRef(src) {
 			continue
@@ -288,12 +330,13 @@ func (s *Service) Decide(ctx context.Context, q Query, revisions []string) (dige
 				return "", false, nil
 			}
 		}
+		s.reused.Inc()
 		if found.err != nil {
 			return "", false, found.err
 		}
-		sum.Write([]byte(found.digest))
+		all = append(all, found.digest...)
 	}
-	return hex.EncodeToString(sum.Sum(nil)), true, nil
+	return contentDigest(all), true, nil
 }
 
 // SettingsChanged makes every repository be opened again, with the credentials

@@ -2,8 +2,6 @@ package manifest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +18,7 @@ type plan struct {
 	revisions []string
 	anchors   []anchor
 	refs      map[string]int
-	sources   []byte // canonical, without revisions
+	sources   string // canonical, without revisions
 }
 
 func (s *Service) plan(ctx context.Context, q *Query, revisions []string) (*plan, error) {
@@ -69,10 +67,11 @@ func (p *plan) canonical() error {
 		src.TargetRevision, src.Name = "", ""
 		sources[i] = src
 	}
-	var err error
-	if p.sources, err = json.Marshal(sources); err != nil {
+	raw, err := json.Marshal(sources)
+	if err != nil {
 		return fmt.Errorf("spec.source: %w", err)
 	}
+	p.sources = string(raw)
 	return nil
 }
 
@@ -92,12 +91,11 @@ func (s *Service) work(p *plan, i int) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.New()
-	put(sum, render.Version, p.App.Project, string(p.sources), strconv.Itoa(i), settings.Fingerprint(), s.pluginNames())
+	n := make(naming, 0, 1024).put(render.Version, p.App.Project, p.sources, strconv.Itoa(i), settings.Fingerprint(), s.pluginNames())
 	return &work{
-		plan: p, i: i, key: hex.EncodeToString(sum.Sum(nil)), settings: settings,
+		plan: p, i: i, key: n.name(), settings: settings,
 		facts:   facts{p.Query, src.TargetRevision, p.revisions[i]},
-		outside: &outside{s, p.App.Project, src.Helm != nil && src.Helm.PassCredentials},
+		outside: &outside{s, p.App.Project, src.RepoURL, src.Helm != nil && src.Helm.PassCredentials},
 	}, nil
 }
 
@@ -115,8 +113,11 @@ func (s *Service) source(ctx context.Context, p *plan, i int) (*result, error) {
 		if !ok {
 			found, ok = s.load(ctx, w)
 		}
+		if !ok {
+			found, ok = s.recall(ctx, w)
+		}
 		if ok && (found.err == nil || !p.Retry) {
-			s.renders.WithLabelValues("reused").Inc()
+			s.reused.Inc()
 			return found, found.err
 		}
 	}
@@ -171,8 +172,11 @@ func (s *Service) render(ctx context.Context, w *work) (*result, error) {
 	r.digest = contentDigest(r.content)
 	s.renders.WithLabelValues("rendered").Inc()
 	if w.Local == nil {
-		s.cache.add(w.key, w.facts.digest(r.used), r)
+		for _, before := range s.cache.candidates(w.key, w.facts) {
+			r.unstable = r.unstable || before.err == nil && r.differs(before.stored(""))
+		}
 		s.save(ctx, w, r)
+		s.cache.add(w.key, w.facts.digest(r.used), r)
 	}
 	return r, nil
 }

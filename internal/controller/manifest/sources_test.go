@@ -252,7 +252,7 @@ func TestAnotherProcessStartsWarm(t *testing.T) {
 	dir := t.TempDir()
 	fresh := func() {
 		t.Helper()
-		store, err := cache.New(cache.Options{Key: bytes.Repeat([]byte("k"), 32), Random: rand.Reader, Disk: cache.DiskOptions{Dir: dir}})
+		store, err := cache.New(cache.Options{Key: bytes.Repeat([]byte("k"), 32), Random: rand.Reader, Disk: cache.DiskOptions{Dir: dir}, Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}

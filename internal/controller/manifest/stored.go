@@ -26,6 +26,8 @@ type stored struct {
 	Used   render.Inputs      `json:"used"`
 	Reads  []render.Reads     `json:"reads"`
 	Remote render.RemoteReads `json:"remote,omitempty"`
+	// Unstable says that the same inputs were seen to give something else.
+	Unstable bool `json:"unstable,omitempty"`
 }
 
 // load finds a result in the store that is valid, and takes it into memory.
@@ -44,11 +46,11 @@ func (s *Service) load(ctx context.Context, w *work) (*result, bool) {
 		if !r.valid(ctx, s, w) {
 			continue
 		}
-		content, ok := s.options.Store.Get(ctx, "objects/"+one.Digest)
-		if !ok || contentDigest(content) != one.Digest {
+		r, ok := s.restore(ctx, one)
+		if !ok {
 			continue
 		}
-		r.content, r.anchors = content, w.anchors
+		r.anchors = w.anchors
 		s.cache.add(w.key, one.Name, r)
 		return r, true
 	}
@@ -75,8 +77,12 @@ func (s *Service) save(ctx context.Context, w *work, r *result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	name := w.facts.digest(r.used)
-	all := []stored{{name, r.kind, r.digest, r.used, r.reads, r.remote}}
-	for _, old := range s.index(ctx, w.key) {
+	known := s.index(ctx, w.key)
+	for _, old := range known {
+		r.unstable = r.unstable || old.Name == name && r.differs(old)
+	}
+	all := []stored{r.stored(name)}
+	for _, old := range known {
 		if (old.Name != name || old.Digest != r.digest) && len(all) < maxStored {
 			all = append(all, old)
 		}

@@ -31,6 +31,8 @@ type World struct {
 	Unusable destination.Clusters
 	// Tree reads a revision of a repository.
 	Tree func(repoURL, revision string) (tree.Tree, error)
+	// Outside answers generators whose answer lies with somebody else.
+	Outside Outside
 	// Go is the engine for goTemplate: true.
 	Go Engine
 	// TrackingLabel is the configured key of the label that marks what an
@@ -52,8 +54,9 @@ type evaluation struct {
 	// outer are the parameters of the first child while the second child of a
 	// matrix is evaluated.
 	outer map[string]any
-	// incomplete collects why an answer lacks something.
-	incomplete *[]string
+	// incomplete collects why an answer lacks something, doubts why one that is
+	// complete may be a mistake all the same.
+	incomplete, doubts *[]string
 }
 
 func (e *evaluation) render(s string, values map[string]any, options []string) (string, error) {
@@ -178,10 +181,16 @@ func (e *evaluation) unfiltered(g generator) ([]Params, error) {
 		return e.matrix(g.Matrix, g.level)
 	case g.Merge != nil:
 		return e.merge(g.Merge, g.level)
-	case g.SCMProvider != nil, g.PullRequest != nil, g.ClusterDecisionResource != nil, g.Plugin != nil:
-		return nil, fmt.Errorf("this kind of generator is not available yet: use list, clusters, git, matrix or merge")
+	case g.SCMProvider != nil:
+		return e.scm(g.SCMProvider)
+	case g.PullRequest != nil:
+		return e.pullRequests(g.PullRequest)
+	case g.ClusterDecisionResource != nil:
+		return e.decisions(g.ClusterDecisionResource)
+	case g.Plugin != nil:
+		return e.service(g.Plugin)
 	}
-	return nil, errors.New("names no generator: set one of list, clusters, git, matrix, merge")
+	return nil, errors.New("names no generator: set one of list, clusters, git, scmProvider, pullRequest, clusterDecisionResource, plugin, matrix, merge")
 }
 
 func (e *evaluation) list(g *v1alpha1.ListGenerator) ([]Params, error) {
@@ -266,9 +275,8 @@ func (e *evaluation) clusters(g *v1alpha1.ClusterGenerator) ([]Params, error) {
 	}
 	out = append(out, local...)
 	for _, c := range e.Unusable {
-		why := fmt.Sprintf("clusters: Secret %s registers a cluster that cannot be used: see its problem in the log, correct or delete it", c.SecretName)
-		if selector.Matches(labels.Set(c.Labels)) && !slices.Contains(*e.incomplete, why) {
-			*e.incomplete = append(*e.incomplete, why)
+		if selector.Matches(labels.Set(c.Labels)) {
+			e.incompleteFor("clusters", c.SecretName)
 		}
 	}
 	if !g.FlatList {

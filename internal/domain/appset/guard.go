@@ -20,6 +20,9 @@ type Drop struct {
 	// Off says that the installation switches the guard off where a set says
 	// nothing.
 	Off bool
+	// Doubts are why the answer that the drop comes from may be a mistake of its
+	// source: then it is held back whatever its size.
+	Doubts []string
 	// Owned is how many Applications the set owns now, Surplus names those that
 	// are not generated any more and not being deleted yet, in order.
 	Owned   int
@@ -52,7 +55,7 @@ type Ruling struct {
 
 // Rule decides on a drop. A drop is held back when it exceeds the guard of the
 // set: more than max(1, maxPercent of the owned, rounded down), or more than
-// maxCount. A set that preserves resources never loses an Application without
+// maxCount, or any when there are doubts. A set that preserves resources never loses an Application without
 // a person's word. The word is the number of the surplus, in an annotation.
 func Rule(d Drop) Ruling {
 	word, given := d.Set.Annotations[v1alpha1.AnnotationConfirmDeletion]
@@ -111,7 +114,7 @@ func exceeds(d Drop) bool {
 			percent = int(*given)
 		}
 	}
-	return len(d.Surplus) > max(1, d.Owned*percent/100)
+	return len(d.Doubts) > 0 || len(d.Surplus) > max(1, d.Owned*percent/100)
 }
 
 // maxNamed bounds the names in a condition.
@@ -122,8 +125,12 @@ func guardMessage(d Drop, since time.Time) string {
 	if more := len(d.Surplus) - maxNamed; more > 0 {
 		names += fmt.Sprintf(" and %d more", more)
 	}
-	return fmt.Sprintf("%d of %d Applications are no longer generated and are kept%s%s: %s: correct the generators, or confirm with annotation %s=%d",
+	message := fmt.Sprintf("%d of %d Applications are no longer generated and are kept%s%s: %s: correct the generators, or confirm with annotation %s=%d",
 		len(d.Surplus), d.Owned, sinceMark, since.UTC().Format(time.RFC3339), names, v1alpha1.AnnotationConfirmDeletion, len(d.Surplus))
+	if len(d.Doubts) > 0 {
+		message += "; " + strings.Join(d.Doubts, "; ")
+	}
+	return message
 }
 
 const sinceMark = " since "

@@ -15,26 +15,20 @@ import (
 // may therefore leave alone.
 var pointable = []string{"/spec/", "/metadata/labels/", "/metadata/annotations/"}
 
+// Finder names the places in an object that a jq expression means, each as
+// fields and indexes.
+type Finder func(expression string, object map[string]any) ([][]any, error)
+
 // Ignore gives desired the live values of the fields that the rules of the
 // set leave alone, so that an update neither sees nor changes them. The error
-// names the rule that cannot be followed; then nothing is to be written.
-func Ignore(set *v1alpha1.ApplicationSet, desired, live *v1alpha1.Application) (*v1alpha1.Application, error) {
-	var pointers []string
-	for i, rule := range set.Spec.IgnoreApplicationDifferences {
-		at := fmt.Sprintf("spec.ignoreApplicationDifferences[%d]", i)
-		if len(rule.JQPathExpressions) > 0 {
-			return nil, fmt.Errorf("%s.jqPathExpressions is not available yet: write jsonPointers", at)
-		}
-		for j, p := range rule.JSONPointers {
-			if p != "/spec" && !slices.ContainsFunc(pointable, func(root string) bool { return strings.HasPrefix(p, root) }) {
-				return nil, fmt.Errorf("%s.jsonPointers[%d]: %q is not a pointer below /spec, /metadata/labels or /metadata/annotations", at, j, p)
-			}
-			if rule.Name == "" || rule.Name == desired.Name {
-				pointers = append(pointers, p)
-			}
-		}
+// names the rule that cannot be followed; then nothing is to be written. Status
+// and operation are not looked at.
+func Ignore(set *v1alpha1.ApplicationSet, desired, live *v1alpha1.Application, find Finder) (*v1alpha1.Application, error) {
+	pointers, expressions, err := ignored(set, desired.Name)
+	if err != nil {
+		return nil, err
 	}
-	if len(pointers) == 0 || live == nil {
+	if len(pointers)+len(expressions) == 0 || live == nil {
 		return desired, nil
 	}
 	into, err := generic(desired)
@@ -48,6 +42,11 @@ func Ignore(set *v1alpha1.ApplicationSet, desired, live *v1alpha1.Application) (
 	for _, p := range pointers {
 		copyValue(into, from, strings.Split(p[1:], "/"))
 	}
+	for _, e := range expressions {
+		if err := e.copy(into, from, find); err != nil {
+			return nil, err
+		}
+	}
 	raw, err := json.Marshal(into)
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
@@ -56,11 +55,134 @@ func Ignore(set *v1alpha1.ApplicationSet, desired, live *v1alpha1.Application) (
 	if err := json.Unmarshal(raw, &out); err != nil {
 		return nil, fmt.Errorf("spec.ignoreApplicationDifferences: the live value does not fit: %w", err)
 	}
+	out.Status, out.Operation = desired.Status, desired.Operation
 	return &out, nil
 }
 
+// ignored are the rules for one Application.
+func ignored(set *v1alpha1.ApplicationSet, name string) (pointers []string, expressions []jqRule, err error) {
+	for i, rule := range set.Spec.IgnoreApplicationDifferences {
+		at := fmt.Sprintf("spec.ignoreApplicationDifferences[%d]", i)
+		applies := rule.Name == "" || rule.Name == name
+		for j, p := range rule.JSONPointers {
+			if !below(p) {
+				return nil, nil, fmt.Errorf("%s.jsonPointers[%d]: %q is not a pointer below /spec, /metadata/labels or /metadata/annotations", at, j, p)
+			}
+			if applies {
+				pointers = append(pointers, p)
+			}
+		}
+		for j, e := range rule.JQPathExpressions {
+			if applies {
+				expressions = append(expressions, jqRule{at: fmt.Sprintf("%s.jqPathExpressions[%d]", at, j), text: e})
+			}
+		}
+	}
+	return pointers, expressions, nil
+}
+
+// below says that a set writes what the pointer names.
+func below(pointer string) bool {
+	return pointer == "/spec" || slices.ContainsFunc(pointable, func(root string) bool { return strings.HasPrefix(pointer, root) })
+}
+
+// jqRule is one expression of a rule.
+type jqRule struct{ at, text string }
+
+// copy gives into the values that from has in the places that the expression
+// names in it. When both have as many places they belong together in order, so
+// that a member of a list that has moved is found; otherwise only places
+// outside of lists are copied.
+func (r jqRule) copy(into, from map[string]any, find Finder) error {
+	ours, err := r.pointers(into, find)
+	if err != nil {
+		return err
+	}
+	theirs, err := r.pointers(from, find)
+	if err != nil {
+		return err
+	}
+	if len(ours) == len(theirs) {
+		for i := range ours {
+			move(into, from, ours[i], theirs[i])
+		}
+		return nil
+	}
+	for _, p := range slices.Concat(ours, theirs) {
+		if !slices.ContainsFunc(p, func(step any) bool { _, index := step.(int); return index }) {
+			copyValue(into, from, steps(p))
+		}
+	}
+	return nil
+}
+
+func (r jqRule) pointers(object map[string]any, find Finder) ([][]any, error) {
+	paths, err := find(r.text, object)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.at, err)
+	}
+	for _, p := range paths {
+		if at := "/" + strings.Join(steps(p), "/"); !below(at) {
+			return nil, fmt.Errorf("%s: %q names %s, which is not below /spec, /metadata/labels or /metadata/annotations", r.at, r.text, at)
+		}
+	}
+	return paths, nil
+}
+
+var escape = strings.NewReplacer("~", "~0", "/", "~1")
+
+func steps(path []any) []string {
+	out := make([]string, len(path))
+	for i, step := range path {
+		out[i] = escape.Replace(fmt.Sprint(step))
+	}
+	return out
+}
+
+// move copies the value at there in from to here in into.
+func move(into, from any, here, there []any) {
+	if len(here) != len(there) {
+		return
+	}
+	for i, step := range here {
+		last := i == len(here)-1
+		switch target := into.(type) {
+		case map[string]any:
+			source, _ := from.(map[string]any)
+			key, isField := step.(string)
+			other, sameKind := there[i].(string)
+			if !isField || !sameKind {
+				return
+			}
+			value, present := source[other]
+			if last && present {
+				target[key] = value
+			} else if last {
+				delete(target, key)
+			}
+			if target[key] == nil && !last && value != nil {
+				target[key] = map[string]any{}
+			}
+			into, from = target[key], value
+		case []any:
+			source, _ := from.([]any)
+			at, isIndex := step.(int)
+			other, sameKind := there[i].(int)
+			if !isIndex || !sameKind || at < 0 || at >= len(target) || other < 0 || other >= len(source) {
+				return
+			}
+			if last {
+				target[at] = source[other]
+			}
+			into, from = target[at], source[other]
+		default:
+			return
+		}
+	}
+}
+
 func generic(app *v1alpha1.Application) (map[string]any, error) {
-	raw, err := json.Marshal(app)
+	raw, err := json.Marshal(v1alpha1.Application{TypeMeta: app.TypeMeta, ObjectMeta: app.ObjectMeta, Spec: app.Spec})
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
 )
 
@@ -18,6 +19,23 @@ func application(t *testing.T, text string) *v1alpha1.Application {
 		t.Fatal(err)
 	}
 	return app
+}
+
+// find evaluates jq as the product does.
+func find(t *testing.T) appset.Finder {
+	t.Helper()
+	return func(expression string, object map[string]any) ([][]any, error) {
+		query, err := jq.Compiler{}.Compile(expression)
+		if err != nil {
+			return nil, err
+		}
+		paths, err := query.Paths(t.Context(), object)
+		out := make([][]any, len(paths))
+		for i, p := range paths {
+			out[i] = p
+		}
+		return out, err
+	}
 }
 
 func TestIgnore(t *testing.T) {
@@ -37,7 +55,15 @@ func TestIgnore(t *testing.T) {
 		{"no pointer", `{jsonPointers: [spec]}`, "", `spec.ignoreApplicationDifferences[0].jsonPointers[0]: "spec" is not a pointer`},
 		{"the status", `{jsonPointers: [/status]}`, "", "is not a pointer below"},
 		{"the name", `{jsonPointers: [/metadata/name]}`, "", "is not a pointer below"},
-		{"jq", `{jqPathExpressions: [.spec]}`, "", "jqPathExpressions is not available yet"},
+		{"jq", `{jqPathExpressions: [.spec.syncPolicy]}`, strings.Replace(rendered, "{automated: {prune: true}}", "{automated: {enabled: false}, retry: {limit: 3}}", 1), ""},
+		{"jq, a member that has moved", `{jqPathExpressions: ['.spec.sources[] | select(.repoURL == "r") | .targetRevision']}`, strings.Replace(rendered, "v2", "v1", 1), ""},
+		{"jq, a field that only lives", `{jqPathExpressions: ['.metadata.labels | select(has("c/d")) | .["c/d"]']}`, strings.Replace(rendered, "{a: new, b: new}", "{a: new, b: new, c/d: old}", 1), ""},
+		{"jq, members of lists of different lengths", `{jqPathExpressions: ['.spec.sources[] | select(.path == "old") | .path']}`, rendered, ""},
+		{"jq, nowhere", `{jqPathExpressions: ['.spec.sources[] | select(.repoURL == "nope")']}`, rendered, ""},
+		{"jq, another Application", `{name: other, jqPathExpressions: [.spec.syncPolicy]}`, rendered, ""},
+		{"jq, the name", `{jqPathExpressions: [.metadata.name]}`, "", "spec.ignoreApplicationDifferences[0].jqPathExpressions[0]: \".metadata.name\" names /metadata/name, which is not below"},
+		{"jq, everything", `{jqPathExpressions: [..]}`, "", "which is not below"},
+		{"jq, malformed", `{jqPathExpressions: ['.spec[']}`, "", "is not a jq expression"},
 	} {
 		set := &v1alpha1.ApplicationSet{}
 		var rule v1alpha1.ApplicationSetIgnoreRule
@@ -45,7 +71,7 @@ func TestIgnore(t *testing.T) {
 			t.Fatal(err)
 		}
 		set.Spec.IgnoreApplicationDifferences = []v1alpha1.ApplicationSetIgnoreRule{rule}
-		got, err := appset.Ignore(set, application(t, rendered), application(t, live))
+		got, err := appset.Ignore(set, application(t, rendered), application(t, live), find(t))
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%s: %v, want %s", c.name, err, c.err)

@@ -23,7 +23,23 @@ type Outcome struct {
 	// started: Applications is empty because nothing is known, not because
 	// there are none.
 	Blind bool
+	// Policy is the effective policy of the set when it says or is given one.
+	Policy string
 	// Conditions are ErrorOccurred, ParametersGenerated, ResourcesUpToDate and
-	// DeletionGuarded, without times.
+	// DeletionGuarded and TemplatedProject, without times.
 	Conditions []v1alpha1.ApplicationSetCondition
+}
+
+// Apply gives a copy of the set that the outcome is of its effective policy,
+// so that who reads it need not know the installation's.
+func (o Outcome) Apply(set *v1alpha1.ApplicationSet) {
+	if o.Policy == "" {
+		return
+	}
+	p := v1alpha1.ApplicationSetSyncPolicy{}
+	if set.Spec.SyncPolicy != nil {
+		p = *set.Spec.SyncPolicy
+	}
+	p.ApplicationsSync = &o.Policy
+	set.Spec.SyncPolicy = &p
 }

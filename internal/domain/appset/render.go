@@ -25,6 +25,9 @@ type Rendered struct {
 	// Incomplete says what the generators lack: Applications that are not in
 	// this answer may still be wanted.
 	Incomplete []string
+	// Doubts say why this answer, though complete, looks like a mistake of its
+	// source: nothing is deleted by it without a person's word.
+	Doubts []string
 	// Notes say which generator labels do not reach an Application, for the
 	// debug log.
 	Notes []string
@@ -34,7 +37,7 @@ type Rendered struct {
 // generator is an error of the whole; one of a parameter set is not.
 func Evaluate(set *v1alpha1.ApplicationSet, w World) (*Rendered, error) {
 	out := &Rendered{Invalid: map[string]string{}}
-	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &out.Incomplete}
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &out.Incomplete, doubts: &out.Doubts}
 	for i, entry := range set.Spec.Generators {
 		for _, g := range kinds(entry) {
 			if err := e.entry(set, i, g, out); err != nil {
@@ -50,8 +53,8 @@ func Evaluate(set *v1alpha1.ApplicationSet, w World) (*Rendered, error) {
 // Parameters lists what the generators of the set yield, in their order, before
 // any template is rendered.
 func Parameters(set *v1alpha1.ApplicationSet, w World) ([]Params, error) {
-	var incomplete []string
-	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &incomplete}
+	var incomplete, doubts []string
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &incomplete, doubts: &doubts}
 	var out []Params
 	for i, entry := range set.Spec.Generators {
 		for _, g := range kinds(entry) {
@@ -63,6 +66,24 @@ func Parameters(set *v1alpha1.ApplicationSet, w World) ([]Params, error) {
 		}
 	}
 	return out, nil
+}
+
+// Kinds names the generators of a top-level entry, as in its YAML.
+func Kinds(g v1alpha1.ApplicationSetGenerator) []string {
+	var out []string
+	for _, k := range []struct {
+		name  string
+		named bool
+	}{
+		{"list", g.List != nil}, {"clusters", g.Clusters != nil}, {"git", g.Git != nil}, {"scmProvider", g.SCMProvider != nil},
+		{"clusterDecisionResource", g.ClusterDecisionResource != nil}, {"pullRequest", g.PullRequest != nil}, {"plugin", g.Plugin != nil},
+		{"matrix", g.Matrix != nil}, {"merge", g.Merge != nil},
+	} {
+		if k.named {
+			out = append(out, k.name)
+		}
+	}
+	return out
 }
 
 // kinds are the generators that a top-level entry names; an entry without one
@@ -123,6 +144,14 @@ func merged(base v1alpha1.ApplicationSetTemplate, g v1alpha1.ApplicationSetGener
 		over = g.Clusters.Template
 	case g.Git != nil:
 		over = g.Git.Template
+	case g.SCMProvider != nil:
+		over = g.SCMProvider.Template
+	case g.PullRequest != nil:
+		over = g.PullRequest.Template
+	case g.ClusterDecisionResource != nil:
+		over = g.ClusterDecisionResource.Template
+	case g.Plugin != nil:
+		over = g.Plugin.Template
 	case g.Matrix != nil:
 		over = g.Matrix.Template
 	case g.Merge != nil:

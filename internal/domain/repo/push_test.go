@@ -1,9 +1,11 @@
 package repo_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/sluice-cd/sluice/internal/domain/repo"
+	attacks "github.com/sluice-cd/sluice/test/hostile"
 )
 
 func TestPushTouches(t *testing.T) {
@@ -64,8 +66,9 @@ func TestPushMoves(t *testing.T) {
 }
 
 func FuzzPush(f *testing.F) {
-	for _, url := range hostile {
+	for _, url := range slices.Concat(hostile, attacks.URLs("/outside/canary", "/outside/sh"), attacks.Arguments("/outside/canary", "/outside/sh")) {
 		f.Add(url, "refs/heads/main", "main", "https://host/a")
+		f.Add("https://host/a", url, url, url)
 	}
 	f.Add("https://github.com/acme/shop", "refs/tags/v1", "^1 || (", "git@github.com:acme/shop")
 	f.Fuzz(func(t *testing.T, web, ref, revision, source string) {

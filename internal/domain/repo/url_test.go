@@ -3,10 +3,12 @@ package repo_test
 import (
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sluice-cd/sluice/internal/domain/repo"
+	attacks "github.com/sluice-cd/sluice/test/hostile"
 )
 
 // hostile are URLs that must never reach git.
@@ -195,6 +197,9 @@ func TestRelative(t *testing.T) {
 var helper = regexp.MustCompile(`^[a-zA-Z0-9]+::`)
 
 func FuzzURL(f *testing.F) {
+	for _, url := range slices.Concat(attacks.URLs("/outside/canary", "/outside/sh"), attacks.Arguments("/outside/canary", "/outside/sh")) {
+		f.Add(url)
+	}
 	for _, url := range hostile {
 		f.Add(url)
 	}

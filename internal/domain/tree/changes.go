@@ -2,6 +2,8 @@ package tree
 
 import (
 	"errors"
+	"iter"
+	"maps"
 	"path"
 )
 
@@ -34,6 +36,9 @@ func (c *Changes) Everything() bool { return c.everything }
 
 // Len is the number of paths that have changed.
 func (c *Changes) Len() int { return len(c.paths) }
+
+// Paths are those that have changed, in no order.
+func (c *Changes) Paths() iter.Seq[string] { return maps.Keys(c.paths) }
 
 // Difference walks two trees side by side and descends only where they
 // differ. When links or submodules changed, or very much did, the answer is

@@ -1,9 +1,7 @@
 package tree_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cd/sluice/internal/domain/tree"
+	"github.com/sluice-cd/sluice/test/hostile"
 )
 
 func build(t testing.TB, files, links map[string]string) *tree.Memory {
@@ -153,15 +152,8 @@ func TestTarAndBack(t *testing.T) {
 	}
 }
 
-// hostilePaths are spellings that have led out of folders elsewhere.
-var hostilePaths = []string{
-	"../x", "a/../../x", "/etc/passwd", "..", "../", "./../x", "a/b/../../../x", "..//x", "....//x", "..\\x", "a\\..\\..\\x", "%2e%2e/x", "..%2fx", "%2e%2e%2fx",
-	"..%252fx", "..%c0%afx", "\x00", "a\x00/../x", "..\x00/x", "a/..;/x", "~/x", "file:///etc/passwd", "//etc/passwd", "C:\\x", "C:/x", "\\\\host\\x", "/proc/self/environ",
-	"/dev/stdin", "a/./../../x", "./.././../x", "\u2025/x", "\uff0e\uff0e/x", "..\u2215x", " ../x", "../ x", "..\n/x", "a/..\r\n/x", strings.Repeat("../", 100) + "etc/passwd", strings.Repeat("a/", 600),
-}
-
 func FuzzMemoryPaths(f *testing.F) {
-	for _, p := range hostilePaths {
+	for _, p := range slices.Concat(hostile.Paths("/outside/canary"), hostile.Links("/outside/canary")) {
 		f.Add(p, p)
 		f.Add("a/l/"+p, "../"+p)
 		f.Add(p, "b")
@@ -193,34 +185,10 @@ func FuzzMemoryPaths(f *testing.F) {
 	})
 }
 
-func archive(t testing.TB, names ...string) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
-	w := tar.NewWriter(z)
-	for i, n := range names {
-		h := &tar.Header{Name: n, Typeflag: []byte{tar.TypeReg, tar.TypeSymlink, tar.TypeLink, tar.TypeDir, tar.TypeFifo}[i%5], Linkname: "../../etc/passwd"}
-		if h.Typeflag == tar.TypeReg {
-			h.Size = 1
-		}
-		if w.WriteHeader(h) != nil {
-			continue
-		}
-		if h.Typeflag == tar.TypeReg {
-			if _, err := w.Write([]byte("x")); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	_ = w.Close()
-	_ = z.Close()
-	return out.Bytes()
-}
-
 func FuzzUntar(f *testing.F) {
-	f.Add(archive(f, "web/Chart.yaml"), 1)
-	for i := range hostilePaths {
-		f.Add(archive(f, hostilePaths[i:]...), i%2)
+	for _, raw := range hostile.Archives("/outside/canary") {
+		f.Add(raw, 0)
+		f.Add(raw, 1)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, strip int) {
 		b, err := tree.Untar(bytes.NewReader(raw), strip&3, tree.Limits{Expanded: 1 << 20, Entries: 100})

@@ -85,7 +85,7 @@ func (s *Service) RunActionV2(ctx context.Context, c *route.Call, q *RunActionV2
 	for _, p := range q.Parameters {
 		params[p.Name] = p.Value
 	}
-	if err := s.engine().Act(ctx, app, project, o, q.Action, params); err != nil {
+	if err := s.engine().Act(ctx, app, o, Action{Project: project, Name: q.Action, Params: params}); err != nil {
 		return nil, fault.New(fault.FailedPrecondition, "action %s of %s %s: %w", q.Action, q.Kind, q.ResourceName, err)
 	}
 	c.Did(route.Act{Object: app, Reason: ReasonActionRan, Message: fmt.Sprintf("ran action %s on resource %s/%s/%s", q.Action, q.Group, q.Kind, q.ResourceName)})

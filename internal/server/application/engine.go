@@ -35,13 +35,20 @@ type Engine interface {
 	Delete(ctx context.Context, app *v1alpha1.Application, live *unstructured.Unstructured, how Deletion) error
 	// Actions lists, and Act runs, what can be done with an object.
 	Actions(ctx context.Context, app *v1alpha1.Application, live *unstructured.Unstructured) ([]action.Action, error)
-	Act(ctx context.Context, app *v1alpha1.Application, project *v1alpha1.AppProject, live *unstructured.Unstructured, name string, params map[string]string) error
+	Act(ctx context.Context, app *v1alpha1.Application, live *unstructured.Unstructured, a Action) error
 	// Events lists the events about an object on the cluster of an Application.
 	Events(ctx context.Context, app *v1alpha1.Application, about corev1.ObjectReference) (*corev1.EventList, error)
 	// Logs opens the log of a container.
 	Logs(ctx context.Context, app *v1alpha1.Application, q LogSource) (io.ReadCloser, error)
 	// Predict says what an apply of target would make of the live object.
 	Predict(ctx context.Context, app *v1alpha1.Application, target *unstructured.Unstructured) (*unstructured.Unstructured, error)
+}
+
+// Action is what is to be done with an object, within a project.
+type Action struct {
+	Project *v1alpha1.AppProject
+	Name    string
+	Params  map[string]string
 }
 
 // Ref names an object of an Application.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/server/link"
 	"github.com/sluice-cd/sluice/internal/server/route"
 	"github.com/sluice-cd/sluice/internal/server/store"
 )
@@ -19,8 +20,10 @@ type Options struct {
 	// while this process reaches none.
 	Manifests func() manifest.Renderer
 	Engine    func() Engine
-	Log    *slog.Logger
-	Clock  clock.WithTicker
+	// Links makes deep links.
+	Links *link.Maker
+	Log   *slog.Logger
+	Clock clock.WithTicker
 	// ReplaceAllowed lets requests ask for Replace=true
 	// (--sync-with-replace-allowed).
 	ReplaceAllowed bool
@@ -104,5 +107,5 @@ func (s *Service) Routes() route.Table {
 		route.Unary(route.Spec{Method: "GET", Path: one + "/events", RPC: rpc + "ListResourceEvents", Rule: reads,
 			Summary: "Events of an Application or of one of its resources."}, s.Events),
 	}
-	return append(table, s.liveRoutes()...)
+	return append(append(table, s.liveRoutes()...), s.linkRoutes()...)
 }

@@ -29,7 +29,7 @@ func TestDexProxy(t *testing.T) {
 	config := &sso.Config{Dex: true}
 	front := httptest.NewServer(newDexProxy(dexAt{url: to}, "/cd", func() *sso.Config { return config }, slog.New(slog.NewTextHandler(io.Discard, nil))))
 	defer front.Close()
-	get := func(path string) *http.Response {
+	get := func(path string) (status int, body, location string) {
 		t.Helper()
 		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, front.URL+path, nil)
 		if err != nil {
@@ -43,24 +43,28 @@ func TestDexProxy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = res.Body.Close() })
-		return res
+		defer res.Body.Close()
+		raw, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(raw), res.Header.Get("Location")
 	}
-	if raw, _ := io.ReadAll(get("/api/dex/auth?x=1").Body); string(raw) != "/api/dex/auth?x=1" {
-		t.Errorf("passed on as %s", raw)
+	if _, body, _ := get("/api/dex/auth?x=1"); body != "/api/dex/auth?x=1" {
+		t.Errorf("passed on as %s", body)
 	}
 	if got := seen.Header.Get("Cookie") + seen.Header.Get("Authorization"); got != "dex=own" {
 		t.Errorf("Dex sees %q", got)
 	}
-	if res := get("/api/dex/broken"); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/cd/login?has_sso_error=true" {
-		t.Errorf("a failure: %d %v", res.StatusCode, res.Header)
+	if status, body, to := get("/api/dex/broken"); status != http.StatusSeeOther || to != "/cd/login?has_sso_error=true" || body != "" {
+		t.Errorf("a failure: %d %s %s", status, to, body)
 	}
 	dex.Close()
-	if res := get("/api/dex/auth"); res.StatusCode != http.StatusSeeOther {
-		t.Errorf("Dex is away: %d", res.StatusCode)
+	if status, _, _ := get("/api/dex/auth"); status != http.StatusSeeOther {
+		t.Errorf("Dex is away: %d", status)
 	}
 	config = nil
-	if res := get("/api/dex/auth"); res.StatusCode != http.StatusNotFound {
-		t.Errorf("without Dex: %d", res.StatusCode)
+	if status, _, _ := get("/api/dex/auth"); status != http.StatusNotFound {
+		t.Errorf("without Dex: %d", status)
 	}
 }

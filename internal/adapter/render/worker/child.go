@@ -20,6 +20,14 @@ import (
 // is the memory limit in bytes.
 const Command = "render-worker"
 
+// How much a child lets its memory grow between two collections: little renders
+// are fast, and large ones stay small. What has read largeInput bytes is large.
+const (
+	relaxedGC  = 200
+	strictGC   = 50
+	largeInput = 256 << 10
+)
+
 // maxStack bounds the recursion of a render.
 const maxStack = 128 << 20
 
@@ -29,7 +37,7 @@ const maxStack = 128 << 20
 func Serve(ctx context.Context, in io.Reader, out io.Writer, memory int64) error {
 	debug.SetMaxStack(maxStack)
 	debug.SetMemoryLimit(memory / 10 * 8)
-	debug.SetGCPercent(200)
+	debug.SetGCPercent(relaxedGC)
 	render.Warm()
 	if err := closeOff(memory); err != nil {
 		return fmt.Errorf("render worker: %w", err)
@@ -66,6 +74,25 @@ type child struct {
 	memos   memos
 	ahead   []byte // answers that came with the next request
 	proxies []*proxy
+	input   int // bytes read in this render; guarded by asking
+}
+
+// count notes what a render reads; the caller holds asking.
+func (c *child) count(n int) {
+	if c.input <= largeInput && c.input+n > largeInput {
+		debug.SetGCPercent(strictGC)
+	}
+	c.input += n
+}
+
+// recount begins a render.
+func (c *child) recount() {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	if c.input > largeInput {
+		debug.SetGCPercent(relaxedGC)
+	}
+	c.input = 0
 }
 
 // listen reads frames in the background; when the parent has gone the process
@@ -91,6 +118,7 @@ func (c *child) ask(question *parts) (*parts, error) {
 	if f.kind != frameAnswer {
 		return nil, errFrame
 	}
+	c.count(len(f.body))
 	return opened(f.body)
 }
 
@@ -103,6 +131,7 @@ func (c *child) serve(ctx context.Context, body []byte) error {
 		return errFrame
 	}
 	c.proxies = nil
+	c.recount()
 	r := render.Request{
 		App: h.App, Source: h.Source, Revision: h.Revision, KubeVersion: h.KubeVersion, APIVersions: h.APIVersions,
 		Settings: h.Settings, Disposable: true, Tree: c.tree(0, h.Trees[0]), Refs: map[string]tree.Tree{},

@@ -36,6 +36,14 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "sluice:", err)
 		os.Exit(1)
 	}
+	if len(os.Args) == 3 && os.Args[1] == "faulty" {
+		limit, err := strconv.ParseInt(os.Args[2], 10, 64)
+		if err == nil {
+			err = worker.Serve(context.Background(), faulty{os.Stdin}, os.Stdout, limit)
+		}
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(1)
+	}
 	if len(os.Args) == 3 && os.Args[1] == "probe" {
 		os.Exit(probe(os.Args[2]))
 	}
@@ -135,15 +143,58 @@ func TestABadRenderFailsAlone(t *testing.T) {
 	}
 }
 
-// panicking is a tree that panics in the parent and one whose reads fail.
-type panicking struct{ rendercase.Files }
+// faulty is the input of a child that panics, beyond what a render could
+// recover from, when it is asked for what has the bad word in it.
+type faulty struct{ in *os.File }
 
-func (panicking) ReadFile(string) ([]byte, error) { return nil, errors.New("the disk is gone") }
+const badWord = "blows-up"
+
+func (f faulty) Read(p []byte) (int, error) {
+	n, err := f.in.Read(p)
+	if bytes.Contains(p[:n], []byte(badWord)) {
+		panic("the library has a bug")
+	}
+	return n, err
+}
+
+// TestAPanicFailsAlone: a child that panics is explained and replaced, while
+// others go on.
+func TestAPanicFailsAlone(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pool(t, worker.Options{Workers: 2, Command: []string{self, "faulty"}})
+	bad := chart(healthy)
+	bad.App.Name = badWord
+	var wait sync.WaitGroup
+	for i := range 20 {
+		wait.Go(func() {
+			r := chart(healthy)
+			if i%4 > 0 {
+				if _, err := p.Render(t.Context(), r); err != nil {
+					t.Errorf("another render: %v", err)
+				}
+				return
+			}
+			const message = "c: rendering failed unexpectedly: panic: the library has a bug"
+			if _, err := p.Render(t.Context(), bad); err == nil || err.Error() != message {
+				t.Errorf("error %v, want %s", err, message)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// broken is a tree whose reads fail.
+type broken struct{ rendercase.Files }
+
+func (broken) ReadFile(string) ([]byte, error) { return nil, errors.New("the disk is gone") }
 
 func TestErrorsOfTheTreeReachTheUser(t *testing.T) {
 	p := pool(t, worker.Options{Workers: 1})
 	r := chart(healthy)
-	r.Tree = panicking{r.Tree.(rendercase.Files)}
+	r.Tree = broken{r.Tree.(rendercase.Files)}
 	if _, err := p.Render(t.Context(), r); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
 		t.Errorf("error %v, want the reason", err)
 	}

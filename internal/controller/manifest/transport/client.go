@@ -130,7 +130,23 @@ func (c *Client) Generate(ctx context.Context, q manifest.Query, revisions []str
 	if err != nil {
 		return nil, err
 	}
-	return &manifest.Manifests{Objects: objects, Revisions: a.Revisions, SourceTypes: a.SourceTypes, Digest: a.Digest}, nil
+	return &manifest.Manifests{Objects: objects, Revisions: a.Revisions, SourceTypes: a.SourceTypes, Digest: a.Digest, Warnings: a.Warnings}, nil
+}
+
+// Decide gives the digest that Generate would give, when that is known without
+// rendering anything.
+func (c *Client) Decide(ctx context.Context, q manifest.Query, revisions []string) (digest string, known bool, err error) {
+	if q.Local != nil {
+		return "", false, errLocal
+	}
+	a, err := call[decideAnswer](ctx, c, pathDecide, generateRequest{q, revisions})
+	return a.Digest, a.Known, err
+}
+
+// Keep keeps the manifests of deployments until the holder names others.
+func (c *Client) Keep(ctx context.Context, holder string, past []manifest.Deployment) error {
+	_, err := call[struct{}](ctx, c, pathKeep, keepRequest{holder, past})
+	return err
 }
 
 // Tree reads a revision of a Git repository; its files come when they are read.

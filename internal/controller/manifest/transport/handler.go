@@ -35,6 +35,8 @@ func (h *Handler) Mux() http.Handler {
 	mux.HandleFunc("POST "+pathVerify, handle(h.verify))
 	mux.HandleFunc("POST "+pathDescribe, handle(h.describe))
 	mux.HandleFunc("POST "+pathGenerate, handle(h.generate))
+	mux.HandleFunc("POST "+pathDecide, handle(h.decide))
+	mux.HandleFunc("POST "+pathKeep, handle(h.keep))
 	mux.HandleFunc("POST "+pathOpen, handle(h.open))
 	mux.HandleFunc("POST "+pathRead, handle(h.read))
 	mux.HandleFunc("POST "+pathWatch, h.watch)
@@ -109,7 +111,16 @@ func (h *Handler) generate(ctx context.Context, q generateRequest) (generateAnsw
 		return generateAnswer{}, err
 	}
 	objects, err := worker.Encode(m.Objects)
-	return generateAnswer{objects, m.Revisions, m.SourceTypes, m.Digest}, err
+	return generateAnswer{m.Warnings, objects, m.Revisions, m.SourceTypes, m.Digest}, err
+}
+
+func (h *Handler) decide(ctx context.Context, q generateRequest) (a decideAnswer, err error) {
+	a.Digest, a.Known, err = h.Renderer.Decide(ctx, q.Query, q.Revisions)
+	return a, err
+}
+
+func (h *Handler) keep(ctx context.Context, q keepRequest) (struct{}, error) {
+	return struct{}{}, h.Renderer.Keep(ctx, q.Holder, q.Past)
 }
 
 func (h *Handler) open(ctx context.Context, q openRequest) (resolveAnswer, error) {

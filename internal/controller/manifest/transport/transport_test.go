@@ -56,7 +56,7 @@ type world struct {
 	mirrors    *gitrepo.Mirrors
 }
 
-func start(t *testing.T) *world {
+func start(t *testing.T, store manifest.Store) *world {
 	t.Helper()
 	git, err := gitserver.New(t.TempDir(), gitserver.Options{})
 	if err != nil {
@@ -84,7 +84,7 @@ func start(t *testing.T) *world {
 	none := func() map[string]string { return nil }
 	w := &world{repository: repository, url: git.URL("fleet"), mirrors: mirrors}
 	w.local = manifest.New(t.Context(), manifest.Options{
-		Mirrors: mirrors, Pool: pool, Fetcher: fetcher, Clock: clock.RealClock{}, Registerer: prometheus.NewRegistry(),
+		Mirrors: mirrors, Pool: pool, Fetcher: fetcher, Store: store, Clock: clock.RealClock{}, Registerer: prometheus.NewRegistry(),
 		Repository: func(url, _ string) repo.Repository { return repo.Repository{URL: url} },
 		ByName:     func(string, string) (repo.Repository, bool) { return repo.Repository{}, false },
 		Permitted:  func(string, string) bool { return true }, Config: none, Params: none,
@@ -92,7 +92,7 @@ func start(t *testing.T) *world {
 	if w.authority, _, err = authority.Make(rand.Reader, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	config, err := w.authority.Server(transport.RoleRepoServer, time.Now(), transport.Callers...)
+	config, err := w.authority.Server(transport.RoleRepoServer, time.Now, transport.Callers...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func start(t *testing.T) *world {
 
 func (w *world) client(t *testing.T, role string) *transport.Client {
 	t.Helper()
-	config, err := w.authority.Client(role, time.Now(), transport.RoleRepoServer)
+	config, err := w.authority.Client(role, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func (w *world) source(path string) v1alpha1.ApplicationSource {
 
 // TestTheSameAsInProcess asks both ways and compares.
 func TestTheSameAsInProcess(t *testing.T) {
-	w := start(t)
+	w := start(t, nil)
 	files := gitserver.Files{
 		"plain/c.yaml":     "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {n: \"1\"}\n---\napiVersion: x/v1\nkind: X\nmetadata: {name: x}\nspec: {i: 3, f: 1.5}\n",
 		"chart/Chart.yaml": "{apiVersion: v2, name: c, version: 1.0.0}", "chart/templates/c.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}}\n",
@@ -201,24 +201,24 @@ func TestTheSameAsInProcess(t *testing.T) {
 // TestNobodyElseCalls tries every method without a certificate, with one of
 // another installation, and in a role that may not call.
 func TestNobodyElseCalls(t *testing.T) {
-	w := start(t)
+	w := start(t, nil)
 	strange, _, err := authority.Make(rand.Reader, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := strange.Client(transport.RoleController, time.Now(), transport.RoleRepoServer)
+	foreign, err := strange.Client(transport.RoleController, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	foreign.InsecureSkipVerify, foreign.VerifyConnection = true, nil
-	wrongRole, err := w.authority.Client("notifications-controller", time.Now(), transport.RoleRepoServer)
+	wrongRole, err := w.authority.Client("notifications-controller", time.Now, transport.RoleRepoServer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, config := range map[string]*tls.Config{
 		"no certificate": {InsecureSkipVerify: true, NextProtos: []string{"h2"}}, "another installation": foreign, "another role": wrongRole, //nolint:gosec // what an attacker does
 	} {
-		for _, path := range []string{"/v1/resolve", "/v1/generate", "/v1/verify", "/v1/describe", "/v1/watch", "/v1/tree/open", "/v1/tree/read", "/", "//v1/resolve", "/debug/pprof/"} {
+		for _, path := range []string{"/v1/resolve", "/v1/generate", "/v1/decide", "/v1/keep", "/v1/verify", "/v1/describe", "/v1/watch", "/v1/tree/open", "/v1/tree/read", "/", "//v1/resolve", "/debug/pprof/"} {
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}
 			response, err := client.Post("https://"+w.address+path, "application/json", strings.NewReader("{}"))
 			if err == nil {
@@ -236,7 +236,7 @@ func TestNobodyElseCalls(t *testing.T) {
 }
 
 func TestChangesArrive(t *testing.T) {
-	w := start(t)
+	w := start(t, nil)
 	if _, err := w.repository.Commit("one", gitserver.Files{"a.yaml": "x"}); err != nil {
 		t.Fatal(err)
 	}
@@ -268,8 +268,8 @@ func TestChangesArrive(t *testing.T) {
 }
 
 func TestAbsentRepoServer(t *testing.T) {
-	w := start(t)
-	config, err := w.authority.Client(transport.RoleController, time.Now(), transport.RoleRepoServer)
+	w := start(t, nil)
+	config, err := w.authority.Client(transport.RoleController, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		t.Fatal(err)
 	}

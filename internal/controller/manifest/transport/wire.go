@@ -25,6 +25,8 @@ var Callers = []string{RoleController, RoleAppSets, RoleServer}
 const (
 	pathResolve  = "/v1/resolve"
 	pathGenerate = "/v1/generate"
+	pathDecide   = "/v1/decide"
+	pathKeep     = "/v1/keep"
 	pathVerify   = "/v1/verify"
 	pathDescribe = "/v1/describe"
 	pathWatch    = "/v1/watch"
@@ -65,7 +67,18 @@ type generateRequest struct {
 	Revisions []string       `json:"revisions"`
 }
 
+type decideAnswer struct {
+	Digest string `json:"digest"`
+	Known  bool   `json:"known"`
+}
+
+type keepRequest struct {
+	Holder string                `json:"holder"`
+	Past   []manifest.Deployment `json:"past"`
+}
+
 type generateAnswer struct {
+	Warnings    []string        `json:"warnings,omitempty"`
 	Objects     json.RawMessage `json:"objects"`
 	Revisions   []string        `json:"revisions"`
 	SourceTypes []string        `json:"sourceTypes"`
