@@ -30,7 +30,11 @@ demo: build ## Play the four acts on a local fleet; DEMO_EXIT=1 ends after them
 
 test: verify unit e2e ## Everything that CI runs
 
-unit: build ## Unit tests, the controllers under the race detector
+test/oidc/node_modules: test/oidc/package-lock.json
+	@echo "installing the OpenID provider that tests log in at ..."
+	@cd test/oidc && npm ci --no-audit --no-fund --ignore-scripts --silent && touch node_modules
+
+unit: build test/oidc/node_modules ## Unit tests, the controllers under the race detector
 	@echo "unit tests ..."
 	@cd fleet && $(GO) test ./...
 	@$(GO) test $$($(GO) list ./... | grep -v -e /test/e2e -e /test/crd -e /test/syncopts -e /internal/controller -e /internal/archtest)
