@@ -292,7 +292,7 @@ func (s *serverProcess) remotes(ctx context.Context, declared *settings.Store, r
 		return nil, nil, err
 	}
 	declared.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
-	r, err := newRemotes(mirrors, remoteParts{data: s.all.data, params: declared.Snapshot().Params, log: s.log, registry: registry})
+	r, err := newRemotes(mirrors, remoteParts{data: s.all.data, params: paramsOf(declared), log: s.log, registry: registry})
 	if err != nil {
 		mirrors.Close()
 		return nil, nil, err
@@ -305,7 +305,7 @@ func (s *serverProcess) renderer(ctx context.Context, cfg *rest.Config) (manifes
 	if err != nil {
 		return nil, err
 	}
-	tls, err := a.Client(transport.RoleServer, time.Now(), transport.RoleRepoServer)
+	tls, err := a.Client(transport.RoleServer, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,11 @@ type Applied struct {
 // options ask for. An object that server-side apply refuses for reasons of its
 // schema is applied client-side, with a warning.
 func (c *Connection) Apply(ctx context.Context, obj *unstructured.Unstructured, m syncplan.Manner) (Applied, error) {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return Applied{}, err
+	}
+	defer release()
 	w, err := c.write(obj, m, false)
 	if err != nil {
 		return Applied{}, err

@@ -172,7 +172,7 @@ func (w *write) recreate(ctx context.Context, wanted, live *unstructured.Unstruc
 		return wanted, "recreated", nil
 	}
 	if live.GetDeletionTimestamp() == nil {
-		if err := w.Delete(ctx, live, metav1.DeletePropagationBackground); err != nil {
+		if err := w.remove(ctx, live, metav1.DeletePropagationBackground); err != nil {
 			return nil, "", err
 		}
 	}

@@ -77,6 +77,7 @@ func restConfig(c destination.Cluster, hub *rest.Config) (*rest.Config, error) {
 		out.Proxy = http.ProxyURL(proxy)
 	}
 	out.DisableCompression = in.DisableCompression
+	out.Wrap(impersonating)
 	out.QPS, out.Burst, out.UserAgent = -1, 0, "argocd-application-controller"
 	return out, nil
 }
@@ -108,6 +109,7 @@ func login(out *rest.Config, in credentials) {
 const (
 	requestTimeout   = 5 * time.Second
 	listTimeout      = 30 * time.Second
+	schemaTimeout    = 15 * time.Second
 	heartbeatPause   = 2 * time.Second
 	heartbeatTimeout = 4 * time.Second
 )

@@ -43,6 +43,8 @@ type Connection struct {
 	discovery discovery.DiscoveryInterface
 	dynamic   dynamic.Interface
 	store     *store
+	// slots are taken by writes on their way.
+	slots chan struct{}
 
 	mu        sync.Mutex
 	state     State
@@ -51,7 +53,7 @@ type Connection struct {
 	learnt    time.Time
 	watches   map[schema.GroupKind]*kindWatch
 	predicted map[string]prediction
-	schemas   map[schema.GroupVersion]schemas
+	schemas   map[schema.GroupVersion]*published
 }
 
 func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
@@ -69,10 +71,10 @@ func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	conn := &Connection{
-		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, store: newStore(),
+		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, store: newStore(), slots: make(chan struct{}, writesAtOnce),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[string]prediction{},
-		schemas: map[schema.GroupVersion]schemas{},
+		schemas: map[schema.GroupVersion]*published{},
 	}
 	go conn.heartbeat()
 	return conn, nil

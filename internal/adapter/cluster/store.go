@@ -91,9 +91,16 @@ func record(u *unstructured.Unstructured) *inspect.Node {
 	return &r
 }
 
-// put stores an object unless a newer one is there; it names the instance
-// that the object, or the root of its owner chain, belongs to.
-func (s *store) put(u *unstructured.Unstructured) (instance string, changed bool) {
+// news is what a stored object changed: before is what was kept of it until
+// now, nil when it was not there, instance the one that the object, or the
+// root of its owner chain, belongs to.
+type news struct {
+	instance      string
+	before, after *node
+}
+
+// put stores an object unless a newer one is there; then changed is false.
+func (s *store) put(u *unstructured.Unstructured) (out news, changed bool) {
 	key := object.KeyOf(u)
 	s.mu.RLock()
 	wanted := s.wanted[key] != ""
@@ -103,13 +110,20 @@ func (s *store) put(u *unstructured.Unstructured) (instance string, changed bool
 	defer s.mu.Unlock()
 	old := s.byKey[n.key]
 	if old != nil && old.uid == n.uid && !newer(n.version, old.version) && (old.full != nil || n.full == nil) {
-		return "", false
+		return news{}, false
 	}
 	if old != nil {
 		s.unlink(old)
 	}
 	s.link(n)
-	return s.root(n), true
+	return news{s.root(n), old, n}, true
+}
+
+// sameRecord says that nothing is new in what a comparison takes from an
+// object that nobody manages: its owner, its state as a pod, its revision.
+func sameRecord(a, b *node) bool {
+	return a != nil && a.uid == b.uid && a.owner == b.owner && a.revision == b.revision && a.full == nil && b.full == nil &&
+		(a.pod == nil) == (b.pod == nil) && (a.pod == nil || *a.pod == *b.pod)
 }
 
 // newer compares resource versions.

@@ -58,11 +58,19 @@ func (s *sink) see(obj any) error {
 		return nil
 	}
 	trim(u)
-	if instance, changed := s.conn.store.put(u); changed && instance != "" {
-		s.conn.changed(instance)
+	if n, changed := s.conn.store.put(u); changed && n.instance != "" {
+		s.conn.fleet.tell(Change{Server: s.conn.cluster.Server, Instance: n.instance, Shown: !s.counts(n)})
 	}
 	s.conn.fleet.metrics.events.WithLabelValues(s.conn.cluster.Server, s.kind.gvk.Group, s.kind.gvk.Kind).Inc()
 	return nil
+}
+
+// counts says that a comparison may find something else after the change.
+func (s *sink) counts(n news) bool {
+	if n.before == nil || n.before.uid != n.after.uid || n.before.full == nil || n.after.full == nil {
+		return !sameRecord(n.before, n.after)
+	}
+	return n.before.owner != n.after.owner || s.conn.fleet.matters(s.conn.ctx, n.before.full, n.after.full)
 }
 
 // trim drops what nobody reads: of managedFields the owners of status. Those

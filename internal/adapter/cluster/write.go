@@ -32,6 +32,19 @@ func (c *Connection) resource(gvk schema.GroupVersionKind, namespace string) (dy
 	return c.dynamic.Resource(m.Resource), nil
 }
 
+// writesAtOnce bounds the writes and dry runs on their way to one cluster.
+const writesAtOnce = 32
+
+// slot waits until one more write may be on its way.
+func (c *Connection) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case c.slots <- struct{}{}:
+		return func() { <-c.slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 func (c *Connection) count(verb string, err error) {
 	result := "ok"
 	switch {
@@ -60,6 +73,11 @@ func (c *Connection) live(key object.Key) *unstructured.Unstructured {
 
 // Create creates an object; an existing one is an AlreadyExists error.
 func (c *Connection) Create(ctx context.Context, obj *unstructured.Unstructured) error {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	r, err := c.resource(obj.GroupVersionKind(), obj.GetNamespace())
 	if err != nil {
 		return err
@@ -78,6 +96,16 @@ func (c *Connection) Create(ctx context.Context, obj *unstructured.Unstructured)
 // Delete deletes exactly this object, not another one of the same name; one
 // that is gone is fine.
 func (c *Connection) Delete(ctx context.Context, live *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return c.remove(ctx, live, propagation)
+}
+
+// remove is Delete for who has a slot already.
+func (c *Connection) remove(ctx context.Context, live *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
 	r, err := c.resource(live.GroupVersionKind(), live.GetNamespace())
 	if err != nil {
 		return err
@@ -98,6 +126,11 @@ func (c *Connection) Delete(ctx context.Context, live *unstructured.Unstructured
 
 // RemoveFinalizer takes one finalizer off exactly this object.
 func (c *Connection) RemoveFinalizer(ctx context.Context, live *unstructured.Unstructured, finalizer string) error {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	r, err := c.resource(live.GroupVersionKind(), live.GetNamespace())
 	if err != nil {
 		return err

@@ -301,6 +301,19 @@ func (m *Mirrors) Names(ctx context.Context, r repo.Repository) (branches, tags 
 	return refs.short("refs/heads/"), refs.short(tagPath), nil
 }
 
+// Token is the one that opens a repository of a GitHub App now, and for at
+// least a while.
+func (m *Mirrors) Token(ctx context.Context, r repo.Repository) (string, error) {
+	one, err := m.open(r)
+	if err != nil {
+		return "", err
+	}
+	if one.endpoint.token == nil {
+		return "", fmt.Errorf("repository %s: is not read by a GitHub App", one.name)
+	}
+	return one.endpoint.token.Token(ctx)
+}
+
 // Forget empties the memory of folders, as if the process had been started
 // again: what is read next comes from the mirrors.
 func (m *Mirrors) Forget() { m.folders.clear() }

@@ -45,6 +45,9 @@ func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, r
 		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
 	}
 	v := &view{sources: sources, manifests: m, forbidden: map[object.Key]error{}}
+	for _, w := range m.Warnings {
+		v.conditions = append(v.conditions, condition(v1alpha1.ConditionComparisonWarning, w))
+	}
 	targets, hooks := p.targets(v, named)
 	if err := p.observe(ctx, v, slices.Concat(targets, hooks)); err != nil {
 		return nil, fmt.Errorf("Failed to load live state: %w", err) //nolint:staticcheck // tools match on this text

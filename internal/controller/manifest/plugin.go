@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
+	"github.com/sluice-cd/sluice/internal/domain/repo"
 )
 
 func (s *Service) pluginNames() string {
@@ -54,6 +55,7 @@ func (s *Service) run(ctx context.Context, w *work, r render.Request, rec *rende
 	if s.options.Params()["reposerver.plugin.use.manifest.generate.paths"] == "true" {
 		request.Root = commonRoot(source.Path, w.GeneratePaths)
 	}
+	request.Loan = func(ctx context.Context) (plugin.Loan, error) { return s.loan(ctx, r.App.Project, r.Source) }
 	out := worker.Rendered{Type: render.TypePlugin, Used: everything}
 	documents, err := s.options.Plugins.Generate(ctx, name, request)
 	if err != nil {
@@ -69,6 +71,28 @@ func (s *Service) run(ctx context.Context, w *work, r render.Request, rec *rende
 	}
 	out.Objects, err = worker.Encode(objects)
 	return out, err
+}
+
+// loan is what a plugin may be lent of the credentials of a source (spec/wire.md
+// §4.9).
+func (s *Service) loan(ctx context.Context, project string, src v1alpha1.ApplicationSource) (plugin.Loan, error) {
+	r := s.options.Repository(src.RepoURL, project)
+	at, err := repo.Parse(r.URL)
+	if err != nil || kindOf(src) != repo.Git || !r.HasCredentials() {
+		return plugin.Loan{}, nil //nolint:nilerr // what is no Git repository with credentials has none to lend
+	}
+	l := plugin.Loan{
+		Present: true, Username: r.Username, Password: r.Password.Reveal(), BearerToken: r.BearerToken.Reveal(), SSHPrivateKey: r.SSHPrivateKey.Reveal(), KnownHosts: r.KnownHosts,
+		ClientCertificate: r.TLSClientCertData, ClientKey: r.TLSClientCertKey.Reveal(), SSH: at.Scheme == "ssh", Insecure: r.Insecure, ForceBasic: r.ForceHTTPBasicAuth,
+	}
+	if r.GitHubApp.PrivateKey != "" {
+		token, err := s.options.Mirrors.Token(ctx, r)
+		if err != nil {
+			return plugin.Loan{}, err
+		}
+		l.Username, l.Password = "", token
+	}
+	return l, nil
 }
 
 // pluginEnvironment is what a plugin gets, in this order (spec/wire.md §4.6).

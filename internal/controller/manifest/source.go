@@ -172,8 +172,11 @@ func (s *Service) render(ctx context.Context, w *work) (*result, error) {
 	r.digest = contentDigest(r.content)
 	s.renders.WithLabelValues("rendered").Inc()
 	if w.Local == nil {
-		s.cache.add(w.key, w.facts.digest(r.used), r)
+		for _, before := range s.cache.candidates(w.key, w.facts) {
+			r.unstable = r.unstable || before.err == nil && r.differs(before.stored(""))
+		}
 		s.save(ctx, w, r)
+		s.cache.add(w.key, w.facts.digest(r.used), r)
 	}
 	return r, nil
 }
