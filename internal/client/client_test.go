@@ -65,7 +65,7 @@ func TestStream(t *testing.T) {
 		}
 		got = append(got, event.Type+event.Application.Name)
 	}
-	if text := strings.Join(got, " "); text != "ADDEDa PermissionDenied permission denied" {
+	if text := strings.Join(got, " "); text != "ADDEDa PermissionDeniedpermission denied" {
 		t.Errorf("got %s", text)
 	}
 }
