@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,6 +26,44 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/window"
 )
 
+// Flags of rollouts that a variable or argocd-cmd-params-cm may set too.
+const (
+	gateFlag   = "enable-progressive-syncs"
+	safetyFlag = "applicationset-controller-requeue-after"
+)
+
+// gateParams are the keys of argocd-cmd-params-cm that speak where neither a
+// flag nor its variable is given (spec/applicationset.md §12).
+var gateParams = map[string]string{
+	gateFlag: "applicationsetcontroller.enable.progressive.syncs", safetyFlag: "applicationsetcontroller.rollout.requeue.after",
+}
+
+// gateFromParams reads them, once: a change of them needs a restart.
+func (f *allFlags) gateFromParams(ctx context.Context, hub client.Reader) error {
+	var params corev1.ConfigMap
+	err := hub.Get(ctx, client.ObjectKey{Namespace: f.namespace, Name: settings.ParamsName}, &params)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("ConfigMap/%s: %w", settings.ParamsName, err)
+	}
+	value := func(flag string) string {
+		if f.sets.given != nil && f.sets.given(flag) {
+			return ""
+		}
+		return params.Data[gateParams[flag]]
+	}
+	if v := value(gateFlag); v != "" {
+		if f.progressive, err = strconv.ParseBool(v); err != nil {
+			return fmt.Errorf("ConfigMap/%s: %s=%q: write true or false", settings.ParamsName, gateParams[gateFlag], v)
+		}
+	}
+	if v := value(safetyFlag); v != "" {
+		if f.safety, err = time.ParseDuration(v); err != nil {
+			return fmt.Errorf("ConfigMap/%s: %s=%q: write a duration such as 10s, or 0", settings.ParamsName, gateParams[safetyFlag], v)
+		}
+	}
+	return f.validate()
+}
+
 // rolloutParts are what the advancing loop is made of.
 type rolloutParts struct {
 	mgr       manager.Manager
@@ -34,8 +74,9 @@ type rolloutParts struct {
 	clock     clock.Clock
 }
 
-// rollouts makes the loop that advances ApplicationSets.
-func (f *allFlags) rollouts(ctx context.Context, p rolloutParts) (*advance.Controller, error) {
+// rollouts makes the loop that advances ApplicationSets; the facts are what it
+// decides by.
+func (f *allFlags) rollouts(ctx context.Context, p rolloutParts) (*advance.Controller, advance.Facts, error) {
 	meter := measure.New(measure.Options{
 		Providers: analysis.Providers{Allowed: f.analysisProviders, Any: true}, // this process watches no namespace but its own
 		Log:       p.log.With("component", "measure"), Clock: p.clock, Registerer: p.registry,
@@ -57,7 +98,7 @@ func (f *allFlags) rollouts(ctx context.Context, p rolloutParts) (*advance.Contr
 	steps := advance.New(options)
 	var err error
 	asked.projects, err = gate.Follow(ctx, p.mgr.GetCache(), f.namespace, steps.LookAgain)
-	return steps, err
+	return steps, options.Facts, err
 }
 
 // gates answers what rollouts ask of windows, projects and metric servers.

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 	"github.com/sluice-cd/sluice/internal/cli"
 	"github.com/sluice-cd/sluice/internal/cli/console"
@@ -26,6 +27,9 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == worker.Command {
 		os.Exit(renderWorker(ctx, os.Args[2]))
 	}
+	if os.Getenv(plugin.BinaryName) == plugin.AskPassBinary {
+		os.Exit(askPass(ctx, os.Args[1:]))
+	}
 	name, args := filepath.Base(os.Args[0]), os.Args[1:]
 	switch name {
 	case "argocd-cmp-server": // sidecars start a link of this name
@@ -35,7 +39,7 @@ func main() {
 		name = "sluice"
 	}
 	line := cli.New(console.System(name, build()),
-		allCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand())
+		allCommand(), setsCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand())
 	os.Exit(line.Run(ctx, args))
 }
 

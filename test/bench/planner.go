@@ -8,30 +8,51 @@ import (
 	"strconv"
 )
 
-// measurePlanner runs the planner's own Go benchmark: it decides on one
-// goroutine, so its time is CPU time.
+// sizes of the sets whose growth is shown.
+var sizes = []int{500, 1000, 2000, 5000}
+
+// Bars of spec/progressive-sync.md §6.14; growth is how much more one
+// Application costs in the largest set than in the smallest.
+const (
+	maxAdvanceMS   = 100
+	maxStatusBytes = 1 << 20
+	maxGrowth      = 1.5
+)
+
+// measurePlanner runs the Go benchmark of a whole turn: CPU time of the
+// process, garbage collection included, and bytes of the status as stored.
 func measurePlanner(ctx context.Context, _ size) ([]Figure, error) {
-	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "BenchmarkNext/(2000|5000)$", "./internal/domain/rollout").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "BenchmarkTurn", "-benchtime", "3s", "./internal/controller/advance").CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("benchmark of the planner: %w: %s", err, out)
+		return nil, fmt.Errorf("benchmark of a turn: %w: %s", err, out)
 	}
-	value := func(pattern string) (float64, error) {
-		found := regexp.MustCompile(pattern).FindSubmatch(out)
+	value := func(n int, unit string) (float64, error) {
+		found := regexp.MustCompile(fmt.Sprintf(`BenchmarkTurn/%d(?:-\d+)?\s.*?([\d.]+) %s`, n, unit)).FindSubmatch(out)
 		if found == nil {
-			return 0, fmt.Errorf("benchmark of the planner: no figure in %s", out)
+			return 0, fmt.Errorf("benchmark of a turn: no %s of %d in %s", unit, n, out)
 		}
 		return strconv.ParseFloat(string(found[1]), 64)
 	}
-	nanoseconds, err := value(`BenchmarkNext/2000\S*\s+\d+\s+([\d.]+) ns/op`)
-	if err != nil {
-		return nil, err
+	var figures []Figure
+	each := map[int]float64{}
+	for _, n := range sizes {
+		cpu, err := value(n, "cpu-ns/op")
+		if err != nil {
+			return nil, err
+		}
+		bytes, err := value(n, "status-bytes")
+		if err != nil {
+			return nil, err
+		}
+		each[n] = cpu / float64(n)
+		bar := 0.0
+		if n == 2000 {
+			bar = maxAdvanceMS
+		}
+		figures = append(figures,
+			figure(fmt.Sprintf("rollout.advance_cpu_ms_%d", n), "ms", cpu/1e6, bar),
+			figure(fmt.Sprintf("rollout.status_bytes_%d", n), "B", bytes, maxStatusBytes))
 	}
-	bytes, err := value(`BenchmarkNext/5000.*?([\d.]+) status-bytes`)
-	if err != nil {
-		return nil, err
-	}
-	return []Figure{
-		figure("rollout.advance_cpu_ms_2000", "ms", nanoseconds/1e6, 100),
-		figure("rollout.status_bytes_5000", "B", bytes, 1<<20),
-	}, nil
+	growth := each[sizes[len(sizes)-1]] / each[sizes[0]]
+	return append(figures, figure("rollout.advance_growth", "", growth, maxGrowth)), nil
 }

@@ -11,6 +11,7 @@ import (
 // takes back those that may no longer start (A6). Nothing that this decision
 // admits is requested before it has been stored.
 func (p *planner) permit() {
+	begin := map[int]int{} // rollbacks by step
 	for i := range p.entries {
 		m, n := &p.Members[i], &p.entries[i]
 		old := p.mem.get(n.Name)
@@ -24,7 +25,10 @@ func (p *planner) permit() {
 				n.Flags.set(returning, false)
 				continue
 			}
-			p.issueBack(m, n)
+			if k := n.Admitted; !p.crowded(k, begin[k]) {
+				begin[k]++
+				p.issueBack(m, n)
+			}
 		case n.Status == Pending && old.Status == Pending:
 			if !p.open(m, n) {
 				n.Status, n.Reason, n.Admitted = Waiting, "", 0

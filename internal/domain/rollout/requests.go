@@ -118,6 +118,10 @@ func (p *planner) promote(step, by string) {
 	p.event(false, "RolloutApproved", fmt.Sprintf("rollout %d: %s is approved%s", p.id, p.label(n), signed(by)))
 }
 
+// triggerManual says that a person lets a target that was rolled back begin
+// again; other triggers are what changed.
+const triggerManual = "Manual"
+
 // retry clears failures and halts; failed members get another attempt.
 func (p *planner) retry() {
 	if p.mem.Mode == modeRollingBack && p.mem.Sticky != "" {
@@ -127,6 +131,7 @@ func (p *planner) retry() {
 			mark := p.fingerprint()
 			p.before = p.before.DeepCopy()
 			p.before.RejectedTargets = slices.DeleteFunc(p.before.RejectedTargets, func(h string) bool { return h == mark })
+			p.trigger = triggerManual
 		}
 		p.mem.Mode, p.mem.Sticky, p.mem.StickyStep = "", "", ""
 	}

@@ -32,6 +32,11 @@ func (p *planner) reverting(i int, mine bool) {
 			p.out.Terminate = append(p.out.Terminate, n.Name) // it only waits for its next failure
 		}
 		return
+	case !mine && n.Flags.has(returning) && n.Admitted == 0:
+		// It lost its slot meanwhile: it was not valid, or moved to another step.
+		n.Flags.set(returning, false)
+		n.Status, n.Reason, n.FailedAt = Waiting, ReasonRollingBack, 0
+		return
 	case n.Status == Pending && !mine:
 		return // permit issues it
 	case !n.Flags.has(returning):
@@ -45,6 +50,9 @@ func (p *planner) reverting(i int, mine bool) {
 		return
 	}
 	n.Status = Progressing
+	if n.Reason == ReasonInvalid || n.Reason == ReasonTerminating {
+		n.Reason = ReasonRollingBack
+	}
 	switch phase := m.ended(); {
 	case phase != v1alpha1.OperationSucceeded:
 		p.fail(n, ReasonSyncFailed, 0)
@@ -134,13 +142,31 @@ func (p *planner) point(m *Member, n *entry) *v1alpha1.RevisionHistory {
 	return nil
 }
 
-// recede admits members of a step to their rollback.
-func (p *planner) recede(k int) {
+// breadth is how many members of a step may return at a time.
+func (p *planner) breadth(k int) int {
 	limit, err := Limit(p.steps[k-1].max, p.stats[k-1].total)
 	if err != nil {
-		return
+		return 0
 	}
-	free := max(1, limit)
+	return max(1, limit)
+}
+
+// crowded says that as many members of a step are on their way back as may be,
+// with those that begin now: the limit may have been lowered after they had
+// been admitted.
+func (p *planner) crowded(k, begin int) bool {
+	way := begin
+	for i := range p.entries {
+		if n := &p.entries[i]; n.Admitted == k && n.Status == Progressing && (!failure(n.Reason) || p.Members[i].running()) {
+			way++
+		}
+	}
+	return way >= p.breadth(k)
+}
+
+// recede admits members of a step to their rollback.
+func (p *planner) recede(k int) {
+	free := p.breadth(k)
 	for i := range p.entries {
 		if n := &p.entries[i]; n.Admitted == k && n.inFlight() {
 			free--

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,10 +15,7 @@ import (
 	"github.com/sluice-cd/sluice/test/rig"
 )
 
-// rollouts is how many rollouts the step latency is the median of.
-const rollouts = 5
-
-// measureFleet starts the payment fleet and rolls versions out on it.
+// measureFleet starts the payment fleet and measures the machine by it.
 func measureFleet(ctx context.Context, _ size) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "sluice-bench-")
 	if err != nil {
@@ -40,36 +36,7 @@ func measureFleet(ctx context.Context, _ size) (figures []Figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.CommitPayment("v0"); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(r.Launch(), r.ApplyPayment(ctx)); err != nil {
-		return nil, err
-	}
-	var latencies []float64
-	for i := range rollouts {
-		tag := fmt.Sprintf("v%d", i+1)
-		id, err := r.CommitPayment(tag)
-		if err != nil {
-			return nil, err
-		}
-		if err := rig.Until(ctx, 2*time.Minute, tag+" on every cluster", func(ctx context.Context) (bool, error) { return r.Settled(ctx, id) }); err != nil {
-			return nil, err
-		}
-		took, err := r.Latency(tag)
-		if err != nil {
-			return nil, err
-		}
-		if i > 0 { // the first one waits for the installation of v0
-			latencies = append(latencies, float64(took.Microseconds())/1000)
-		}
-	}
-	slices.Sort(latencies)
-	return append(figures,
-		figure("rollout.step_latency_ms", "ms", latencies[len(latencies)/2], 300),
-		figure("rollout.step_latency_max_ms", "ms", latencies[len(latencies)-1], 0),
-		figure("floor.api_write_ms", "ms", floor, 0),
-	), nil
+	return append(figures, figure("floor.api_write_ms", "ms", floor, 0)), nil
 }
 
 // roundTrip is the median time of one small write to the hub.

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// params is a hub with argocd-cmd-params-cm and nothing else; nil has none.
+type params struct {
+	client.Reader
+	data map[string]string
+}
+
+func (p params) Get(_ context.Context, k client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	m, ok := into.(*corev1.ConfigMap)
+	if !ok || k.Name != "argocd-cmd-params-cm" || k.Namespace != "argocd" {
+		return errors.New("nothing else is read")
+	}
+	if p.data == nil {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "configmaps"}, k.Name)
+	}
+	m.Data = p.data
+	return nil
+}
+
+// TestA9GateFromEnvironmentAndParams: a flag beats its variable, which beats
+// argocd-cmd-params-cm.
+func TestA9GateFromEnvironmentAndParams(t *testing.T) {
+	t.Parallel()
+	const gate, safety = "applicationsetcontroller.enable.progressive.syncs", "applicationsetcontroller.rollout.requeue.after"
+	for name, c := range map[string]struct {
+		arguments   []string
+		environment map[string]string
+		params      map[string]string
+		gate        bool
+		safety      time.Duration
+		failure     string
+	}{
+		"nothing":           {gate: true, safety: 10 * time.Second},
+		"params":            {params: map[string]string{gate: "false", safety: "30s"}, safety: 30 * time.Second},
+		"variables":         {environment: map[string]string{"ENABLE_PROGRESSIVE_SYNCS": "false", "ROLLOUT_REQUEUE_AFTER": "1m"}, params: map[string]string{gate: "true", safety: "30s"}, safety: time.Minute},
+		"a variable only":   {environment: map[string]string{"ENABLE_PROGRESSIVE_SYNCS": "true"}, gate: true, safety: 10 * time.Second},
+		"flags":             {arguments: []string{"--enable-progressive-syncs", "--applicationset-controller-requeue-after=2s"}, environment: map[string]string{"ENABLE_PROGRESSIVE_SYNCS": "false"}, params: map[string]string{gate: "false", safety: "30s"}, gate: true, safety: 2 * time.Second},
+		"empty values":      {environment: map[string]string{"ENABLE_PROGRESSIVE_SYNCS": ""}, params: map[string]string{gate: "", safety: ""}, gate: true, safety: 10 * time.Second},
+		"a bad gate":        {params: map[string]string{gate: "on"}, failure: "applicationsetcontroller.enable.progressive.syncs=\"on\": write true or false"},
+		"a bad interval":    {params: map[string]string{safety: "soon"}, failure: "write a duration"},
+		"a short interval":  {params: map[string]string{safety: "1ms"}, failure: "want 0 or 1s to 24h"},
+		"a bad variable":    {environment: map[string]string{"ENABLE_PROGRESSIVE_SYNCS": "on"}, failure: "ARGOCD_APPLICATIONSET_CONTROLLER_ENABLE_PROGRESSIVE_SYNCS"},
+		"a bad interval of": {environment: map[string]string{"ROLLOUT_REQUEUE_AFTER": "soon"}, failure: "ARGOCD_APPLICATIONSET_CONTROLLER_ROLLOUT_REQUEUE_AFTER"},
+	} {
+		command := allCommand()
+		if err := command.ParseFlags(c.arguments); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		f := &allFlags{maxPackMiB: 1, gitMemoryMiB: 64}
+		f.namespace = "argocd"
+		err := f.sets.complete(command.Flags(), func(variable string) (string, bool) {
+			v, ok := c.environment[strings.TrimPrefix(variable, "ARGOCD_APPLICATIONSET_CONTROLLER_")]
+			return v, ok
+		})
+		if err == nil {
+			f.progressive, _ = command.Flags().GetBool(gateFlag)
+			f.safety, _ = command.Flags().GetDuration(safetyFlag)
+			err = f.gateFromParams(t.Context(), params{data: c.params})
+		}
+		switch {
+		case c.failure != "":
+			if err == nil || !strings.Contains(err.Error(), c.failure) {
+				t.Errorf("%s: %v, want %s", name, err, c.failure)
+			}
+		case err != nil || f.progressive != c.gate || f.safety != c.safety:
+			t.Errorf("%s: gate %v, interval %s, %v", name, f.progressive, f.safety, err)
+		}
+	}
+}
