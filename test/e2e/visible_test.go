@@ -3,18 +3,27 @@
 package e2e
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/controller/advance"
+	"github.com/sluice-cd/sluice/internal/controller/steer"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
 	"github.com/sluice-cd/sluice/test/rig"
 )
 
 // visibility is what people see with the commands of the articles while the
 // canary of a rollout does not become ready.
 var visibility = []scenario{
+	{"H15 a user of the API approves in his name", approved},
 	{"N1 the article's columns while a rollout runs", func(p *payments) {
 		p.stuck()
 		out, err := kubectl(p.T, p.r, "hub", "get", "applications", "-n", rig.Namespace, "-l", "applicationset-name=payment-service", "--no-headers",
@@ -79,6 +88,43 @@ var visibility = []scenario{
 			}
 		}
 	}},
+}
+
+// desk looks at and steers the rollout as the server does for a user.
+func (p *payments) desk() *steer.Desk {
+	return steer.New(steer.Options{
+		Reader: p.r.Hub, Client: p.r.Hub, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Facts: advance.Facts{Gate: true, Clock: clock.RealClock{}},
+	})
+}
+
+// approved is played by a user of the API: what he sees names the step, what he
+// approves carries his name, and the hub shows it.
+func approved(p *payments) {
+	p.rolling(func(r *v1alpha1.RollingSync) { r.Steps[1].Approval = "Before" })
+	id := p.push()
+	p.phase("AwaitingApproval", id)
+	d, key := p.desk(), types.NamespacedName{Namespace: rig.Namespace, Name: rig.SetName}
+	view, err := d.View(p.Context(), key)
+	must(p.T, err)
+	i := slices.IndexFunc(view.Actions, func(a rollout.Action) bool { return a.Verb == rollout.VerbPromote })
+	if view.Summary != "step 2 (primary) waits for approval" || i < 0 {
+		p.Fatalf("the view says %q and offers %+v", view.Summary, view.Actions)
+	}
+	stale := view.Actions[i].Ask
+	stale.Rollout--
+	if _, err := d.Ask(p.Context(), key, stale, "alice@example.com"); rollout.WhyRefused(err) != rollout.Stale {
+		p.Errorf("for the rollout before: %v", err)
+	}
+	_, err = d.Ask(p.Context(), key, view.Actions[i].Ask, "alice@example.com")
+	must(p.T, err)
+	settle(p.T, p.r, id, time.Minute)
+	p.ordered(p.tag())
+	set, err := p.set(p.Context())
+	must(p.T, err)
+	if a := set.Status.Rollout.Steps[1].Approval; a == nil || a.By != "alice@example.com" {
+		p.Errorf("the approval is %+v", a)
+	}
 }
 
 // stuck brings a version that the canary does not become ready with, and waits
