@@ -104,6 +104,9 @@ func TestFailuresAreErrors(t *testing.T) {
 	} {
 		server := httptest.NewServer(http.HandlerFunc(c.answer))
 		for host, ask := range questions {
+			if failure == "too large" && host != "gitea" && host != "bitbucket" && host != "awsCodeCommit" {
+				continue // one transport for all: a library, our own client, and AWS will do
+			}
 			t.Run(failure+"/"+host, func(t *testing.T) {
 				n, err := put(t.Context(), client(server, "AWS_ACCESS_KEY_ID=AKID", "AWS_SECRET_ACCESS_KEY="+token), access(), ask, server.URL)
 				if err == nil {
