@@ -38,6 +38,7 @@ var parts = []part{
 	{[]string{"rollout.advance_", "rollout.status_"}, measurePlanner},
 	{[]string{"render."}, measureRender},
 	{[]string{"server.rbac_", "server.webhook_"}, measureAccess},
+	{[]string{"server.list_", "server.fanout_", "server.peak_"}, measureServer},
 	{[]string{"sync."}, measureSync},
 	{[]string{"applicationset."}, measureSets},
 }
