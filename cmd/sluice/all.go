@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -36,9 +37,8 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/application"
 	"github.com/sluice-cd/sluice/internal/controller/assessment"
-	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
-	"github.com/sluice-cd/sluice/internal/domain/signature"
+	"github.com/sluice-cd/sluice/internal/controller/manifest"
 )
 
 // allFlags configure the one-process form.
@@ -65,7 +65,12 @@ type allFlags struct {
 
 func allCommand() *cobra.Command {
 	f := &allFlags{}
-	c := &cobra.Command{Use: "all", Short: "Run every controller in one process", Args: cobra.NoArgs}
+	return f.command("all", "Run every controller in one process", f.controllers)
+}
+
+// command runs a component with these flags.
+func (f *allFlags) command(name, short string, run component) *cobra.Command {
+	c := &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs}
 	flags := c.Flags()
 	f.register(flags)
 	f.render.register(flags)
@@ -98,7 +103,7 @@ func allCommand() *cobra.Command {
 			return err
 		}
 		f.sets.rules.StrictTokens = f.strictTokens
-		return f.start(cmd.Context(), f.controllers)
+		return f.start(cmd.Context(), run)
 	}
 	return c
 }
@@ -237,66 +242,78 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity strin
 	return mgr, nil
 }
 
-// controllers wires everything together; it runs on the leader only.
-func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error {
-	registry, clk := metrics.Registry, clock.RealClock{}
-	store := settings.NewStore(mgr.GetCache(), f.namespace, logger.With("component", "settings"))
-	if err := store.Load(ctx); err != nil {
-		return err
+// parts are what several controllers are made of.
+type parts struct {
+	mgr       manager.Manager
+	cfg       *rest.Config
+	log       *slog.Logger
+	registry  prometheus.Registerer
+	clock     clock.WithTicker
+	store     *settings.Store
+	projects  projectGetter
+	mirrors   *gitrepo.Mirrors
+	manifests manifest.Renderer
+}
+
+// parts makes them; the function that comes back ends them.
+func (f *allFlags) parts(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) (*parts, func(), error) {
+	p := &parts{mgr: mgr, cfg: cfg, log: logger, registry: metrics.Registry, clock: clock.RealClock{}}
+	p.store = settings.NewStore(mgr.GetCache(), f.namespace, logger.With("component", "settings"))
+	if err := p.store.Load(ctx); err != nil {
+		return nil, nil, err
 	}
-	mirrorOptions := f.mirrorOptions(store, clk, registry, logger)
-	projects := projectsOf(mgr.GetClient(), f.namespace)
-	mirrorOptions.Submodule = submodules(ctx, store.Snapshot, projects)
+	mirrorOptions := f.mirrorOptions(p.store, p.clock, p.registry, logger)
+	p.projects = projectsOf(mgr.GetClient(), f.namespace)
+	mirrorOptions.Submodule = submodules(ctx, p.store.Snapshot, p.projects)
 	mirrors, err := gitrepo.New(ctx, mirrorOptions)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer mirrors.Close()
-	store.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
+	p.store.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
 	manifests, closeManifests, err := f.renderer(ctx, cfg, renderParts{
-		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, projects), log: logger, registry: registry,
+		data: f.data, mirrors: mirrors, store: p.store, permitted: permitted(ctx, p.projects), log: logger, registry: p.registry,
 	})
+	if err != nil {
+		mirrors.Close()
+		return nil, nil, err
+	}
+	p.mirrors, p.manifests = mirrors, manifests
+	return p, func() { closeManifests(); mirrors.Close() }, nil
+}
+
+// controllers wires everything together; it runs on the leader only.
+func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error {
+	p, closeParts, err := f.parts(ctx, mgr, cfg, logger)
 	if err != nil {
 		return err
 	}
-	defer closeManifests()
-	f.reach.manifests.set(manifests)
-	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: registry, Clock: clk, Hub: cfg})
-	fleet.Replace(store.Snapshot().Clusters)
-	store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
+	defer closeParts()
+	f.reach.manifests.set(p.manifests)
+	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: cfg})
+	fleet.Replace(p.store.Snapshot().Clusters)
+	p.store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
 	judge, scripts, err := newJudge(logger)
 	if err != nil {
 		return err
 	}
 	defer scripts.Close()
-	judge.Reload(store.Snapshot().Config)
-	store.OnChange(func(s *settings.Snapshot) { judge.Reload(s.Config) })
+	judge.Reload(p.store.Snapshot().Config)
+	p.store.OnChange(func(s *settings.Snapshot) { judge.Reload(s.Config) })
 
 	apps := application.New(application.Options{
-		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: store, Clusters: fleet, Manifests: manifests,
+		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
 		Health: judge, Queries: queries(scripts),
 		Watches:  func(namespace string) bool { return f.sets.rules.Watches(namespace, f.namespace) },
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
-		Clock: clk, Registerer: registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
+		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
 	})
-	steps, facts, err := f.rollouts(ctx, rolloutParts{mgr: mgr, store: store, manifests: manifests, log: logger, registry: registry, clock: clk})
+	sets, err := f.setControllers(ctx, p)
 	if err != nil {
 		return err
 	}
-	read, err := f.sets.sources(setParts{mgr: mgr, cfg: cfg, store: store, namespace: f.namespace, log: logger, registry: registry, clock: clk})
-	if err != nil {
-		return err
-	}
-	read.Gate = f.progressive
-	read.Tree = signedTrees(manifests.Tree, projects, manifests.Verify, func() []signature.Key { return store.Snapshot().Keys })
-	sets := generate.New(generate.Options{
-		Sources: read, Client: mgr.GetClient(), Cache: mgr.GetCache(), Subscribe: manifests.Subscribe, Offer: steps.Offer, Labels: f.sets.shownLabels,
-		Recorder:   mgr.GetEventRecorderFor("applicationset-controller"), //nolint:staticcheck // core v1 events are what users read
-		Registerer: registry,
-	})
 	if f.serve {
 		closeActions, err := f.reach.open(reachParts{
-			mgr: mgr, store: store, reader: apps, fleet: fleet, sets: sets, facts: facts, mirrors: mirrors, data: f.data, log: logger, registry: registry,
+			mgr: mgr, store: p.store, reader: apps, fleet: fleet, sets: sets.generate, facts: sets.facts, mirrors: p.mirrors, data: f.data, log: logger, registry: p.registry,
 			recorder: mgr.GetEventRecorderFor("argocd-server"), //nolint:staticcheck // core v1 events are what users read
 		})
 		if err != nil {
@@ -304,7 +321,7 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		}
 		defer closeActions()
 	}
-	return runAll(ctx, store.Run, apps.Start, steps.Start, sets.Start)
+	return runAll(ctx, p.store.Run, apps.Start, sets.advance.Start, sets.generate.Start)
 }
 
 // newJudge makes the assessor of health; scripts of users run in children of

@@ -38,7 +38,7 @@ func newQueries(t testing.TB) jq.Compiler {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	return jq.Compiler{Call: queries(pool), Timeout: 5 * time.Second}
+	return jq.Compiler{Call: queries(pool), Timeout: time.Minute}
 }
 
 var crowd = map[string]any{"spec": map[string]any{

@@ -111,7 +111,7 @@ func (r *reach) open(p reachParts) (func(), error) {
 	actions := perform.New(perform.Options{Shipped: shipped, Runner: pool, Recorder: p.recorder, Clock: clock.RealClock{}, Log: p.log.With("component", "actions")})
 	actions.Reload(p.store.Snapshot().Config)
 	p.store.OnChange(func(s *settings.Snapshot) { actions.Reload(s.Config) })
-	remotes, err := newRemotes(p.mirrors, remoteParts{data: p.data, params: p.store.Snapshot().Params, log: p.log})
+	remotes, err := newRemotes(p.mirrors, remoteParts{data: p.data, params: paramsOf(p.store), log: p.log})
 	if err != nil {
 		pool.Close()
 		return nil, err
@@ -172,18 +172,18 @@ type remotes struct {
 // remoteParts are what repositories are asked with.
 type remoteParts struct {
 	data     string
-	params   map[string]string
+	params   func() map[string]string
 	log      *slog.Logger
 	registry prometheus.Registerer
 }
 
 func newRemotes(mirrors *gitrepo.Mirrors, p remoteParts) (repository.Remotes, error) {
-	options, err := fetcherOptions(p.params)
+	log := p.log.With("component", "names")
+	tuned, err := live(p.params, log)
 	if err != nil {
 		return nil, err
 	}
-	options.Dir, options.Log, options.Registerer = filepath.Join(p.data, "names"), p.log.With("component", "names"), p.registry
-	fetcher, err := remote.New(options)
+	fetcher, err := remote.New(remote.Options{Dir: filepath.Join(p.data, "names"), Tuning: tuned, Log: log, Registerer: p.registry})
 	if err != nil {
 		return nil, fmt.Errorf("lists of charts: %w", err)
 	}

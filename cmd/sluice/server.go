@@ -149,7 +149,7 @@ func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server,
 		Probe: func(ctx context.Context, c destination.Cluster) (string, error) {
 			return cluster.Probe(ctx, c, p.config)
 		},
-		Rotator: cluster.Rotator{Hub: p.config}, Tokens: projectTokens{known.Keeper}, Render: template.New().Render,
+		Rotator: cluster.Rotator{Hub: p.config}, Tokens: projectTokens{known.Keeper}, Render: template.New(clock.RealClock{}).Render,
 		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 }
@@ -311,7 +311,7 @@ func (s *serverProcess) remotes(ctx context.Context, declared *settings.Store, r
 		return nil, nil, err
 	}
 	declared.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
-	r, err := newRemotes(mirrors, remoteParts{data: s.all.data, params: declared.Snapshot().Params, log: s.log, registry: registry})
+	r, err := newRemotes(mirrors, remoteParts{data: s.all.data, params: paramsOf(declared), log: s.log, registry: registry})
 	if err != nil {
 		mirrors.Close()
 		return nil, nil, err

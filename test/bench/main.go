@@ -38,7 +38,9 @@ var parts = []part{
 	{[]string{"rollout.advance_", "rollout.status_"}, measurePlanner},
 	{[]string{"render."}, measureRender},
 	{[]string{"server.rbac_", "server.webhook_"}, measureAccess},
+	{[]string{"server.list_", "server.fanout_", "server.peak_"}, measureServer},
 	{[]string{"sync."}, measureSync},
+	{[]string{"applicationset."}, measureSets},
 }
 
 // wanted says that the part yields a figure whose name starts with prefix.
