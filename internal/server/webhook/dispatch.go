@@ -197,6 +197,11 @@ func (d *Dispatcher) sets(ctx context.Context, ev appset.Event) error {
 	if d.HintSets != nil {
 		return d.HintSets(ctx, ev)
 	}
+	return d.markSets(ev)
+}
+
+// markSets marks the sets that an event concerns, as far as can be told here.
+func (d *Dispatcher) markSets(ev appset.Event) error {
 	w := d.World()
 	w.Outside, w.Tree = nobody{}, func(string, string) (tree.Tree, error) { return nil, errElsewhere }
 	if w.Go == nil {
