@@ -111,14 +111,14 @@ func (x *Index) Follows(url string) bool {
 	return len(x.byRepo[repo.Locator(url)]) > 0
 }
 
-// Marks are Applications that an event concerns, sorted.
+// Mark is an Application that an event concerns.
 type Mark struct {
 	Key types.NamespacedName
 	// Hydrate says that the unrendered source may have changed too.
 	Hydrate bool
 }
 
-// Concerned lists the Applications whose sources a push may have moved.
+// Concerned lists the Applications whose sources a push may have moved, by name.
 func (x *Index) Concerned(p Push) []Mark {
 	return x.find(repo.Locator(p.URL), func(app *v1alpha1.Application, s source) bool {
 		return p.Touches(s.url) && p.Moves(s.revision, s.tagPrefix) && concerned(app.Annotations[v1alpha1.AnnotationGeneratePaths], s.path, p.Files)

@@ -213,15 +213,16 @@ func (v *Receiver) warn(from provider, configured bool) {
 	v.warned[from.name()] = !configured
 }
 
+// count counts one request for one repository.
 func (v *Receiver) count(e Event) {
-	for _, p := range e.Pushes {
-		label := ""
-		if v.Follows(p.URL) {
-			label = repo.Normalize(p.URL)
-		}
-		v.requests.WithLabelValues(label).Inc()
-		return // one request, one repository
+	if len(e.Pushes) == 0 {
+		return
 	}
+	label := ""
+	if v.Follows(e.Pushes[0].URL) {
+		label = repo.Normalize(e.Pushes[0].URL)
+	}
+	v.requests.WithLabelValues(label).Inc()
 }
 
 // repeated says whether the same event came a moment ago.
