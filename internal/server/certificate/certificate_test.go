@@ -72,11 +72,11 @@ func TestCertificates(t *testing.T) {
 	s := New(hub)
 	line := s.Routes()[0]
 	for query, want := range map[Query]string{
-		{}:                           "10.0.0.1 ssh,git.example https,git.example https,git.example ssh",
-		{CertType: "ssh"}:            "10.0.0.1 ssh,git.example ssh",
+		{}:                           "10.0.0.1 ssh,[git.example]:22 ssh,git.example https,git.example https",
+		{CertType: "ssh"}:            "10.0.0.1 ssh,[git.example]:22 ssh",
 		{CertType: "tls"}:            "git.example https,git.example https",
-		{HostNamePattern: "git.*"}:   "git.example https,git.example https,git.example ssh",
-		{CertSubType: "ssh-ed25519"}: "10.0.0.1 ssh,git.example ssh",
+		{HostNamePattern: "git.*"}:   "git.example https,git.example https",
+		{CertSubType: "ssh-ed25519"}: "10.0.0.1 ssh,[git.example]:22 ssh",
 		{HostNamePattern: "none"}:    "",
 	} {
 		list, err := s.List(t.Context(), route.NewCall(&line, access.Principal{}, all{}), &query)
