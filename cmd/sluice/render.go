@@ -42,6 +42,8 @@ type renderFlags struct {
 // redisFlags are those of Argo CD (spec/config.md §7).
 type redisFlags struct {
 	address, ca, certificate, key string
+	sentinels                     []string
+	masterSet                     string
 	database                      int
 	tls, insecure                 bool
 	expiration                    time.Duration
@@ -57,6 +59,8 @@ func (f *renderFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.disk, "render-cache-size", "1Gi", "bytes of rendered manifests kept on disk")
 	flags.StringVar(&f.cacheKey, "cache-key-file", "", "file with the key that seals cached manifests; replicas that share a Redis share it; default: cache.key in the data folder")
 	flags.StringVar(&f.redis.address, "redis", "", "host:port of a Redis that replicas share; optional")
+	flags.StringSliceVar(&f.redis.sentinels, "sentinel", nil, "host:port of Redis sentinels, which name the server to use instead of --redis")
+	flags.StringVar(&f.redis.masterSet, "sentinelmaster", "master", "name by which the sentinels know the server")
 	flags.IntVar(&f.redis.database, "redisdb", 0, "number of the Redis database")
 	flags.BoolVar(&f.redis.tls, "redis-use-tls", false, "encrypt the connection to Redis")
 	flags.BoolVar(&f.redis.insecure, "redis-insecure-skip-tls-verify", false, "accept any certificate of Redis")
@@ -214,7 +218,9 @@ func (f *renderFlags) cache(p renderParts) (*cache.Cache, error) {
 	return cache.New(cache.Options{
 		Key: key, Random: rand.Reader, Disk: cache.DiskOptions{Dir: filepath.Join(p.data, "manifests"), Bytes: size},
 		Redis: cache.RedisOptions{
-			Address: f.redis.address, Username: os.Getenv("REDIS_USERNAME"), Password: os.Getenv("REDIS_PASSWORD"), Database: f.redis.database,
+			Address: f.redis.address, Sentinels: f.redis.sentinels, MasterSet: f.redis.masterSet,
+			SentinelUsername: os.Getenv("REDIS_SENTINEL_USERNAME"), SentinelPassword: os.Getenv("REDIS_SENTINEL_PASSWORD"),
+			Username: os.Getenv("REDIS_USERNAME"), Password: os.Getenv("REDIS_PASSWORD"), Database: f.redis.database,
 			TLS: f.redis.tls, Insecure: f.redis.insecure, CA: f.redis.ca, Certificate: f.redis.certificate, Key: f.redis.key,
 			Expiration: f.redis.expiration,
 		},

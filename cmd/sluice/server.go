@@ -47,6 +47,9 @@ import (
 type serverFlags struct {
 	server.Config
 	contentTypes string
+	dex          string
+	dexPlain     bool
+	dexStrict    bool
 	namespaces   []string
 	// changed says that a flag was given.
 	changed func(flag string) bool
@@ -61,6 +64,9 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.RootPath, "rootpath", "", "path below the host at which the API is served")
 	flags.BoolVar(&f.Gzip, "enable-gzip", true, "compress answers for clients that accept it")
 	flags.StringVar(&f.contentTypes, "api-content-types", "application/json", "content types, divided by ;, that requests may have that change something; empty switches the check off")
+	flags.StringVar(&f.dex, "dex-server", "argocd-dex-server:5556", "host:port or URL of the Dex beside the server; empty is nowhere")
+	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
+	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
 	flags.StringSliceVar(&f.namespaces, "application-namespaces", nil, "further namespaces, or globs, in which Applications may live")
 	flags.BoolVar(&f.ReplaceAllowed, "sync-with-replace-allowed", true, "let requests ask for sync option Replace=true")
 }
@@ -73,6 +79,7 @@ func (f *serverFlags) complete(params map[string]string) {
 	}{
 		"server.insecure": {"insecure", &f.Insecure}, "server.disable.auth": {"disable-auth", &f.DisableAuth}, "server.enable.gzip": {"enable-gzip", &f.Gzip},
 		"server.sync.replace.allowed": {"sync-with-replace-allowed", &f.ReplaceAllowed},
+		"server.dex.server.plaintext": {"dex-server-plaintext", &f.dexPlain}, "server.dex.server.strict.tls": {"dex-server-strict-tls", &f.dexStrict},
 	} {
 		if b, err := strconv.ParseBool(params[key]); err == nil && !f.changed(one.flag) {
 			*one.into = b
@@ -81,7 +88,7 @@ func (f *serverFlags) complete(params map[string]string) {
 	for key, one := range map[string]struct {
 		flag string
 		into *string
-	}{"server.basehref": {"basehref", &f.BaseHRef}, "server.rootpath": {"rootpath", &f.RootPath}, "server.api.content.types": {"api-content-types", &f.contentTypes}} {
+	}{"server.basehref": {"basehref", &f.BaseHRef}, "server.rootpath": {"rootpath", &f.RootPath}, "server.api.content.types": {"api-content-types", &f.contentTypes}, "server.dex.server": {"dex-server", &f.dex}} {
 		if v, ok := params[key]; ok && !f.changed(one.flag) {
 			*one.into = v
 		}
@@ -95,6 +102,18 @@ func (f *serverFlags) complete(params map[string]string) {
 	if f.RootPath != "" && f.BaseHRef == "/" {
 		f.BaseHRef = f.RootPath
 	}
+}
+
+// dexURL is where Dex is reached; an address without a scheme has TLS unless
+// that is switched off.
+func (f *serverFlags) dexURL() string {
+	switch {
+	case f.dex == "" || strings.Contains(f.dex, "://"):
+		return f.dex
+	case f.dexPlain:
+		return "http://" + f.dex
+	}
+	return "https://" + f.dex
 }
 
 func scheme() (*runtime.Scheme, error) {
@@ -116,7 +135,7 @@ type serverParts struct {
 func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server, error) {
 	log := p.log.With("component", "server")
 	known, err := session.Assemble(ctx, session.AssemblyOptions{
-		Hub: p.hub, BaseHRef: f.BaseHRef, Clock: clock.RealClock{}, Random: rand.Reader, Log: log, Registerer: p.registerer,
+		Hub: p.hub, BaseHRef: f.BaseHRef, Dex: f.dexURL(), DexStrict: f.dexStrict, Clock: clock.RealClock{}, Random: rand.Reader, Log: log, Registerer: p.registerer,
 		Secure: func() bool { return !f.Insecure || strings.HasPrefix(p.hub.Config("argocd-cm")["url"], "https://") },
 	})
 	if err != nil {
@@ -124,13 +143,13 @@ func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server,
 	}
 	go known.Run(ctx)
 	return server.New(ctx, server.Options{
-		Who: known.Auth, Decide: known.Policies, More: known.Routes(),
+		Who: known.Auth, Decide: known.Policies, More: known.Routes(), Pages: known.Pages(),
 		Config: f.Config, Hub: p.hub, Settings: p.settings.Snapshot, Manifests: p.reach.manifests.get, Engine: p.reach.engine.get,
 		Desk: p.reach.desk.get, Preview: p.reach.preview.get, Remotes: p.reach.remotes.get, ClusterState: p.reach.clusterState,
 		Probe: func(ctx context.Context, c destination.Cluster) (string, error) {
 			return cluster.Probe(ctx, c, p.config)
 		},
-		Rotator: cluster.Rotator{Hub: p.config}, Tokens: projectTokens{known.Keeper}, Render: template.New().Render,
+		Rotator: cluster.Rotator{Hub: p.config}, Tokens: projectTokens{known.Keeper}, Render: template.New(clock.RealClock{}).Render,
 		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 }

@@ -152,6 +152,7 @@ func (f *setFlags) fromParams(ctx context.Context, hub client.Reader, namespace 
 		f.rootCA = params.Data["applicationsetcontroller.scm.root.ca.path"]
 	}
 	effective, _ := f.rules.With(params.Data)
+	effective.Policy = f.rules.Policy // that of the config map may be mended while we run
 	return effective.Check(namespace)
 }
 
@@ -221,7 +222,7 @@ func (f *setFlags) sources(p *parts, namespace string) (generate.Sources, error)
 	})
 	hub := hubReader{cached: p.mgr.GetCache(), direct: p.mgr.GetAPIReader(), namespace: namespace}
 	return generate.Sources{
-		Reader: p.mgr.GetCache(), Settings: p.store, Namespace: namespace, Engine: template.New(),
+		Reader: p.mgr.GetCache(), Settings: p.store, Namespace: namespace, Engine: template.New(p.clock),
 		Hosts: hosts, Plugin: parameters.New(nil).Ask, Resources: decisions(dynamics, namespace),
 		Secret: hub.secret, ConfigMap: hub.configMap, Rules: f.rules, Clock: p.clock, Log: p.log.With("component", "generate"),
 	}, nil

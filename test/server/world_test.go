@@ -264,7 +264,7 @@ func open(t *testing.T, dry bool, change func(*server.Options)) *world {
 		Config: server.Config{Gzip: true, ContentTypes: []string{"application/json"}, ReplaceAllowed: true}, Hub: h, Settings: declared.Snapshot,
 		Engine: func() application.Engine { return leaky{} }, Who: byName{}, Decide: known.Policies, More: known.Routes(),
 		Probe:  func(context.Context, destination.Cluster) (string, error) { return "v1.36.3", nil },
-		Render: template.New().Render, Log: logger, Clock: clock.RealClock{},
+		Render: template.New(clock.RealClock{}).Render, Log: logger, Clock: clock.RealClock{},
 	}
 	if change != nil {
 		change(&o)

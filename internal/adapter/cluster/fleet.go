@@ -137,25 +137,3 @@ func (f *Fleet) Connection(server string) (*Connection, error) {
 	}
 	return nil, fmt.Errorf("cluster %s is not registered", server)
 }
-
-type metrics struct {
-	status   *prometheus.GaugeVec
-	events   *prometheus.CounterVec
-	requests *prometheus.CounterVec
-}
-
-func newMetrics(r prometheus.Registerer) *metrics {
-	m := &metrics{
-		status: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "argocd_cluster_connection_status", Help: "1 while the cluster answers, else 0.",
-		}, []string{"server", "k8s_version"}),
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "argocd_cluster_events_total", Help: "Watch events processed.",
-		}, []string{"server", "group", "kind"}),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "argocd_cluster_requests_total", Help: "Writes and dry runs sent to target clusters.",
-		}, []string{"server", "verb", "result"}),
-	}
-	r.MustRegister(m.status, m.events, m.requests)
-	return m
-}

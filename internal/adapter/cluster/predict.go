@@ -17,20 +17,20 @@ import (
 
 // prediction is a remembered answer of the API server.
 type prediction struct {
-	object *unstructured.Unstructured
-	err    error
-	at     time.Time
+	// question names what was asked: the desired object, the live version, the
+	// manner and on whose behalf.
+	question string
+	object   *unstructured.Unstructured
+	err      error
+	at       time.Time
 }
 
 // refusalAge is how long a refusal is remembered: from a comparison to the
 // sync that it causes. What refuses, a right or a webhook, may change.
 const refusalAge = 5 * time.Second
 
-// maxPredictions bounds the remembered answers of one cluster.
-const maxPredictions = 4096
-
 // Predict asks what the object would be after an apply in this manner. The
-// answer is remembered for this desired object and this live version.
+// last answer for an object is remembered until it is written.
 func (c *Connection) Predict(ctx context.Context, obj *unstructured.Unstructured, m syncplan.Manner) (*unstructured.Unstructured, error) {
 	raw, err := json.Marshal(obj)
 	if err != nil {
@@ -42,10 +42,12 @@ func (c *Connection) Predict(ctx context.Context, obj *unstructured.Unstructured
 		version = live.GetResourceVersion()
 	}
 	sum := sha256.Sum256(raw)
-	key := fmt.Sprintf("%s/%s/%v/%s", hex.EncodeToString(sum[:]), version, m, identity(ctx))
+	question := fmt.Sprintf("%s/%s/%v/%s", hex.EncodeToString(sum[:]), version, m, identity(ctx))
+	key := object.KeyOf(obj)
 	c.mu.Lock()
 	found, ok := c.predicted[key]
 	c.mu.Unlock()
+	ok = ok && found.question == question
 	now := c.fleet.options.Clock.Now()
 	if ok && (found.err == nil || now.Sub(found.at) < refusalAge) {
 		return found.object, found.err
@@ -69,9 +71,6 @@ func (c *Connection) Predict(ctx context.Context, obj *unstructured.Unstructured
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.predicted) >= maxPredictions {
-		clear(c.predicted)
-	}
-	c.predicted[key] = prediction{answer, err, now}
+	c.predicted[key] = prediction{question, answer, err, now}
 	return answer, err
 }

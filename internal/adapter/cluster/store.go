@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/internal/domain/health"
@@ -213,13 +214,14 @@ func (s *store) drop(key object.Key, uid types.UID) (instance string, dropped bo
 	return instance, true
 }
 
-// keep removes the objects of a kind that are not in the list.
-func (s *store) keep(group, kind string, listed map[object.Key]bool) []string {
+// keep removes the objects of a kind, in one namespace or in all (""), that are
+// not in the list.
+func (s *store) keep(kind schema.GroupKind, namespace string, listed map[object.Key]bool) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var told []string
 	for key, n := range s.byKey {
-		if key.Group == group && key.Kind == kind && !listed[key] {
+		if key.Group == kind.Group && key.Kind == kind.Kind && (namespace == "" || key.Namespace == namespace) && !listed[key] {
 			told = append(told, s.root(n))
 			s.unlink(n)
 		}

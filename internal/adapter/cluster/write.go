@@ -60,6 +60,9 @@ func (c *Connection) count(verb string, err error) {
 func (c *Connection) remember(u *unstructured.Unstructured) {
 	trim(u)
 	c.store.put(u)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.predicted, object.KeyOf(u)) // it spoke of the version before
 }
 
 func (c *Connection) live(key object.Key) *unstructured.Unstructured {
@@ -124,7 +127,11 @@ func (c *Connection) remove(ctx context.Context, live *unstructured.Unstructured
 	return err
 }
 
-// RemoveFinalizer takes one finalizer off exactly this object.
+// releaseAttempts bounds the repetitions when others write at the same time.
+const releaseAttempts = 5
+
+// RemoveFinalizer takes one finalizer off exactly this object; when somebody
+// else writes at the same time it looks again.
 func (c *Connection) RemoveFinalizer(ctx context.Context, live *unstructured.Unstructured, finalizer string) error {
 	release, err := c.slot(ctx)
 	if err != nil {
@@ -135,6 +142,16 @@ func (c *Connection) RemoveFinalizer(ctx context.Context, live *unstructured.Uns
 	if err != nil {
 		return err
 	}
+	for range releaseAttempts {
+		if err = c.release(ctx, r, live, finalizer); !apierrors.IsConflict(err) {
+			break
+		}
+	}
+	c.count("release", err)
+	return err
+}
+
+func (c *Connection) release(ctx context.Context, r dynamic.ResourceInterface, live *unstructured.Unstructured, finalizer string) error {
 	bounded, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	fresh, err := r.Get(bounded, live.GetName(), metav1.GetOptions{})
@@ -151,12 +168,15 @@ func (c *Connection) RemoveFinalizer(ctx context.Context, live *unstructured.Uns
 			rest = append(rest, f)
 		}
 	}
+	if len(rest) == len(fresh.GetFinalizers()) {
+		c.remember(fresh)
+		return nil
+	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": rest, "resourceVersion": fresh.GetResourceVersion()}})
 	if err != nil {
 		return fmt.Errorf("%s: %w", object.KeyOf(live), err)
 	}
 	updated, err := r.Patch(bounded, live.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: diff.Manager})
-	c.count("release", err)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

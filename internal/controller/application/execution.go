@@ -90,7 +90,21 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 	if m.Phase.Completed() {
 		return m.Phase, m.Message, false, nil
 	}
-	return m.Phase, m.Message, len(m.Groups) == 0, nil
+	return m.Phase, m.Message + x.because(), len(m.Groups) == 0, nil
+}
+
+// because says what holds up the hooks that run, "" when nothing is known.
+func (x *execution) because() string {
+	var reasons []string
+	for id, r := range x.results {
+		if x.hooks[id] != "" && r.Phase == v1alpha1.OperationRunning && strings.HasPrefix(r.Message, "pod ") {
+			reasons = append(reasons, r.Message)
+		}
+	}
+	if len(reasons) == 0 {
+		return ""
+	}
+	return ": " + slices.Min(reasons)
 }
 
 // wipedOut refuses an automated sync that would leave nothing.

@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/domain/diff"
+	"github.com/sluice-cd/sluice/internal/domain/kindfilter"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/syncplan"
 )
@@ -30,6 +32,7 @@ type systemRules struct {
 	rules    diff.Rules
 	updates  diff.Updates
 	compiler jq.Compiler
+	filter   kindfilter.Filter
 }
 
 // jqTimeoutKey of argocd-cmd-params-cm bounds one jq evaluation.
@@ -41,6 +44,9 @@ func (c *Controller) systemRules() *systemRules {
 		return known
 	}
 	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config), compiler: jq.Compiler{Call: c.Queries}}
+	var problems []error
+	s.filter, problems = kindfilter.Parse(snapshot.Config)
+	s.parsed.Problems = append(s.parsed.Problems, problems...)
 	if raw := snapshot.Params[jqTimeoutKey]; raw != "" && raw != "0" {
 		limit, err := time.ParseDuration(raw)
 		if err != nil || limit <= 0 {
@@ -159,6 +165,7 @@ func commaList(text string) []string {
 // judge decides for each pair whether it is in sync.
 func (p *pass) judge(ctx context.Context, v *view) error {
 	v.verdicts.results, v.verdicts.unknown, v.verdicts.memory = map[object.Key]diff.Result{}, map[object.Key]string{}, map[object.Key]string{}
+	maps.Copy(v.verdicts.unknown, v.unseen)
 	system := p.systemRules()
 	v.verdicts.problems = system.parsed.Problems
 	now := p.premise(v, system)

@@ -390,9 +390,24 @@ func (p *pass) assess(ctx context.Context, v *view) func(object.Key) (health.Sta
 		if live == nil {
 			return health.Status{Code: health.Missing}, true
 		}
-		judged := p.Health.Assess(ctx, live, v.live.Pods(k))
+		pods := v.live.Pods(k)
+		judged := p.Health.Assess(ctx, live, pods)
+		if held := health.Held(pods); held != "" && judged.Code == v1alpha1.HealthProgressing {
+			judged.Message = held // a Job says nothing of pods that cannot start
+		}
+		if stale(live) && (judged.Code == v1alpha1.HealthHealthy || judged.Code == v1alpha1.HealthDegraded) {
+			judged.Status = health.Status{Code: v1alpha1.HealthProgressing, Message: "its controller has not seen the newest generation yet"}
+		}
 		return judged.Status, judged.Known
 	}
+}
+
+// stale says that the status of an object speaks of an earlier generation: a
+// sync that has just written the object must neither pass nor fail because of
+// it.
+func stale(live *unstructured.Unstructured) bool {
+	seen, found, err := unstructured.NestedInt64(live.Object, "status", "observedGeneration")
+	return found && err == nil && seen < live.GetGeneration()
 }
 
 // invalidTasks lists why tasks must not be carried out at all.

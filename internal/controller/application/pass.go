@@ -220,6 +220,8 @@ var (
 	compareConditions = []string{
 		v1alpha1.ConditionInvalidSpecError, v1alpha1.ConditionUnknownError, v1alpha1.ConditionComparisonError,
 		v1alpha1.ConditionSharedResourceWarning, v1alpha1.ConditionRepeatedResourceWarning, v1alpha1.ConditionComparisonWarning,
+		v1alpha1.ConditionExcludedResourceWarning, v1alpha1.ConditionOrphanedResourceWarning, v1alpha1.ConditionNestingWarning,
+		v1alpha1.ConditionDependencyLoopWarning, v1alpha1.ConditionSelfManagedWarning,
 	}
 )
 

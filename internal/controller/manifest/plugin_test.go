@@ -95,6 +95,20 @@ spec:
 	if _, err = w.sources(t, manifest.Query{}, found); err != nil || w.renders(t, "rendered") != 1 {
 		t.Errorf("the plugin did not run for a new commit: %v", err)
 	}
+	bound := manifest.Query{GeneratePaths: ".;/shared.txt;/base/*.yaml"}
+	if _, err = w.sources(t, bound, found); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{"README.md": 0, "other/d.yaml": 0, "base/a.yaml": 1, "shared.txt": 1, "found/x": 1} {
+		w.commit(t, gitserver.Files{path: "changed " + path})
+		w.renders(t, "rendered")
+		if _, err = w.sources(t, bound, found); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.renders(t, "rendered"); got != want {
+			t.Errorf("with manifest-generate-paths, after a change of %s: %d renders, want %d", path, got, want)
+		}
+	}
 	named.Plugin.Name = "gone"
 	if _, err = w.sources(t, manifest.Query{}, named); err == nil || !strings.Contains(err.Error(), `CMP processing failed for application "shop": could not find cmp-server plugin with name "gone" supporting the given repository`) {
 		t.Errorf("error %v", err)

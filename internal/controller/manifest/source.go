@@ -92,6 +92,9 @@ func (s *Service) work(p *plan, i int) (*work, error) {
 		return nil, err
 	}
 	n := make(naming, 0, 1024).put(render.Version, p.App.Project, p.sources, strconv.Itoa(i), settings.Fingerprint(), s.pluginNames())
+	if s.options.Plugins != nil {
+		n = n.put(p.GeneratePaths) // what a plugin counts as having read
+	}
 	return &work{
 		plan: p, i: i, key: n.name(), settings: settings,
 		facts:   facts{p.Query, src.TargetRevision, p.revisions[i]},
