@@ -281,11 +281,12 @@ func (s *Server) others() {
 	s.answer("POST /auth/logout", func(*http.Request, object) (any, error) { return object{}, nil })
 	lists := map[string]*[]object{
 		"clusters": &s.state.Clusters, "repositories": &s.state.Repositories, "certificates": &s.state.Certificates, "account": &s.state.Accounts, "projects": &s.state.Projects,
+		"repocreds": &s.state.RepoCreds, "gpgkeys": &s.state.GPGKeys,
 	}
 	for path, all := range lists {
 		s.answer("GET /api/v1/"+path, func(*http.Request, object) (any, error) { return items(*all), nil })
 	}
-	for path, field := range map[string]string{"clusters": "server", "repositories": "repo", "account": "name"} {
+	for path, field := range map[string]string{"clusters": "server", "repositories": "repo", "account": "name", "repocreds": "url"} {
 		all := lists[path]
 		s.answer("GET /api/v1/"+path+"/{id}", func(r *http.Request, _ object) (any, error) {
 			for _, o := range *all {
@@ -304,7 +305,26 @@ func (s *Server) others() {
 			return object{}, nil
 		})
 	}
+	s.keys()
 	s.projects()
+}
+
+func (s *Server) keys() {
+	s.answer("GET /api/v1/gpgkeys/{id}", func(r *http.Request, _ object) (any, error) {
+		for _, k := range s.state.GPGKeys {
+			if k["keyID"] == r.PathValue("id") {
+				return k, nil
+			}
+		}
+		return nil, missing("key")
+	})
+	s.answer("POST /api/v1/gpgkeys", func(*http.Request, object) (any, error) {
+		return object{"created": items([]object{{"keyID": "NEW"}}), "skipped": []string{"OLD"}}, nil
+	})
+	s.answer("DELETE /api/v1/gpgkeys", func(r *http.Request, _ object) (any, error) {
+		s.state.GPGKeys = slices.DeleteFunc(s.state.GPGKeys, func(k object) bool { return k["keyID"] == r.URL.Query().Get("keyID") })
+		return object{}, nil
+	})
 }
 
 func (s *Server) projects() {

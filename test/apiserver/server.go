@@ -25,6 +25,8 @@ type State struct {
 	Repositories    []object            `json:"repositories"`
 	Certificates    []object            `json:"certificates"`
 	Accounts        []object            `json:"accounts"`
+	RepoCreds       []object            `json:"repocreds"`
+	GPGKeys         []object            `json:"gpgkeys"`
 	Settings        object              `json:"settings"`
 	Version         object              `json:"version"`
 	UserInfo        object              `json:"userinfo"`
