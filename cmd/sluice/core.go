@@ -40,8 +40,10 @@ type core struct {
 
 // kubeconfig reads the connection that the command line names; a context
 // without a namespace means the usual one of a control plane.
-func kubeconfig(name string) (*rest.Config, string, error) {
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), &clientcmd.ConfigOverrides{CurrentContext: name})
+func kubeconfig(f *connect.Flags) (*rest.Config, string, error) {
+	name, rules := f.KubeContext, clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = f.Kubeconfig
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name})
 	cfg, err := loader.ClientConfig()
 	if err != nil {
 		return nil, "", fmt.Errorf("no Kubernetes: %w", err)
@@ -58,11 +60,14 @@ func kubeconfig(name string) (*rest.Config, string, error) {
 	if c := raw.Contexts[name]; c != nil && c.Namespace != "" {
 		namespace = c.Namespace
 	}
+	if f.KubeNamespace != "" {
+		namespace = f.KubeNamespace
+	}
 	return cfg, namespace, nil
 }
 
 func newCore(parent context.Context, f *connect.Flags) (*core, error) {
-	cfg, namespace, err := kubeconfig(f.KubeContext)
+	cfg, namespace, err := kubeconfig(f)
 	if err != nil {
 		return nil, err
 	}

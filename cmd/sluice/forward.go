@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
@@ -28,7 +26,7 @@ const serverPort = 8080
 // portForward reaches a server through Kubernetes: a port of this machine is
 // joined with that of a pod (spec/cli.md §1.2).
 func portForward(ctx context.Context, f *connect.Flags) (*connect.Tunnel, error) {
-	cfg, namespace, err := kubeconfig(f.KubeContext)
+	cfg, namespace, err := kubeconfig(f)
 	if err != nil {
 		return nil, err
 	}
@@ -58,37 +56,46 @@ func portForward(ctx context.Context, f *connect.Flags) (*connect.Tunnel, error)
 		return nil, fmt.Errorf("--port-forward: %w", err)
 	}
 	target := kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(name).SubResource("portforward").URL()
-	return join(ctx, spdy.NewDialer(upgrader, &http.Client{Transport: round}, http.MethodPost, target), target)
+	stop, ready := make(chan struct{}), make(chan struct{})
+	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: round}, http.MethodPost, target)
+	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", serverPort)}, stop, ready, io.Discard, io.Discard)
+	if err != nil {
+		return nil, fmt.Errorf("--port-forward to %s: %w", name, err)
+	}
+	return join(ctx, joint{forwarder: forwarder, pod: name, stop: stop, ready: ready})
+}
+
+// joint is a port-forward that has not begun.
+type joint struct {
+	forwarder   *portforward.PortForwarder
+	pod         string
+	stop, ready chan struct{}
 }
 
 // join starts the forward and finds out whether the pod speaks TLS.
-func join(ctx context.Context, dialer httpstream.Dialer, target *url.URL) (*connect.Tunnel, error) {
-	stop, ready, failed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", serverPort)}, stop, ready, io.Discard, io.Discard)
-	if err != nil {
-		return nil, fmt.Errorf("--port-forward to %s: %w", target.Path, err)
-	}
-	go func() { failed <- forwarder.ForwardPorts() }()
+func join(ctx context.Context, j joint) (*connect.Tunnel, error) {
+	failed := make(chan error, 1)
+	go func() { failed <- j.forwarder.ForwardPorts() }()
 	timer := time.NewTimer(forwardTime)
 	defer timer.Stop()
 	select {
-	case <-ready:
+	case <-j.ready:
 	case err := <-failed:
-		return nil, fmt.Errorf("--port-forward to %s: %w", target.Path, err)
+		return nil, fmt.Errorf("--port-forward to %s: %w", j.pod, err)
 	case <-timer.C:
-		close(stop)
-		return nil, fmt.Errorf("--port-forward to %s does not come about within %s", target.Path, forwardTime)
+		close(j.stop)
+		return nil, fmt.Errorf("--port-forward to %s does not come about within %s", j.pod, forwardTime)
 	case <-ctx.Done():
-		close(stop)
+		close(j.stop)
 		return nil, ctx.Err()
 	}
-	ports, err := forwarder.GetPorts()
+	ports, err := j.forwarder.GetPorts()
 	if err != nil || len(ports) != 1 {
-		close(stop)
-		return nil, fmt.Errorf("--port-forward to %s: no port: %w", target.Path, err)
+		close(j.stop)
+		return nil, fmt.Errorf("--port-forward to %s: no port: %w", j.pod, err)
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", ports[0].Local)
-	return &connect.Tunnel{Address: address, TLS: speaksTLS(ctx, address), Close: func() { close(stop) }}, nil
+	return &connect.Tunnel{Address: address, TLS: speaksTLS(ctx, address), Close: func() { close(j.stop) }}, nil
 }
 
 // speaksTLS says whether a server of unknown kind speaks TLS.

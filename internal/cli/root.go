@@ -73,6 +73,13 @@ func New(c *console.Console, p Parts) *CLI {
 		account.Command(d), login.Login(d), login.Relogin(d), login.Logout(d),
 		admin.Command(administration(d, p)), contextCommand(d), configureCommand(d), versionCommand(d), completionCommand(d),
 	)
+	var kube command.Kube
+	for _, group := range root.Commands() {
+		switch group.Name() { // those that the reference gives the flags of kubectl
+		case "account", "app", "appset", "cert", "cluster", "gpg", "proj", "repo", "repocreds":
+			kube.Register(group.PersistentFlags())
+		}
+	}
 	for _, other := range others {
 		if c.Name != "sluice" {
 			other.Hidden = true
@@ -86,6 +93,10 @@ func New(c *console.Console, p Parts) *CLI {
 		}
 		if err := d.Apply(c.Getenv); err != nil {
 			return fail.Fatal("%w", err)
+		}
+		d.Kubeconfig, d.KubeNamespace = kube.Kubeconfig, kube.Namespace
+		if d.KubeContext == "" {
+			d.KubeContext = kube.Context
 		}
 		return d.Validate()
 	}

@@ -17,10 +17,7 @@ import (
 )
 
 // verbs makes the commands of the group.
-type verbs struct {
-	d    *connect.Dialer
-	kube command.Kube
-}
+type verbs struct{ d *connect.Dialer }
 
 // Command is the group.
 func Command(d *connect.Dialer) *cobra.Command {

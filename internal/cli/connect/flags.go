@@ -29,6 +29,10 @@ type Flags struct {
 	ServerName, ControllerName, RepoServerName, RedisName, RedisHA, Compress string
 	LogFormat, LogLevel                                                      string
 
+	// Kubeconfig and KubeNamespace are where core mode and port-forwards find
+	// the hub; empty is what kubectl would take.
+	Kubeconfig, KubeNamespace string
+
 	set *pflag.FlagSet
 }
 

@@ -134,7 +134,7 @@ const maxFile = 64 << 20
 
 // ReadFile reads a file, or the input for "-".
 func (c *Console) ReadFile(name string) ([]byte, error) {
-	var from io.Reader = c.In
+	from := c.In
 	if name != "-" {
 		f, err := os.Open(filepath.Clean(name))
 		if err != nil {
