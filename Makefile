@@ -30,15 +30,19 @@ demo: build ## Play the four acts on a local fleet; DEMO_EXIT=1 ends after them
 
 test: verify unit e2e ## Everything that CI runs
 
-unit: build ## Unit tests, the controllers under the race detector
+test/oidc/node_modules: test/oidc/package-lock.json
+	@echo "installing the OpenID provider that tests log in at ..."
+	@cd test/oidc && npm ci --no-audit --no-fund --ignore-scripts --silent && touch node_modules
+
+unit: build test/oidc/node_modules ## Unit tests, the controllers under the race detector
 	@echo "unit tests ..."
 	@cd fleet && $(GO) test ./...
-	@$(GO) test $$($(GO) list ./... | grep -v -e /test/e2e -e /test/crd -e /test/syncopts -e /internal/controller -e /internal/archtest)
+	@$(GO) test $$($(GO) list ./... | grep -v -e /test/e2e -e /test/crd -e /test/syncopts -e /test/server -e /internal/controller -e /internal/archtest)
 	@$(GO) test -race ./internal/controller/... ./internal/domain/...
 
 e2e: build ## Real clusters, the real process, and the demo's acts
 	@echo "end-to-end tests on real clusters ..."
-	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e ./test/crd ./test/syncopts -count=1 -timeout 20m
+	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e ./test/crd ./test/syncopts ./test/server -count=1 -timeout 20m
 	@DEMO_EXIT=1 $(BUILD)/demo
 
 verify: ## Format, lint, generated code, architecture rules
@@ -54,7 +58,7 @@ mutation: ## Put mistakes into the planner; a test must notice each
 soak: build ## Suites that take longer than CI allows: hours; EVENTS=n shortens the first
 	@SLUICE_BIN=$(BUILD) EVENTS='$(EVENTS)' hack/soak.sh
 
-generate: ## Regenerate deepcopy and custom resource definitions
+generate: ## Regenerate deepcopy, custom resource definitions, OpenAPI document and client
 	@hack/generate.sh
 
 clean: ## Remove build/

@@ -18,4 +18,5 @@ if [ $# -gt 0 ]; then
 else
   cp "$out"/crd/*.yaml config/crd/
   cp "$out/zz_generated.deepcopy.go" api/v1alpha1/
+  go run ./hack/api .
 fi

@@ -27,6 +27,8 @@ trap 'rm -rf "$fresh"' EXIT
 hack/generate.sh "$fresh"
 for f in "$fresh"/crd/*.yaml; do cmp -s "$f" "config/crd/$(basename "$f")" || fail "config/crd/$(basename "$f") is stale: run make generate"; done
 cmp -s "$fresh/zz_generated.deepcopy.go" api/v1alpha1/zz_generated.deepcopy.go || fail "deepcopy is stale: run make generate"
+go run ./hack/api "$fresh/made"
+for f in config/api/swagger.json internal/client/zz_generated_calls.go; do cmp -s "$fresh/made/$f" "$f" || fail "$f is stale: run make generate"; done
 
 step architecture
 go test ./internal/archtest

@@ -118,6 +118,14 @@ const (
 	// ConditionComparisonWarning (Sluice) says that a comparison is weaker than
 	// it should be, and why.
 	ConditionComparisonWarning = "ComparisonWarning"
+	// ConditionNestingWarning (Sluice) names a chain of Applications that is too
+	// long to follow.
+	ConditionNestingWarning = "NestingWarning"
+	// ConditionDependencyLoopWarning (Sluice) names Applications that deploy each
+	// other.
+	ConditionDependencyLoopWarning = "DependencyLoopWarning"
+	// ConditionSelfManagedWarning (Sluice) says that an Application deploys itself.
+	ConditionSelfManagedWarning = "SelfManagedWarning"
 )
 
 // Condition types of an ApplicationSet.

@@ -4,13 +4,16 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,13 +32,13 @@ import (
 	rules "github.com/sluice-cd/sluice/health"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/application"
 	"github.com/sluice-cd/sluice/internal/controller/assessment"
-	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
-	"github.com/sluice-cd/sluice/internal/domain/signature"
+	"github.com/sluice-cd/sluice/internal/controller/manifest"
 )
 
 // allFlags configure the one-process form.
@@ -44,6 +47,8 @@ type allFlags struct {
 	render                                                  renderFlags
 	sets                                                    setFlags
 	data, metricsAddress, probeAddress, logFormat, logLevel string
+	pprofAddress                                            string
+	syncTimeout                                             int
 	pollInterval, safety                                    time.Duration
 	progressive, elect, installCRDs, strictTokens           bool
 	pollSet, allowFile                                      bool
@@ -60,7 +65,12 @@ type allFlags struct {
 
 func allCommand() *cobra.Command {
 	f := &allFlags{}
-	c := &cobra.Command{Use: "all", Short: "Run every controller in one process", Args: cobra.NoArgs}
+	return f.command("all", "Run every controller in one process", f.controllers)
+}
+
+// command runs a component with these flags.
+func (f *allFlags) command(name, short string, run component) *cobra.Command {
+	c := &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs}
 	flags := c.Flags()
 	f.register(flags)
 	f.render.register(flags)
@@ -68,6 +78,7 @@ func allCommand() *cobra.Command {
 	flags.StringVar(&f.data, "data-dir", filepath.Join(os.TempDir(), "sluice"), "folder for Git mirrors")
 	flags.StringVar(&f.metricsAddress, "metrics-addr", ":8082", "address of /metrics; 0 switches it off")
 	flags.StringVar(&f.probeAddress, "probe-addr", ":8081", "address of /healthz and /readyz; 0 switches it off")
+	flags.StringVar(&f.pprofAddress, "pprof-addr", "0", "address of /debug/pprof, for loopback only; 0 switches it off")
 	flags.StringVar(&f.logFormat, "logformat", "json", "json or text")
 	flags.StringVar(&f.logLevel, "loglevel", "info", "debug, info, warn or error")
 	flags.DurationVar(&f.pollInterval, "repository-poll-interval", 15*time.Second, "pause between two questions to one repository; wins over repository.poll.interval and timeout.reconciliation of argocd-cm when given")
@@ -79,6 +90,7 @@ func allCommand() *cobra.Command {
 	flags.BoolVar(&f.progressive, gateFlag, true, "honour strategy RollingSync")
 	flags.StringSliceVar(&f.analysisProviders, "allowed-analysis-providers", nil, "addresses that the analysis of a rollout may ask; none is all")
 	flags.BoolVar(&f.strictTokens, "token-ref-strict-mode", false, "let Secrets be referred to only when they are labelled scm-creds")
+	flags.IntVar(&f.syncTimeout, "sync-timeout", envInt("ARGOCD_APPLICATION_CONTROLLER_SYNC_TIMEOUT"), "seconds after which a sync is terminated; 0 leaves it to controller.sync.timeout.seconds of argocd-cmd-params-cm")
 	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")
 	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
 	flags.StringVar(&f.repoServer, "repo-server", "", "host:port of a repo-server that renders; default: this process")
@@ -91,12 +103,25 @@ func allCommand() *cobra.Command {
 			return err
 		}
 		f.sets.rules.StrictTokens = f.strictTokens
-		return f.start(cmd.Context(), f.controllers)
+		return f.start(cmd.Context(), run)
 	}
 	return c
 }
 
+// envInt reads a number of zero or more from the environment; anything else
+// counts as 0.
+func envInt(name string) int {
+	n, err := strconv.Atoi(os.Getenv(name))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
 func (f *allFlags) validate() error {
+	if f.syncTimeout < 0 {
+		return fmt.Errorf("--sync-timeout=%d: want 0 or more seconds", f.syncTimeout)
+	}
 	if f.safety != 0 && (f.safety < time.Second || f.safety > 24*time.Hour) {
 		return fmt.Errorf("--applicationset-controller-requeue-after=%s: want 0 or 1s to 24h", f.safety)
 	}
@@ -200,7 +225,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity strin
 	}
 	release, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Cache: f.sets.hubCache(f.namespace),
+		Scheme: scheme, Cache: f.sets.hubCache(f.namespace), PprofBindAddress: f.pprofAddress,
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
@@ -217,69 +242,91 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity strin
 	return mgr, nil
 }
 
-// controllers wires everything together; it runs on the leader only.
-func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error {
-	registry, clk := metrics.Registry, clock.RealClock{}
-	store := settings.NewStore(mgr.GetCache(), f.namespace, logger.With("component", "settings"))
-	if err := store.Load(ctx); err != nil {
-		return err
+// parts are what several controllers are made of.
+type parts struct {
+	mgr       manager.Manager
+	cfg       *rest.Config
+	log       *slog.Logger
+	registry  prometheus.Registerer
+	clock     clock.WithTicker
+	store     *settings.Store
+	projects  projectGetter
+	mirrors   *gitrepo.Mirrors
+	manifests manifest.Renderer
+}
+
+// parts makes them; the function that comes back ends them.
+func (f *allFlags) parts(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) (*parts, func(), error) {
+	p := &parts{mgr: mgr, cfg: cfg, log: logger, registry: metrics.Registry, clock: clock.RealClock{}}
+	p.store = settings.NewStore(mgr.GetCache(), f.namespace, logger.With("component", "settings"))
+	if err := p.store.Load(ctx); err != nil {
+		return nil, nil, err
 	}
-	mirrorOptions := f.mirrorOptions(store, clk, registry, logger)
-	projects := projectsOf(mgr.GetClient(), f.namespace)
-	mirrorOptions.Submodule = submodules(ctx, store.Snapshot, projects)
+	mirrorOptions := f.mirrorOptions(p.store, p.clock, p.registry, logger)
+	p.projects = projectsOf(mgr.GetClient(), f.namespace)
+	mirrorOptions.Submodule = submodules(ctx, p.store.Snapshot, p.projects)
 	mirrors, err := gitrepo.New(ctx, mirrorOptions)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer mirrors.Close()
-	store.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
+	p.store.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
 	manifests, closeManifests, err := f.renderer(ctx, cfg, renderParts{
-		data: f.data, mirrors: mirrors, store: store, permitted: permitted(ctx, projects), log: logger, registry: registry,
+		data: f.data, mirrors: mirrors, store: p.store, permitted: permitted(ctx, p.projects), log: logger, registry: p.registry,
 	})
 	if err != nil {
-		return err
+		mirrors.Close()
+		return nil, nil, err
 	}
-	defer closeManifests()
-	f.reach.manifests.Store(&manifests)
-	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: registry, Clock: clk, Hub: cfg})
-	fleet.Replace(store.Snapshot().Clusters)
-	store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
-	judge, closeScripts, err := newJudge(logger)
+	p.mirrors, p.manifests = mirrors, manifests
+	return p, func() { closeManifests(); mirrors.Close() }, nil
+}
+
+// controllers wires everything together; it runs on the leader only.
+func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error {
+	p, closeParts, err := f.parts(ctx, mgr, cfg, logger)
 	if err != nil {
 		return err
 	}
-	defer closeScripts()
-	judge.Reload(store.Snapshot().Config)
-	store.OnChange(func(s *settings.Snapshot) { judge.Reload(s.Config) })
+	defer closeParts()
+	f.reach.manifests.set(p.manifests)
+	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: cfg})
+	fleet.Replace(p.store.Snapshot().Clusters)
+	p.store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
+	judge, scripts, err := newJudge(logger)
+	if err != nil {
+		return err
+	}
+	defer scripts.Close()
+	judge.Reload(p.store.Snapshot().Config)
+	p.store.OnChange(func(s *settings.Snapshot) { judge.Reload(s.Config) })
 
 	apps := application.New(application.Options{
-		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: store, Clusters: fleet, Manifests: manifests,
-		Health:   judge,
+		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
+		Health: judge, Queries: queries(scripts),
 		Watches:  func(namespace string) bool { return f.sets.rules.Watches(namespace, f.namespace) },
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
-		Clock: clk, Registerer: registry, NewID: randomID,
+		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
 	})
-	steps, err := f.rollouts(ctx, rolloutParts{mgr: mgr, store: store, manifests: manifests, log: logger, registry: registry, clock: clk})
+	sets, err := f.setControllers(ctx, p)
 	if err != nil {
 		return err
 	}
-	read, err := f.sets.sources(setParts{mgr: mgr, cfg: cfg, store: store, namespace: f.namespace, log: logger, registry: registry, clock: clk})
-	if err != nil {
-		return err
+	if f.serve {
+		closeActions, err := f.reach.open(reachParts{
+			mgr: mgr, store: p.store, reader: apps, fleet: fleet, sets: sets.generate, facts: sets.facts, mirrors: p.mirrors, data: f.data, log: logger, registry: p.registry,
+			recorder: mgr.GetEventRecorderFor("argocd-server"), //nolint:staticcheck // core v1 events are what users read
+		})
+		if err != nil {
+			return err
+		}
+		defer closeActions()
 	}
-	read.Gate = f.progressive
-	read.Tree = signedTrees(manifests.Tree, projects, manifests.Verify, func() []signature.Key { return store.Snapshot().Keys })
-	sets := generate.New(generate.Options{
-		Sources: read, Client: mgr.GetClient(), Cache: mgr.GetCache(), Subscribe: manifests.Subscribe, Offer: steps.Offer, Labels: f.sets.shownLabels,
-		Recorder:   mgr.GetEventRecorderFor("applicationset-controller"), //nolint:staticcheck // core v1 events are what users read
-		Registerer: registry,
-	})
-	return runAll(ctx, store.Run, apps.Start, steps.Start, sets.Start)
+	return runAll(ctx, p.store.Run, apps.Start, sets.advance.Start, sets.generate.Start)
 }
 
 // newJudge makes the assessor of health; scripts of users run in children of
-// this program, which the returned function ends.
-func newJudge(logger *slog.Logger) (*assessment.Judge, func(), error) {
+// this program, which the pool ends when it is closed.
+func newJudge(logger *slog.Logger) (*assessment.Judge, *lua.Pool, error) {
 	shipped, err := lua.NewShipped(rules.Files)
 	if err != nil {
 		return nil, nil, err
@@ -291,14 +338,28 @@ func newJudge(logger *slog.Logger) (*assessment.Judge, func(), error) {
 	}
 	return assessment.New(assessment.Options{
 		Shipped: shipped, Runner: pool, Clock: clock.RealClock{}, Log: log, Registerer: metrics.Registry,
-	}), pool.Close, nil
+	}), pool, nil
+}
+
+// queries has jq expressions of users evaluated by the children that run
+// their scripts too.
+func queries(pool *lua.Pool) jq.Caller {
+	return func(ctx context.Context, source string, body []byte, limit time.Duration) (json.RawMessage, error) {
+		name := "a jq expression"
+		if source != "" {
+			name = fmt.Sprintf("jq expression %q", source)
+		}
+		return pool.Call(ctx, lua.Job{Name: name, Source: source, Kind: jq.Kind, Body: body, Limit: limit})
+	}
 }
 
 // luaWorkerCommand is the life of a child that runs scripts of users.
 func luaWorkerCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: lua.WorkerCommand, Short: "Run Lua scripts from a pipe", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return lua.Serve(cmd.Context(), os.Stdin, os.Stdout) },
+		Use: lua.WorkerCommand, Short: "Run Lua scripts and jq expressions from a pipe", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return lua.Serve(cmd.Context(), os.Stdin, os.Stdout, map[string]lua.Handler{jq.Kind: jq.NewEvaluator().Evaluate})
+		},
 	}
 }
 

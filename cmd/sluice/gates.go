@@ -74,8 +74,9 @@ type rolloutParts struct {
 	clock     clock.Clock
 }
 
-// rollouts makes the loop that advances ApplicationSets.
-func (f *allFlags) rollouts(ctx context.Context, p rolloutParts) (*advance.Controller, error) {
+// rollouts makes the loop that advances ApplicationSets; the facts are what it
+// decides by.
+func (f *allFlags) rollouts(ctx context.Context, p rolloutParts) (*advance.Controller, advance.Facts, error) {
 	meter := measure.New(measure.Options{
 		Providers: analysis.Providers{Allowed: f.analysisProviders, Any: true}, // this process watches no namespace but its own
 		Log:       p.log.With("component", "measure"), Clock: p.clock, Registerer: p.registry,
@@ -97,7 +98,7 @@ func (f *allFlags) rollouts(ctx context.Context, p rolloutParts) (*advance.Contr
 	steps := advance.New(options)
 	var err error
 	asked.projects, err = gate.Follow(ctx, p.mgr.GetCache(), f.namespace, steps.LookAgain)
-	return steps, err
+	return steps, options.Facts, err
 }
 
 // gates answers what rollouts ask of windows, projects and metric servers.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 )
 
@@ -24,11 +25,14 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == worker.Command {
 		os.Exit(renderWorker(ctx, os.Args[2]))
 	}
+	if os.Getenv(plugin.BinaryName) == plugin.AskPassBinary {
+		os.Exit(askPass(ctx, os.Args[1:]))
+	}
 	root := &cobra.Command{
 		Use: "sluice", Short: "GitOps delivery for Kubernetes fleets: a change reaches the fleet step by step",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(allCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand(), &cobra.Command{
+	root.AddCommand(allCommand(), setsCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand(), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "sluice", version) },
 	})

@@ -5,9 +5,12 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +26,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
+	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
 // renderFlags configure rendering, in every component that renders.
@@ -38,6 +42,8 @@ type renderFlags struct {
 // redisFlags are those of Argo CD (spec/config.md §7).
 type redisFlags struct {
 	address, ca, certificate, key string
+	sentinels                     []string
+	masterSet                     string
 	database                      int
 	tls, insecure                 bool
 	expiration                    time.Duration
@@ -53,6 +59,8 @@ func (f *renderFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.disk, "render-cache-size", "1Gi", "bytes of rendered manifests kept on disk")
 	flags.StringVar(&f.cacheKey, "cache-key-file", "", "file with the key that seals cached manifests; replicas that share a Redis share it; default: cache.key in the data folder")
 	flags.StringVar(&f.redis.address, "redis", "", "host:port of a Redis that replicas share; optional")
+	flags.StringSliceVar(&f.redis.sentinels, "sentinel", nil, "host:port of Redis sentinels, which name the server to use instead of --redis")
+	flags.StringVar(&f.redis.masterSet, "sentinelmaster", "master", "name by which the sentinels know the server")
 	flags.IntVar(&f.redis.database, "redisdb", 0, "number of the Redis database")
 	flags.BoolVar(&f.redis.tls, "redis-use-tls", false, "encrypt the connection to Redis")
 	flags.BoolVar(&f.redis.insecure, "redis-insecure-skip-tls-verify", false, "accept any certificate of Redis")
@@ -93,59 +101,105 @@ func (f *renderFlags) service(ctx context.Context, p renderParts) (*manifest.Ser
 		pool.Close()
 		return nil, nil, err
 	}
+	lender := plugin.NewLender(os.Getenv(plugin.AskPassSocket), rand.Reader)
 	done := func() {
 		pool.Close()
 		store.Close()
+		lender.Close()
 	}
-	options, err := fetcherOptions(p.store.Snapshot().Params)
+	params := paramsOf(p.store)
+	charts := p.log.With("component", "charts")
+	tuned, err := live(params, charts)
 	if err != nil {
 		done()
 		return nil, nil, err
 	}
-	options.Dir, options.PrivateHosts = filepath.Join(p.data, "charts"), f.privateHosts
-	options.Log, options.Registerer = p.log.With("component", "charts"), p.registry
-	fetcher, err := remote.New(options)
+	fetcher, err := remote.New(remote.Options{
+		Dir: filepath.Join(p.data, "charts"), PrivateHosts: f.privateHosts, Tuning: tuned, Log: charts, Registerer: p.registry,
+	})
 	if err != nil {
 		done()
 		return nil, nil, err
+	}
+	unsigned := isFalse(os.Getenv("ARGOCD_GPG_ENABLED"))
+	if unsigned {
+		p.log.Warn("ARGOCD_GPG_ENABLED is false: signatures that projects demand are not verified", "security", 3)
 	}
 	s := manifest.New(ctx, manifest.Options{
-		Mirrors: p.mirrors, Pool: pool, Fetcher: fetcher, Store: store, Plugins: f.plugins(p.store), Clock: clock.RealClock{}, PollInterval: f.poll,
+		Unsigned: unsigned,
+		Mirrors:  p.mirrors, Pool: pool, Fetcher: fetcher, Store: store, Plugins: f.plugins(params, lender), Clock: clock.RealClock{}, PollInterval: f.poll,
 		Repository: p.store.Repository,
 		ByName:     p.store.RepositoryByName,
 		Permitted:  p.permitted,
 		Inside:     insideGate(p.store.Snapshot, f.privateHosts),
 		Config:     func() map[string]string { return p.store.Snapshot().Config },
-		Params:     func() map[string]string { return p.store.Snapshot().Params },
+		Params:     params,
 		Log:        p.log.With("component", "manifests"), Registerer: p.registry,
 	})
 	p.store.OnChange(func(*settings.Snapshot) { s.SettingsChanged() })
 	return s, done, nil
 }
 
-// fetcherOptions reads argocd-cmd-params-cm (spec/config.md §5), at start.
-func fetcherOptions(params map[string]string) (remote.Options, error) {
-	o := remote.Options{UserAgent: "sluice/" + version}
+// paramsOf gives argocd-cmd-params-cm as it is now.
+func paramsOf(s *settings.Store) func() map[string]string {
+	return func() map[string]string { return s.Snapshot().Params }
+}
+
+// tuning reads argocd-cmd-params-cm (spec/config.md §5).
+func tuning(params map[string]string) (remote.Tuning, error) {
+	t := remote.Tuning{UserAgent: "sluice/" + version}
 	if agent := params["reposerver.helm.user.agent"]; agent != "" {
-		o.UserAgent = agent
+		t.UserAgent = agent
 	}
-	for _, one := range strings.Split(params["reposerver.oci.layer.media.types"], ",") {
-		if one = strings.TrimSpace(one); one != "" {
-			o.MediaTypes = append(o.MediaTypes, one)
+	t.MediaTypes = listOf(params["reposerver.oci.layer.media.types"], ",")
+	for kind, limits := range map[string]*tree.Limits{"helm": &t.Charts, "oci": &t.Artifacts} {
+		if params["reposerver.disable."+kind+".manifest.max.extracted.size"] == "true" {
+			limits.Expanded = math.MaxInt64
+			continue
 		}
-	}
-	for _, kind := range []string{"helm", "oci"} {
 		key := "reposerver." + kind + ".manifest.max.extracted.size"
 		if params[key] == "" {
 			continue
 		}
-		size, err := bytesOf("ConfigMap/argocd-cmd-params-cm: key "+key, params[key])
-		if err != nil {
-			return o, err
+		var err error
+		if limits.Expanded, err = bytesOf("ConfigMap/argocd-cmd-params-cm: key "+key, params[key]); err != nil {
+			return t, err
 		}
-		o.Archive.Expanded = max(o.Archive.Expanded, size)
 	}
-	return o, nil
+	return t, nil
+}
+
+// live gives the settings of now; those that cannot be used are reported, and
+// the ones before them stay.
+func live(params func() map[string]string, log *slog.Logger) (func() remote.Tuning, error) {
+	last, err := tuning(params())
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var told string
+	return func() remote.Tuning {
+		mu.Lock()
+		defer mu.Unlock()
+		now, err := tuning(params())
+		if err == nil {
+			last, told = now, ""
+		} else if told != err.Error() {
+			told = err.Error()
+			log.Warn("setting not usable: the one before stays", "error", told)
+		}
+		return last
+	}, nil
+}
+
+// listOf takes a text apart and drops what is empty.
+func listOf(text, separator string) (out []string) {
+	for _, one := range strings.Split(text, separator) {
+		if one = strings.TrimSpace(one); one != "" {
+			out = append(out, one)
+		}
+	}
+	return out
 }
 
 func (f *renderFlags) cache(p renderParts) (*cache.Cache, error) {
@@ -164,7 +218,9 @@ func (f *renderFlags) cache(p renderParts) (*cache.Cache, error) {
 	return cache.New(cache.Options{
 		Key: key, Random: rand.Reader, Disk: cache.DiskOptions{Dir: filepath.Join(p.data, "manifests"), Bytes: size},
 		Redis: cache.RedisOptions{
-			Address: f.redis.address, Username: os.Getenv("REDIS_USERNAME"), Password: os.Getenv("REDIS_PASSWORD"), Database: f.redis.database,
+			Address: f.redis.address, Sentinels: f.redis.sentinels, MasterSet: f.redis.masterSet,
+			SentinelUsername: os.Getenv("REDIS_SENTINEL_USERNAME"), SentinelPassword: os.Getenv("REDIS_SENTINEL_PASSWORD"),
+			Username: os.Getenv("REDIS_USERNAME"), Password: os.Getenv("REDIS_PASSWORD"), Database: f.redis.database,
 			TLS: f.redis.tls, Insecure: f.redis.insecure, CA: f.redis.ca, Certificate: f.redis.certificate, Key: f.redis.key,
 			Expiration: f.redis.expiration,
 		},
@@ -173,14 +229,16 @@ func (f *renderFlags) cache(p renderParts) (*cache.Cache, error) {
 	})
 }
 
-func (f *renderFlags) plugins(store *settings.Store) *plugin.Client {
-	var exclude []string
-	for _, one := range strings.Split(store.Snapshot().Params["reposerver.plugin.tar.exclusions"], ";") {
-		if one = strings.TrimSpace(one); one != "" {
-			exclude = append(exclude, one)
-		}
-	}
-	return plugin.NewClient(plugin.Options{Dir: pluginDir(), Exclude: exclude})
+func (f *renderFlags) plugins(params func() map[string]string, lender *plugin.Lender) *plugin.Client {
+	return plugin.NewClient(plugin.Options{
+		Dir: pluginDir(), Lender: lender, Exclude: func() []string { return listOf(params()["reposerver.plugin.tar.exclusions"], ";") },
+	})
+}
+
+// isFalse says that a text says no.
+func isFalse(text string) bool {
+	value, err := strconv.ParseBool(text)
+	return err == nil && !value
 }
 
 func bytesOf(flag, text string) (int64, error) {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 
@@ -46,17 +48,50 @@ func TestPartsOfRenderingFitTogether(t *testing.T) {
 	}
 }
 
-func TestFetcherOptions(t *testing.T) {
-	o, err := fetcherOptions(map[string]string{
+func TestTuning(t *testing.T) {
+	o, err := tuning(map[string]string{
 		"reposerver.helm.user.agent": "me", "reposerver.oci.layer.media.types": "a/b, c/d", "reposerver.helm.manifest.max.extracted.size": "5M", "reposerver.oci.manifest.max.extracted.size": "7M",
 	})
-	if err != nil || o.UserAgent != "me" || fmt.Sprint(o.MediaTypes) != "[a/b c/d]" || o.Archive.Expanded != 7_000_000 {
+	if err != nil || o.UserAgent != "me" || fmt.Sprint(o.MediaTypes) != "[a/b c/d]" || o.Charts.Expanded != 5_000_000 || o.Artifacts.Expanded != 7_000_000 {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if _, err := fetcherOptions(map[string]string{"reposerver.oci.manifest.max.extracted.size": "much"}); err == nil || !strings.Contains(err.Error(), "reposerver.oci.manifest.max.extracted.size") {
-		t.Errorf("error %v does not name the key", err)
-	}
-	if o, err := fetcherOptions(nil); err != nil || o.MediaTypes != nil || o.Archive.Expanded != 0 {
+	if o, err := tuning(nil); err != nil || o.MediaTypes != nil || o.Charts.Expanded != 0 {
 		t.Errorf("%+v, %v", o, err)
+	}
+	if o, err := tuning(map[string]string{"reposerver.disable.helm.manifest.max.extracted.size": "true", "reposerver.helm.manifest.max.extracted.size": "1"}); err != nil || o.Charts.Expanded != math.MaxInt64 || o.Artifacts.Expanded != 0 {
+		t.Errorf("switched off: %+v, %v", o, err)
+	}
+}
+
+// TestTuningChangesWhileTheProcessRuns: what cannot be used is reported once,
+// and what held before holds on.
+func TestTuningChangesWhileTheProcessRuns(t *testing.T) {
+	var said bytes.Buffer
+	params := map[string]string{"reposerver.oci.manifest.max.extracted.size": "much"}
+	read := func() map[string]string { return params }
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	if _, err := live(read, log); err == nil || !strings.Contains(err.Error(), "reposerver.oci.manifest.max.extracted.size") {
+		t.Errorf("at start: error %v does not name the key", err)
+	}
+	params = map[string]string{"reposerver.helm.user.agent": "one"}
+	now, err := live(read, log)
+	if err != nil || now().UserAgent != "one" {
+		t.Fatal(now().UserAgent, err)
+	}
+	params = map[string]string{"reposerver.helm.user.agent": "two"}
+	if got := now().UserAgent; got != "two" {
+		t.Errorf("after a change: %s", got)
+	}
+	params = map[string]string{"reposerver.helm.user.agent": "three", "reposerver.helm.manifest.max.extracted.size": "-1"}
+	if got := now().UserAgent + now().UserAgent; got != "twotwo" || strings.Count(said.String(), "reposerver.helm.manifest.max.extracted.size") != 1 {
+		t.Errorf("after a bad change: %s, %s", got, said.String())
+	}
+}
+
+func TestIsFalse(t *testing.T) {
+	for text, want := range map[string]bool{"false": true, "0": true, "F": true, "": false, "true": false, "no": false} {
+		if got := isFalse(text); got != want {
+			t.Errorf("%q is false: %t", text, got)
+		}
 	}
 }

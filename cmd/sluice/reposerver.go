@@ -76,7 +76,7 @@ func (f *allFlags) renderer(ctx context.Context, cfg *rest.Config, p renderParts
 	if err != nil {
 		return nil, nil, err
 	}
-	tls, err := a.Client(transport.RoleController, time.Now(), transport.RoleRepoServer)
+	tls, err := a.Client(transport.RoleController, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -141,7 +141,7 @@ func (f *allFlags) serveRenders(ctx context.Context, mgr manager.Manager, cfg *r
 	if err != nil {
 		return err
 	}
-	tls, err := a.Server(transport.RoleRepoServer, time.Now(), transport.Callers...)
+	tls, err := a.Server(transport.RoleRepoServer, time.Now, transport.Callers...)
 	if err != nil {
 		return err
 	}
@@ -180,11 +180,27 @@ func pluginServerCommand() *cobra.Command {
 		if work == "" {
 			work = os.TempDir()
 		}
-		s := &plugin.Server{Config: loaded, SocketDir: pluginDir(), WorkDir: filepath.Join(work, "_cmp_server"), Log: log}
+		s := &plugin.Server{Config: loaded, SocketDir: pluginDir(), WorkDir: filepath.Join(work, "_cmp_server"), Version: version, Log: log}
 		log.Info("serving a plugin", "plugin", loaded.Name())
 		return s.Serve(cmd.Context())
 	}
 	return c
+}
+
+// askPass answers git in the sidecar of a plugin, which starts this program
+// with its prompt (spec/wire.md §4.9).
+func askPass(ctx context.Context, prompts []string) int {
+	if len(prompts) != 1 {
+		fmt.Fprintln(os.Stderr, "sluice: expected one argument, the prompt of git")
+		return 1
+	}
+	answer, err := plugin.AskPass(ctx, os.Getenv(plugin.AskPassSocket), os.Getenv(plugin.AskPassNonce), prompts[0])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		return 1
+	}
+	fmt.Println(answer)
+	return 0
 }
 
 // pluginDir is where the sockets of plugins are.

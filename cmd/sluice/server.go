@@ -8,9 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,11 +29,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
+	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
+	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/server"
-	"github.com/sluice-cd/sluice/internal/server/application"
+	"github.com/sluice-cd/sluice/internal/server/repository"
 	"github.com/sluice-cd/sluice/internal/server/session"
 	"github.com/sluice-cd/sluice/internal/server/setting"
 	"github.com/sluice-cd/sluice/internal/server/store"
@@ -42,6 +47,9 @@ import (
 type serverFlags struct {
 	server.Config
 	contentTypes string
+	dex          string
+	dexPlain     bool
+	dexStrict    bool
 	namespaces   []string
 	// changed says that a flag was given.
 	changed func(flag string) bool
@@ -56,6 +64,9 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.RootPath, "rootpath", "", "path below the host at which the API is served")
 	flags.BoolVar(&f.Gzip, "enable-gzip", true, "compress answers for clients that accept it")
 	flags.StringVar(&f.contentTypes, "api-content-types", "application/json", "content types, divided by ;, that requests may have that change something; empty switches the check off")
+	flags.StringVar(&f.dex, "dex-server", "argocd-dex-server:5556", "host:port or URL of the Dex beside the server; empty is nowhere")
+	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
+	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
 	flags.StringSliceVar(&f.namespaces, "application-namespaces", nil, "further namespaces, or globs, in which Applications may live")
 	flags.BoolVar(&f.ReplaceAllowed, "sync-with-replace-allowed", true, "let requests ask for sync option Replace=true")
 }
@@ -68,6 +79,7 @@ func (f *serverFlags) complete(params map[string]string) {
 	}{
 		"server.insecure": {"insecure", &f.Insecure}, "server.disable.auth": {"disable-auth", &f.DisableAuth}, "server.enable.gzip": {"enable-gzip", &f.Gzip},
 		"server.sync.replace.allowed": {"sync-with-replace-allowed", &f.ReplaceAllowed},
+		"server.dex.server.plaintext": {"dex-server-plaintext", &f.dexPlain}, "server.dex.server.strict.tls": {"dex-server-strict-tls", &f.dexStrict},
 	} {
 		if b, err := strconv.ParseBool(params[key]); err == nil && !f.changed(one.flag) {
 			*one.into = b
@@ -76,7 +88,7 @@ func (f *serverFlags) complete(params map[string]string) {
 	for key, one := range map[string]struct {
 		flag string
 		into *string
-	}{"server.basehref": {"basehref", &f.BaseHRef}, "server.rootpath": {"rootpath", &f.RootPath}, "server.api.content.types": {"api-content-types", &f.contentTypes}} {
+	}{"server.basehref": {"basehref", &f.BaseHRef}, "server.rootpath": {"rootpath", &f.RootPath}, "server.api.content.types": {"api-content-types", &f.contentTypes}, "server.dex.server": {"dex-server", &f.dex}} {
 		if v, ok := params[key]; ok && !f.changed(one.flag) {
 			*one.into = v
 		}
@@ -92,26 +104,16 @@ func (f *serverFlags) complete(params map[string]string) {
 	}
 }
 
-// reach is what a server reaches of the rest: nil until there is something.
-type reach struct {
-	manifests atomic.Pointer[manifest.Renderer]
-	engine    atomic.Pointer[application.Engine]
-}
-
-// Manifests is the renderer, if any.
-func (r *reach) Manifests() manifest.Renderer {
-	if m := r.manifests.Load(); m != nil {
-		return *m
+// dexURL is where Dex is reached; an address without a scheme has TLS unless
+// that is switched off.
+func (f *serverFlags) dexURL() string {
+	switch {
+	case f.dex == "" || strings.Contains(f.dex, "://"):
+		return f.dex
+	case f.dexPlain:
+		return "http://" + f.dex
 	}
-	return nil
-}
-
-// Engine is the engine, if any.
-func (r *reach) Engine() application.Engine {
-	if e := r.engine.Load(); e != nil {
-		return *e
-	}
-	return nil
+	return "https://" + f.dex
 }
 
 func scheme() (*runtime.Scheme, error) {
@@ -124,6 +126,7 @@ type serverParts struct {
 	hub        *store.Hub
 	settings   *settings.Store
 	reach      *reach
+	config     *rest.Config
 	log        *slog.Logger
 	registerer prometheus.Registerer
 }
@@ -132,7 +135,7 @@ type serverParts struct {
 func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server, error) {
 	log := p.log.With("component", "server")
 	known, err := session.Assemble(ctx, session.AssemblyOptions{
-		Hub: p.hub, BaseHRef: f.BaseHRef, Clock: clock.RealClock{}, Random: rand.Reader, Log: log, Registerer: p.registerer,
+		Hub: p.hub, BaseHRef: f.BaseHRef, Dex: f.dexURL(), DexStrict: f.dexStrict, Clock: clock.RealClock{}, Random: rand.Reader, Log: log, Registerer: p.registerer,
 		Secure: func() bool { return !f.Insecure || strings.HasPrefix(p.hub.Config("argocd-cm")["url"], "https://") },
 	})
 	if err != nil {
@@ -140,8 +143,13 @@ func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server,
 	}
 	go known.Run(ctx)
 	return server.New(ctx, server.Options{
-		Who: known.Auth, Decide: known.Policies, More: known.Routes(),
-		Config: f.Config, Hub: p.hub, Settings: p.settings.Snapshot, Manifests: p.reach.Manifests, Engine: p.reach.Engine,
+		Who: known.Auth, Decide: known.Policies, More: known.Routes(), Pages: known.Pages(),
+		Config: f.Config, Hub: p.hub, Settings: p.settings.Snapshot, Manifests: p.reach.manifests.get, Engine: p.reach.engine.get,
+		Desk: p.reach.desk.get, Preview: p.reach.preview.get, Remotes: p.reach.remotes.get, ClusterState: p.reach.clusterState,
+		Probe: func(ctx context.Context, c destination.Cluster) (string, error) {
+			return cluster.Probe(ctx, c, p.config)
+		},
+		Rotator: cluster.Rotator{Hub: p.config}, Tokens: projectTokens{known.Keeper}, Render: template.New(clock.RealClock{}).Render,
 		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 }
@@ -179,7 +187,7 @@ func (a *alongside) Start(ctx context.Context) error {
 		return err
 	}
 	f.server.complete(declared.Snapshot().Params)
-	api, err := f.server.build(ctx, serverParts{hub: hub, settings: declared, reach: &f.reach, log: a.log, registerer: metrics.Registry})
+	api, err := f.server.build(ctx, serverParts{hub: hub, settings: declared, reach: &f.reach, config: a.mgr.GetConfig(), log: a.log, registerer: metrics.Registry})
 	if err != nil {
 		return err
 	}
@@ -197,6 +205,7 @@ func serverCommand() *cobra.Command {
 	flags.IntVar(&metricsPort, "metrics-port", metricsPort, "port of /metrics; 0 switches it off")
 	flags.StringVar(&all.logFormat, "logformat", "json", "json or text")
 	flags.StringVar(&all.logLevel, "loglevel", "info", "debug, info, warn or error")
+	flags.StringVar(&all.data, "data-dir", filepath.Join(os.TempDir(), "sluice-server"), "folder for lists of names in repositories")
 	flags.StringVar(&all.repoServer, "repo-server", "", "host:port of the repo-server that renders")
 	flags.DurationVar(&all.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -279,13 +288,35 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 		if err != nil {
 			return err
 		}
-		r.manifests.Store(&m)
+		r.manifests.set(m)
 	}
-	api, err := s.flags.build(ctx, serverParts{hub: p.hub, settings: declared, reach: r, log: s.log, registerer: p.registry})
+	remotes, closeRemotes, err := s.remotes(ctx, declared, p.registry)
+	if err != nil {
+		return err
+	}
+	defer closeRemotes()
+	r.remotes.set(remotes)
+	api, err := s.flags.build(ctx, serverParts{hub: p.hub, settings: declared, reach: r, config: p.cfg, log: s.log, registerer: p.registry})
 	if err != nil {
 		return err
 	}
 	return runAll(ctx, declared.Run, api.Run, func(ctx context.Context) error { return serveMetrics(ctx, s.metrics, p.registry) })
+}
+
+// remotes asks repositories from this process, for trials and lists of names.
+func (s *serverProcess) remotes(ctx context.Context, declared *settings.Store, registry prometheus.Registerer) (repository.Remotes, func(), error) {
+	s.all.maxPackMiB, s.all.gitMemoryMiB, s.all.pollSet = 1, 512, true
+	mirrors, err := gitrepo.New(ctx, s.all.mirrorOptions(declared, clock.RealClock{}, registry, s.log))
+	if err != nil {
+		return nil, nil, err
+	}
+	declared.OnChange(func(*settings.Snapshot) { mirrors.Reload() })
+	r, err := newRemotes(mirrors, remoteParts{data: s.all.data, params: paramsOf(declared), log: s.log, registry: registry})
+	if err != nil {
+		mirrors.Close()
+		return nil, nil, err
+	}
+	return r, mirrors.Close, nil
 }
 
 func (s *serverProcess) renderer(ctx context.Context, cfg *rest.Config) (manifest.Renderer, error) {
@@ -293,7 +324,7 @@ func (s *serverProcess) renderer(ctx context.Context, cfg *rest.Config) (manifes
 	if err != nil {
 		return nil, err
 	}
-	tls, err := a.Client(transport.RoleServer, time.Now(), transport.RoleRepoServer)
+	tls, err := a.Client(transport.RoleServer, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		return nil, err
 	}

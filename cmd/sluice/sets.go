@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -29,7 +28,9 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/scm"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/adapter/template"
+	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
 // setFlags configure what is generated (spec/applicationset.md §12).
@@ -109,7 +110,9 @@ func (f *setFlags) complete(flags *pflag.FlagSet, environment func(string) (stri
 // hubCache is what of the hub is watched: everything of the control plane's
 // namespace, and sets and Applications of others.
 func (f *setFlags) hubCache(namespace string) cache.Options {
-	options := cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}}
+	options := cache.Options{
+		DefaultNamespaces: map[string]cache.Config{namespace: {}}, DefaultTransform: cache.TransformStripManagedFields(),
+	}
 	if len(f.rules.Namespaces) == 0 {
 		return options
 	}
@@ -149,22 +152,58 @@ func (f *setFlags) fromParams(ctx context.Context, hub client.Reader, namespace 
 		f.rootCA = params.Data["applicationsetcontroller.scm.root.ca.path"]
 	}
 	effective, _ := f.rules.With(params.Data)
+	effective.Policy = f.rules.Policy // that of the config map may be mended while we run
 	return effective.Check(namespace)
 }
 
-// setParts are what the sources of sets are made of.
-type setParts struct {
-	mgr       manager.Manager
-	cfg       *rest.Config
-	store     *settings.Store
-	namespace string
-	log       *slog.Logger
-	registry  prometheus.Registerer
-	clock     clock.Clock
+// setsCommand runs what generates Applications and advances sets, beside
+// somebody else who syncs them.
+func setsCommand() *cobra.Command {
+	f := &allFlags{}
+	return f.command("applicationset-controller", "Run the controllers of ApplicationSets alone", func(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error {
+		p, closeParts, err := f.parts(ctx, mgr, cfg, logger)
+		if err != nil {
+			return err
+		}
+		defer closeParts()
+		sets, err := f.setControllers(ctx, p)
+		if err != nil {
+			return err
+		}
+		return runAll(ctx, p.store.Run, sets.advance.Start, sets.generate.Start)
+	})
+}
+
+// setLoops are the loop that generates and the one that advances, with what
+// the latter goes by.
+type setLoops struct {
+	generate *generate.Controller
+	advance  *advance.Controller
+	facts    advance.Facts
+}
+
+// setControllers makes them.
+func (f *allFlags) setControllers(ctx context.Context, p *parts) (*setLoops, error) {
+	steps, facts, err := f.rollouts(ctx, rolloutParts{mgr: p.mgr, store: p.store, manifests: p.manifests, log: p.log, registry: p.registry, clock: p.clock})
+	if err != nil {
+		return nil, err
+	}
+	read, err := f.sets.sources(p, f.namespace)
+	if err != nil {
+		return nil, err
+	}
+	read.Gate = f.progressive
+	read.Tree = signedTrees(p.manifests.Tree, p.projects, p.manifests.Verify, func() []signature.Key { return p.store.Snapshot().Keys })
+	sets := generate.New(generate.Options{
+		Sources: read, Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Subscribe: p.manifests.Subscribe, Offer: steps.Offer, Labels: f.sets.shownLabels,
+		Recorder:   p.mgr.GetEventRecorderFor("applicationset-controller"), //nolint:staticcheck // core v1 events are what users read
+		Registerer: p.registry,
+	})
+	return &setLoops{generate: sets, advance: steps, facts: facts}, nil
 }
 
 // sources makes what evaluations of sets read, but for trees of Git.
-func (f *setFlags) sources(p setParts) (generate.Sources, error) {
+func (f *setFlags) sources(p *parts, namespace string) (generate.Sources, error) {
 	dynamics, err := dynamic.NewForConfig(p.cfg)
 	if err != nil {
 		return generate.Sources{}, fmt.Errorf("connect to the hub: %w", err)
@@ -181,10 +220,10 @@ func (f *setFlags) sources(p setParts) (generate.Sources, error) {
 		RootCAs: roots, ProxyURL: f.proxyURL, NoProxy: f.noProxy, Environment: os.Environ(), GitHubMetrics: f.githubMetrics, ReadFile: os.ReadFile,
 		Log: p.log.With("component", "scm"), Clock: p.clock, Registerer: p.registry,
 	})
-	hub := hubReader{cached: p.mgr.GetCache(), direct: p.mgr.GetAPIReader(), namespace: p.namespace}
+	hub := hubReader{cached: p.mgr.GetCache(), direct: p.mgr.GetAPIReader(), namespace: namespace}
 	return generate.Sources{
-		Reader: p.mgr.GetCache(), Settings: p.store, Namespace: p.namespace, Engine: template.New(),
-		Hosts: hosts, Plugin: parameters.New(nil).Ask, Resources: decisions(dynamics, p.namespace),
+		Reader: p.mgr.GetCache(), Settings: p.store, Namespace: namespace, Engine: template.New(p.clock),
+		Hosts: hosts, Plugin: parameters.New(nil).Ask, Resources: decisions(dynamics, namespace),
 		Secret: hub.secret, ConfigMap: hub.configMap, Rules: f.rules, Clock: p.clock, Log: p.log.With("component", "generate"),
 	}, nil
 }

@@ -199,6 +199,7 @@ func (s scoped) RepositoriesOf(project string) []any { return s.repositories.Of(
 
 func (s *Server) pages() map[string]http.Handler {
 	out := map[string]http.Handler{"/api/badge": &badge.Handler{Hub: s.options.Hub}}
+	out["GET /swagger.json"], out["GET /swagger-ui"] = s.documents()
 	for pattern, page := range s.options.Pages {
 		out[pattern] = page
 	}

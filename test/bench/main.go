@@ -24,7 +24,12 @@ type part struct {
 }
 
 // size is how much is measured: long forms take many minutes.
-type size struct{ long bool }
+type size struct {
+	long bool
+	// profiles is the folder for profiles of the measured process; empty is
+	// none.
+	profiles string
+}
 
 var parts = []part{
 	{[]string{"fleet.", "floor."}, measureFleet},
@@ -33,7 +38,9 @@ var parts = []part{
 	{[]string{"rollout.advance_", "rollout.status_"}, measurePlanner},
 	{[]string{"render."}, measureRender},
 	{[]string{"server.rbac_", "server.webhook_"}, measureAccess},
+	{[]string{"server.list_", "server.fanout_", "server.peak_"}, measureServer},
 	{[]string{"sync."}, measureSync},
+	{[]string{"applicationset."}, measureSets},
 }
 
 // wanted says that the part yields a figure whose name starts with prefix.
@@ -53,10 +60,11 @@ func main() {
 	only := flag.String("only", "", "run the figures whose name starts so")
 	out := flag.String("out", "build/bench.json", "file to write")
 	long := flag.Bool("long", false, "measure with more objects, which takes longer")
+	profiles := flag.String("profiles", "", "folder for CPU and memory profiles of sluice during the part sync.*")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *only, *out, size{long: *long}); err != nil {
+	if err := run(ctx, *only, *out, size{long: *long, profiles: *profiles}); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

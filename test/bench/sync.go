@@ -31,6 +31,9 @@ type syncing struct {
 	load  *load
 	timed int
 	usage *usage
+	// profiles is the folder for profiles, empty for none; debug the address
+	// they come from.
+	profiles, debug string
 	// firstFloor and changeFloor are what the cluster itself needs.
 	firstFloor, changeFloor floor
 	figures                 []Figure
@@ -53,7 +56,7 @@ func measureSync(ctx context.Context, how size) (figures []Figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Stop(context.WithoutCancel(ctx))) }()
-	s := &syncing{Rig: r, timed: syncApps}
+	s := &syncing{Rig: r, timed: syncApps, profiles: how.profiles}
 	if how.long {
 		s.timed = syncAppsLong
 	}
@@ -110,15 +113,15 @@ func (s *syncing) launch(ctx context.Context) error {
 	if err := errors.Join(s.load.namespaces(ctx, "bench", syncAppsLong), s.Apply(ctx, syncProject, &v1alpha1.AppProject{})); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
+	if s.debug, err = freeAddress(); err != nil {
 		return err
 	}
-	if err := s.Launch("--metrics-addr", address); err != nil {
+	// The pause between questions to the repository is that of the product.
+	if err := s.Launch("--metrics-addr", address, "--pprof-addr", s.debug, "--repository-poll-interval", "15s"); err != nil {
 		return err
 	}
 	s.usage = watchUsage(ctx, s.PID(), "http://"+address+"/metrics")
@@ -126,6 +129,30 @@ func (s *syncing) launch(ctx context.Context) error {
 		m, err := s.usage.scrape(ctx)
 		return m["argocd_cluster_connection_status"] == 1, err
 	})
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// profile writes a profile of sluice, when profiles are wanted; the returned
+// function waits until it is written.
+func (s *syncing) profile(ctx context.Context, name, path string) func() {
+	if s.profiles == "" {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := download(ctx, "http://"+s.debug+path, filepath.Join(s.profiles, name)); err != nil {
+			s.say("no profile: %v", err)
+		}
+	}()
+	return func() { <-done }
 }
 
 // settled waits until n Applications are in step with a commit and healthy.
@@ -165,10 +192,12 @@ func (s *syncing) first(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	profiled := s.profile(ctx, "first.pprof", "/debug/pprof/profile?seconds=8")
 	took, err := s.create(ctx, 0, s.timed)
 	if err != nil {
 		return err
 	}
+	profiled()
 	after, err := s.usage.read(ctx)
 	if err != nil {
 		return err
@@ -239,10 +268,12 @@ func (s *syncing) changeAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	profiled := s.profile(ctx, "change.pprof", "/debug/pprof/profile?seconds=8")
 	took, err := s.change(ctx, "v1", 0, s.timed)
 	if err != nil {
 		return err
 	}
+	profiled()
 	after, err := s.usage.read(ctx)
 	if err != nil {
 		return err
@@ -282,6 +313,7 @@ func (s *syncing) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.profile(ctx, "idle.pprof", "/debug/pprof/profile?seconds=50")()
 	pause.Reset(syncIdle)
 	select {
 	case <-ctx.Done():
@@ -309,6 +341,7 @@ func (s *syncing) grow(ctx context.Context) error {
 		}
 		s.say("%d more Applications: %s", syncAppsLong-s.timed, took.Round(time.Millisecond))
 	}
+	s.profile(ctx, "heap.pprof", "/debug/pprof/heap")()
 	peak := s.usage.stop()
 	s.say("largest memory with %d Applications: %.1f MiB", syncAppsLong, peak)
 	s.add(figure("sync.peak_mib", "MiB", peak, 250))

@@ -213,31 +213,42 @@ func (l *load) await(ctx context.Context, list client.ObjectList, n int, done fu
 	}
 	outcome := make(chan error, 1)
 	go func() { // a watch that nobody reads is closed by the server
-		defer w.Stop()
-		outcome <- count(ctx, w, n, done)
+		for {
+			ended, err := count(ctx, w, n, done)
+			w.Stop()
+			if ended && err == nil { // by the server, and a new one begins with all there is
+				if w, err = l.Watch(ctx, list); err == nil {
+					continue
+				}
+			}
+			outcome <- err
+			return
+		}
 	}()
 	return func() error { return <-outcome }, nil
 }
 
-func count(ctx context.Context, w watch.Interface, n int, done func(client.Object) bool) error {
+// count reads a watch until n objects are as done wants them. ended says that
+// the watch ended before.
+func count(ctx context.Context, w watch.Interface, n int, done func(client.Object) bool) (ended bool, err error) {
 	ready := map[client.ObjectKey]bool{}
 	for len(ready) < n {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d objects are ready: %w", len(ready), n, ctx.Err())
+			return false, fmt.Errorf("%d of %d objects are ready: %w", len(ready), n, ctx.Err())
 		case e, open := <-w.ResultChan():
 			o, ok := e.Object.(client.Object)
-			if !open || !ok {
-				return fmt.Errorf("%d of %d objects are ready: the watch ended", len(ready), n)
-			}
-			if done(o) {
+			switch {
+			case !open || !ok:
+				return true, nil
+			case done(o):
 				ready[client.ObjectKeyFromObject(o)] = true
-			} else {
+			default:
 				delete(ready, client.ObjectKeyFromObject(o))
 			}
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // application is one that keeps itself in step.

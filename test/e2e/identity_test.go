@@ -140,15 +140,15 @@ func TestIdentity(t *testing.T) {
 	patched(t, r, &corev1.ConfigMap{}, "argocd-cm", `{"data":{"accounts.alice":"login, apiKey"}}`)
 	s.within(2*time.Second, admin, "/api/v1/account/alice", 200)
 	alice := tokenIn(t, s.expect(admin, "POST", "/api/v1/account/alice/token", `{"id":"ci"}`, 200))
-	s.expect(alice, "GET", "/api/v1/projects/default", "", 403)
-	policies := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "argocd", Name: "argocd-rbac-cm"}, Data: map[string]string{"policy.csv": "p, alice, projects, get, default, allow"}}
+	s.expect(alice, "GET", "/api/v1/account/admin", "", 403)
+	policies := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "argocd", Name: "argocd-rbac-cm"}, Data: map[string]string{"policy.csv": "p, alice, accounts, get, admin, allow"}}
 	must(t, client.IgnoreAlreadyExists(r.Hub.Create(t.Context(), policies)))
-	patched(t, r, &corev1.ConfigMap{}, "argocd-rbac-cm", `{"data":{"policy.csv":"p, alice, projects, get, default, allow"}}`)
-	s.within(2*time.Second, alice, "/api/v1/projects/default", 200)
+	patched(t, r, &corev1.ConfigMap{}, "argocd-rbac-cm", `{"data":{"policy.csv":"p, alice, accounts, get, admin, allow"}}`)
+	s.within(2*time.Second, alice, "/api/v1/account/admin", 200)
 	patched(t, r, &corev1.ConfigMap{}, "argocd-rbac-cm", `{"data":{"policy.csv":"p, alice"}}`)
-	s.expect(alice, "GET", "/api/v1/projects/default", "", 200) // the previous policy stays
+	s.expect(alice, "GET", "/api/v1/account/admin", "", 200) // the previous policy stays
 	patched(t, r, &corev1.ConfigMap{}, "argocd-rbac-cm", `{"data":{"policy.csv":""}}`)
-	s.within(2*time.Second, alice, "/api/v1/projects/default", 403)
+	s.within(2*time.Second, alice, "/api/v1/account/admin", 403)
 
 	s.stop() // nothing is lost with the process
 	s = serve(t, r)

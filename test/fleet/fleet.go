@@ -128,6 +128,13 @@ func (c Cluster) Credentials() ([]byte, error) {
 type Audit struct {
 	Verb      string `json:"verb"`
 	UserAgent string `json:"userAgent"`
+	User      struct {
+		Username string `json:"username"`
+	} `json:"user"`
+	// Impersonated is on whose behalf the request was made.
+	Impersonated struct {
+		Username string `json:"username"`
+	} `json:"impersonatedUser"`
 	URI       string `json:"requestURI"`
 	ObjectRef struct {
 		Resource    string `json:"resource"`

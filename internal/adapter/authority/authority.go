@@ -1,7 +1,7 @@
 // Package authority makes the certificates with which the processes of one
 // installation know each other. The authority itself is made at the first
 // start and kept in a Secret of the hub; a process issues a certificate to
-// itself that lives as long as it does, so nothing has to be renewed.
+// itself, and the next one when half of its life is over.
 package authority
 
 import (
@@ -16,6 +16,7 @@ import (
 	"io"
 	"math/big"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -29,10 +30,10 @@ const (
 // whatever its address.
 const ServerName = "sluice.internal"
 
-// Lives of certificates. A leaf outlives every process.
+// Lives of certificates.
 const (
 	caLife   = 20 * 365 * 24 * time.Hour
-	leafLife = 5 * 365 * 24 * time.Hour
+	leafLife = 30 * 24 * time.Hour
 	skew     = time.Hour
 )
 
@@ -84,14 +85,14 @@ func Load(random io.Reader, data map[string][]byte) (*Authority, error) {
 }
 
 // issue makes a certificate for a role.
-func (a *Authority) issue(role string, now time.Time) (tls.Certificate, error) {
+func (a *Authority) issue(role string, now time.Time) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), a.random)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("certificate of %s: %w", role, err)
+		return nil, fmt.Errorf("certificate of %s: %w", role, err)
 	}
 	raw := make([]byte, 16)
 	if _, err := io.ReadFull(a.random, raw); err != nil {
-		return tls.Certificate{}, fmt.Errorf("certificate of %s: %w", role, err)
+		return nil, fmt.Errorf("certificate of %s: %w", role, err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(raw), Subject: pkix.Name{CommonName: role}, DNSNames: []string{ServerName},
@@ -100,9 +101,36 @@ func (a *Authority) issue(role string, now time.Time) (tls.Certificate, error) {
 	}
 	der, err := x509.CreateCertificate(a.random, template, a.certificate, &key.PublicKey, a.key)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("certificate of %s: %w", role, err)
+		return nil, fmt.Errorf("certificate of %s: %w", role, err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}
+
+// own is the certificate of a process, made anew when half of its life is
+// over. It is safe for concurrent use.
+type own struct {
+	authority *Authority
+	role      string
+	now       func() time.Time
+
+	mu     sync.Mutex
+	held   *tls.Certificate
+	issued time.Time
+}
+
+func (o *own) get() (*tls.Certificate, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	if o.held != nil && now.Sub(o.issued) < leafLife/2 && !now.Before(o.issued.Add(-skew)) {
+		return o.held, nil
+	}
+	made, err := o.authority.issue(o.role, now)
+	if err != nil {
+		return nil, err
+	}
+	o.held, o.issued = made, now
+	return made, nil
 }
 
 func (a *Authority) pool() *x509.CertPool {
@@ -112,15 +140,16 @@ func (a *Authority) pool() *x509.CertPool {
 }
 
 // Server is the TLS configuration of a server that only the roles named may
-// call.
-func (a *Authority) Server(role string, now time.Time, callers ...string) (*tls.Config, error) {
-	own, err := a.issue(role, now)
-	if err != nil {
+// call. It serves for as long as the process runs.
+func (a *Authority) Server(role string, now func() time.Time, callers ...string) (*tls.Config, error) {
+	o := &own{authority: a, role: role, now: now}
+	if _, err := o.get(); err != nil {
 		return nil, err
 	}
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: a.pool(),
-		NextProtos: []string{"h2"},
+		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: a.pool(),
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return o.get() },
+		NextProtos:     []string{"h2"}, Time: now,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if len(s.PeerCertificates) == 0 || !slices.Contains(callers, s.PeerCertificates[0].Subject.CommonName) {
 				return errors.New("this component may not call")
@@ -131,14 +160,15 @@ func (a *Authority) Server(role string, now time.Time, callers ...string) (*tls.
 }
 
 // Client is the TLS configuration of a process in a role that calls one in
-// another.
-func (a *Authority) Client(role string, now time.Time, server string) (*tls.Config, error) {
-	own, err := a.issue(role, now)
-	if err != nil {
+// another. It serves for as long as the process runs.
+func (a *Authority) Client(role string, now func() time.Time, server string) (*tls.Config, error) {
+	o := &own{authority: a, role: role, now: now}
+	if _, err := o.get(); err != nil {
 		return nil, err
 	}
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{own}, RootCAs: a.pool(), ServerName: ServerName, NextProtos: []string{"h2"},
+		MinVersion: tls.VersionTLS13, RootCAs: a.pool(), ServerName: ServerName, NextProtos: []string{"h2"}, Time: now,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.get() },
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if name := s.PeerCertificates[0].Subject.CommonName; name != server {
 				return fmt.Errorf("%q answers, not %s", name, server)

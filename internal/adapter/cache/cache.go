@@ -85,7 +85,7 @@ func New(o Options) (*Cache, error) {
 		}, c.disk.heldBytes))
 		c.tiers = append(c.tiers, c.disk)
 	}
-	if o.Redis.Address != "" {
+	if o.Redis.Address != "" || len(o.Redis.Sentinels) > 0 {
 		if o.Redis.Now == nil {
 			o.Redis.Now = o.Now
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,9 +18,14 @@ import (
 // RedisOptions configure the tier in Redis.
 type RedisOptions struct {
 	// Address is host:port; empty switches the tier off.
-	Address            string
-	Username, Password string
-	Database           int
+	Address string
+	// Sentinels, instead, are host:port of sentinels that name the server of
+	// MasterSet (default "master"), which may change.
+	Sentinels                          []string
+	MasterSet                          string
+	SentinelUsername, SentinelPassword string
+	Username, Password                 string
+	Database                           int
 	// TLS encrypts; CA is a PEM bundle (default the system's), Certificate
 	// and Key are the client's.
 	TLS                  bool
@@ -65,6 +71,9 @@ func newRedis(o RedisOptions) (*redis, error) {
 		Dialer: net.Dialer{Timeout: o.Timeout}, ConnWriteTimeout: o.Timeout, DisableCache: true, ForceSingleClient: true, DisableRetry: true,
 		BlockingPoolSize: 8, PipelineMultiplex: 1, RingScaleEachConn: 8,
 	}}
+	if len(o.Sentinels) > 0 {
+		r.sentinels()
+	}
 	if !o.TLS {
 		return r, nil
 	}
@@ -90,7 +99,21 @@ func newRedis(o RedisOptions) (*redis, error) {
 		config.Certificates = []tls.Certificate{pair}
 	}
 	r.dial.TLSConfig = config
+	r.dial.Sentinel.TLSConfig = config
 	return r, nil
+}
+
+// sentinels lets sentinels name the server.
+func (r *redis) sentinels() {
+	o := &r.options
+	if o.MasterSet == "" {
+		o.MasterSet = "master"
+	}
+	o.Address = "of sentinels " + strings.Join(o.Sentinels, ", ")
+	r.dial.InitAddress, r.dial.ForceSingleClient = o.Sentinels, false
+	r.dial.Sentinel = rueidis.SentinelOption{
+		MasterSet: o.MasterSet, Username: o.SentinelUsername, Password: o.SentinelPassword, Dialer: r.dial.Dialer,
+	}
 }
 
 func (*redis) name() string { return "redis" }

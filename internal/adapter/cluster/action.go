@@ -15,6 +15,11 @@ import (
 
 // TryCreate asks the API server whether it would create an object.
 func (c *Connection) TryCreate(ctx context.Context, obj *unstructured.Unstructured) error {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	r, err := c.resource(obj.GroupVersionKind(), obj.GetNamespace())
 	if err != nil {
 		return err
@@ -29,6 +34,11 @@ func (c *Connection) TryCreate(ctx context.Context, obj *unstructured.Unstructur
 // Merge sends a JSON merge patch to exactly this object, not to another one of
 // the same name, or to a subresource of it such as "status".
 func (c *Connection) Merge(ctx context.Context, live *unstructured.Unstructured, patch []byte, subresource ...string) error {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	r, err := c.resource(live.GroupVersionKind(), live.GetNamespace())
 	if err != nil {
 		return err

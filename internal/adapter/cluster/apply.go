@@ -52,6 +52,11 @@ type Applied struct {
 // options ask for. An object that server-side apply refuses for reasons of its
 // schema is applied client-side, with a warning.
 func (c *Connection) Apply(ctx context.Context, obj *unstructured.Unstructured, m syncplan.Manner) (Applied, error) {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return Applied{}, err
+	}
+	defer release()
 	w, err := c.write(obj, m, false)
 	if err != nil {
 		return Applied{}, err
@@ -59,7 +64,7 @@ func (c *Connection) Apply(ctx context.Context, obj *unstructured.Unstructured, 
 	done, verb, err := w.carryOut(ctx)
 	c.count("apply", err)
 	if err != nil {
-		return Applied{}, err
+		return Applied{}, c.explained(obj, err)
 	}
 	c.remember(done)
 	out := Applied{Message: w.name() + " " + verb}
@@ -102,6 +107,9 @@ func (w *write) carryOut(ctx context.Context) (*unstructured.Unstructured, strin
 		return w.replace(ctx)
 	case syncplan.ClientSide:
 		return w.clientSide(ctx)
+	}
+	if live := w.live(object.KeyOf(w.obj)); w.rebound(live) {
+		return w.recreate(ctx, w.obj, live)
 	}
 	if !w.dryRun && w.manner.Migrate {
 		if err := w.migrate(ctx); err != nil {

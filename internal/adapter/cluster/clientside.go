@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-cd/sluice/internal/domain/diff"
 	"github.com/sluice-cd/sluice/internal/domain/object"
+	"github.com/sluice-cd/sluice/internal/domain/syncplan"
 )
 
 // annotated is the object with the annotation in which client-side tools keep
@@ -89,7 +90,7 @@ func (w *write) clientSide(ctx context.Context) (*unstructured.Unstructured, str
 // rebound says that a binding points to another role, which the API server
 // only allows for a new object.
 func (w *write) rebound(live *unstructured.Unstructured) bool {
-	if w.obj.GroupVersionKind().Group != "rbac.authorization.k8s.io" || w.dryRun {
+	if w.obj.GroupVersionKind().Group != "rbac.authorization.k8s.io" || live == nil {
 		return false
 	}
 	want, bound := w.obj.Object["roleRef"].(map[string]any)
@@ -172,7 +173,7 @@ func (w *write) recreate(ctx context.Context, wanted, live *unstructured.Unstruc
 		return wanted, "recreated", nil
 	}
 	if live.GetDeletionTimestamp() == nil {
-		if err := w.Delete(ctx, live, metav1.DeletePropagationBackground); err != nil {
+		if err := w.remove(ctx, live, metav1.DeletePropagationBackground); err != nil {
 			return nil, "", err
 		}
 	}
@@ -192,6 +193,10 @@ func (w *write) recreate(ctx context.Context, wanted, live *unstructured.Unstruc
 		}
 	}
 	w.store.drop(object.KeyOf(live), live.GetUID())
+	if w.manner.Mode == syncplan.ServerSide && w.refused == nil {
+		done, err := w.serverSide(ctx)
+		return done, "recreated", err
+	}
 	done, _, err := w.create(ctx, wanted)
 	return done, "recreated", err
 }

@@ -3,10 +3,13 @@ package cluster
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -45,6 +48,9 @@ type execLogin struct {
 	Env         map[string]string `json:"env"`
 	APIVersion  string            `json:"apiVersion"`
 	InstallHint string            `json:"installHint"`
+
+	ProvideClusterInfo bool            `json:"provideClusterInfo"`
+	Config             json.RawMessage `json:"config"`
 }
 
 // restConfig builds the connection settings of a cluster; hub is used for the
@@ -65,8 +71,8 @@ func restConfig(c destination.Cluster, hub *rest.Config) (*rest.Config, error) {
 			CAData: in.TLSClientConfig.CAData, CertData: in.TLSClientConfig.CertData, KeyData: in.TLSClientConfig.KeyData,
 		}}
 	}
-	if in.Username != "" || in.BearerToken != "" {
-		out.Username, out.Password, out.BearerToken = in.Username, in.Password, in.BearerToken
+	if in.TLSClientConfig.Insecure && len(in.TLSClientConfig.CAData) > 0 {
+		return nil, fmt.Errorf("Secret/%s: key \"config\", field tlsClientConfig: insecure and caData exclude each other: remove one", c.SecretName) //nolint:staticcheck // names an object
 	}
 	login(out, in)
 	if in.ProxyURL != "" {
@@ -77,10 +83,14 @@ func restConfig(c destination.Cluster, hub *rest.Config) (*rest.Config, error) {
 		out.Proxy = http.ProxyURL(proxy)
 	}
 	out.DisableCompression = in.DisableCompression
+	out.Wrap(impersonating)
 	out.QPS, out.Burst, out.UserAgent = -1, 0, "argocd-application-controller"
 	return out, nil
 }
 
+// login chooses one form of credentials: awsAuthConfig, execProviderConfig,
+// token, user and password, or the certificate that out has (spec/config.md
+// §6.1). What another form left in out is taken away.
 func login(out *rest.Config, in credentials) {
 	e := in.ExecProviderConfig
 	if a := in.AWSAuthConfig; a != nil {
@@ -92,22 +102,40 @@ func login(out *rest.Config, in credentials) {
 			e.Args = append(e.Args, "--profile", a.Profile)
 		}
 	}
-	if e == nil {
+	if e == nil && in.BearerToken == "" && in.Username == "" {
 		return
 	}
-	out.ExecProvider = &clientcmdapi.ExecConfig{
+	out.Username, out.Password, out.BearerToken, out.BearerTokenFile, out.ExecProvider, out.AuthProvider = "", "", "", "", nil, nil
+	out.CertData, out.CertFile, out.KeyData, out.KeyFile = nil, "", nil, ""
+	switch {
+	case e != nil:
+		out.ExecProvider = e.provider()
+	case in.BearerToken != "":
+		out.BearerToken = in.BearerToken
+	default:
+		out.Username, out.Password = in.Username, in.Password
+	}
+}
+
+func (e *execLogin) provider() *clientcmdapi.ExecConfig {
+	p := &clientcmdapi.ExecConfig{
 		Command: e.Command, Args: e.Args, APIVersion: e.APIVersion, InstallHint: e.InstallHint,
-		InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+		InteractiveMode: clientcmdapi.NeverExecInteractiveMode, ProvideClusterInfo: e.ProvideClusterInfo,
 	}
-	for k, v := range e.Env {
-		out.ExecProvider.Env = append(out.ExecProvider.Env, clientcmdapi.ExecEnvVar{Name: k, Value: v})
+	if len(e.Config) > 0 {
+		p.Config = &runtime.Unknown{Raw: e.Config, ContentType: runtime.ContentTypeJSON}
 	}
+	for _, k := range slices.Sorted(maps.Keys(e.Env)) {
+		p.Env = append(p.Env, clientcmdapi.ExecEnvVar{Name: k, Value: e.Env[k]})
+	}
+	return p
 }
 
 // Times of a connection.
 const (
 	requestTimeout   = 5 * time.Second
 	listTimeout      = 30 * time.Second
+	schemaTimeout    = 15 * time.Second
 	heartbeatPause   = 2 * time.Second
 	heartbeatTimeout = 4 * time.Second
 )

@@ -14,9 +14,11 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/restmapper"
 
 	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/object"
 )
 
 // Status words of a connection.
@@ -42,7 +44,11 @@ type Connection struct {
 	cancel    context.CancelFunc
 	discovery discovery.DiscoveryInterface
 	dynamic   dynamic.Interface
+	metadata  metadata.Interface
 	store     *store
+	surveys   surveys
+	// slots are taken by writes on their way.
+	slots chan struct{}
 
 	mu        sync.Mutex
 	state     State
@@ -50,8 +56,10 @@ type Connection struct {
 	versions  []string
 	learnt    time.Time
 	watches   map[schema.GroupKind]*kindWatch
-	predicted map[string]prediction
-	schemas   map[schema.GroupVersion]schemas
+	predicted map[object.Key]prediction
+	schemas   map[schema.GroupVersion]*published
+	// described is the version in the gauges.
+	described string
 }
 
 func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
@@ -67,18 +75,25 @@ func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
+	parts, err := metadata.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	conn := &Connection{
-		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, store: newStore(),
+		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, metadata: parts, store: newStore(), slots: make(chan struct{}, writesAtOnce),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
-		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[string]prediction{},
-		schemas: map[schema.GroupVersion]schemas{},
+		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[object.Key]prediction{},
+		schemas: map[schema.GroupVersion]*published{},
 	}
 	go conn.heartbeat()
 	return conn, nil
 }
 
-func (c *Connection) close() { c.cancel() }
+func (c *Connection) close() {
+	c.cancel()
+	c.fleet.metrics.forget(c.cluster.Server)
+}
 
 func (c *Connection) changed(instance string) {
 	c.fleet.tell(Change{Server: c.cluster.Server, Instance: instance})
@@ -164,7 +179,7 @@ func (c *Connection) enter(version string, err error) {
 	if err == nil {
 		value = 1
 	}
-	c.fleet.metrics.status.WithLabelValues(c.cluster.Server, next.Version).Set(value)
+	c.describe(next.Version, value)
 	if news {
 		c.fleet.options.Log.Info("cluster connection", "cluster", c.cluster.Name, "status", next.Status, "message", next.Message)
 		c.fleet.tell(Change{Server: c.cluster.Server})

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
@@ -26,7 +27,16 @@ type Options struct {
 
 // Change says what moved: the objects of one instance, or with an empty
 // instance the connection itself.
-type Change struct{ Server, Instance string }
+type Change struct {
+	Server, Instance string
+	// Shown says that only what is shown has changed, nothing that a
+	// comparison looks at.
+	Shown bool
+}
+
+// Matter says that the change of a managed object is worth a comparison. It is
+// called by watches and must not take long.
+type Matter func(ctx context.Context, before, after *unstructured.Unstructured) bool
 
 // Fleet holds the connections to all registered clusters.
 type Fleet struct {
@@ -38,6 +48,7 @@ type Fleet struct {
 	byServer map[string]*Connection
 	broken   map[string]error
 	onChange []func(Change)
+	matter   Matter
 }
 
 // NewFleet makes an empty fleet whose connections end with ctx.
@@ -50,6 +61,21 @@ func (f *Fleet) OnChange(do func(Change)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.onChange = append(f.onChange, do)
+}
+
+// Weigh makes changes of managed objects count only when matter says so.
+func (f *Fleet) Weigh(matter Matter) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.matter = matter
+}
+
+// matters says that a change counts; without anybody who weighs, all do.
+func (f *Fleet) matters(ctx context.Context, before, after *unstructured.Unstructured) bool {
+	f.mu.RLock()
+	matter := f.matter
+	f.mu.RUnlock()
+	return matter == nil || matter(ctx, before, after)
 }
 
 func (f *Fleet) tell(c Change) {
@@ -110,26 +136,4 @@ func (f *Fleet) Connection(server string) (*Connection, error) {
 		return nil, err
 	}
 	return nil, fmt.Errorf("cluster %s is not registered", server)
-}
-
-type metrics struct {
-	status   *prometheus.GaugeVec
-	events   *prometheus.CounterVec
-	requests *prometheus.CounterVec
-}
-
-func newMetrics(r prometheus.Registerer) *metrics {
-	m := &metrics{
-		status: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "argocd_cluster_connection_status", Help: "1 while the cluster answers, else 0.",
-		}, []string{"server", "k8s_version"}),
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "argocd_cluster_events_total", Help: "Watch events processed.",
-		}, []string{"server", "group", "kind"}),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "argocd_cluster_requests_total", Help: "Writes and dry runs sent to target clusters.",
-		}, []string{"server", "verb", "result"}),
-	}
-	r.MustRegister(m.status, m.events, m.requests)
-	return m
 }

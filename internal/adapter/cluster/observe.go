@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -175,9 +174,12 @@ func (c *Connection) follow(ctx context.Context, kinds []schema.GroupVersionKind
 			if err != nil {
 				return err
 			}
+			if len(c.spaces(m)) == 0 {
+				continue // out of sight
+			}
 			c.mu.Lock()
 			if w = c.watches[gvk.GroupKind()]; w == nil {
-				w = c.watchKind(gvk, m.Resource)
+				w = c.watchKind(gvk, m)
 				c.watches[gvk.GroupKind()] = w
 			}
 			c.mu.Unlock()
@@ -185,12 +187,8 @@ func (c *Connection) follow(ctx context.Context, kinds []schema.GroupVersionKind
 		waits = append(waits, w)
 	}
 	for _, w := range waits {
-		select {
-		case <-w.synced:
-		case <-ctx.Done():
-			return fmt.Errorf("cluster %s: live objects of kind %s not listed yet: %w", c.cluster.Name, w.gvk.Kind, ctx.Err())
-		case <-c.ctx.Done():
-			return fmt.Errorf("cluster %s: connection closed", c.cluster.Name)
+		if err := w.wait(ctx, c); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/internal/domain/health"
@@ -91,9 +92,16 @@ func record(u *unstructured.Unstructured) *inspect.Node {
 	return &r
 }
 
-// put stores an object unless a newer one is there; it names the instance
-// that the object, or the root of its owner chain, belongs to.
-func (s *store) put(u *unstructured.Unstructured) (instance string, changed bool) {
+// news is what a stored object changed: before is what was kept of it until
+// now, nil when it was not there, instance the one that the object, or the
+// root of its owner chain, belongs to.
+type news struct {
+	instance      string
+	before, after *node
+}
+
+// put stores an object unless a newer one is there; then changed is false.
+func (s *store) put(u *unstructured.Unstructured) (out news, changed bool) {
 	key := object.KeyOf(u)
 	s.mu.RLock()
 	wanted := s.wanted[key] != ""
@@ -103,13 +111,20 @@ func (s *store) put(u *unstructured.Unstructured) (instance string, changed bool
 	defer s.mu.Unlock()
 	old := s.byKey[n.key]
 	if old != nil && old.uid == n.uid && !newer(n.version, old.version) && (old.full != nil || n.full == nil) {
-		return "", false
+		return news{}, false
 	}
 	if old != nil {
 		s.unlink(old)
 	}
 	s.link(n)
-	return s.root(n), true
+	return news{s.root(n), old, n}, true
+}
+
+// sameRecord says that nothing is new in what a comparison takes from an
+// object that nobody manages: its owner, its state as a pod, its revision.
+func sameRecord(a, b *node) bool {
+	return a != nil && a.uid == b.uid && a.owner == b.owner && a.revision == b.revision && a.full == nil && b.full == nil &&
+		(a.pod == nil) == (b.pod == nil) && (a.pod == nil || *a.pod == *b.pod)
 }
 
 // newer compares resource versions.
@@ -199,13 +214,14 @@ func (s *store) drop(key object.Key, uid types.UID) (instance string, dropped bo
 	return instance, true
 }
 
-// keep removes the objects of a kind that are not in the list.
-func (s *store) keep(group, kind string, listed map[object.Key]bool) []string {
+// keep removes the objects of a kind, in one namespace or in all (""), that are
+// not in the list.
+func (s *store) keep(kind schema.GroupKind, namespace string, listed map[object.Key]bool) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var told []string
 	for key, n := range s.byKey {
-		if key.Group == group && key.Kind == kind && !listed[key] {
+		if key.Group == kind.Group && key.Kind == kind.Kind && (namespace == "" || key.Namespace == namespace) && !listed[key] {
 			told = append(told, s.root(n))
 			s.unlink(n)
 		}

@@ -2,54 +2,134 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/sluice-cd/sluice/internal/domain/object"
 )
 
-// kindWatch follows all objects of one kind.
+// kindWatch follows all objects of one kind, in all namespaces or in those
+// that the connection is restricted to.
 type kindWatch struct {
-	gvk    schema.GroupVersionKind
-	synced chan struct{}
-	stop   context.CancelFunc
+	gvk schema.GroupVersionKind
+	// synced closes when everything was listed once, refused when the API
+	// server forbids that; it is asked again all the same.
+	synced, refused chan struct{}
+	stop            context.CancelFunc
+
+	mu      sync.Mutex
+	pending int
+	problem error
+}
+
+// listed notes that one of the lists is complete.
+func (w *kindWatch) listed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pending--; w.pending == 0 {
+		close(w.synced)
+	}
+}
+
+// failed notes why a list is not complete.
+func (w *kindWatch) failed(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	final := func(err error) bool { return apierrors.IsForbidden(err) || gone(err) }
+	if final(w.problem) {
+		return
+	}
+	w.problem = err
+	if final(err) {
+		close(w.refused)
+	}
+}
+
+// why is the last reason for which nothing is known of the kind yet.
+func (w *kindWatch) why() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.problem
+}
+
+// wait ends when all was listed, when that is refused, or with ctx.
+func (w *kindWatch) wait(ctx context.Context, conn *Connection) error {
+	select {
+	case <-w.synced:
+		return nil
+	default:
+	}
+	select {
+	case <-w.synced:
+		return nil
+	case <-w.refused:
+		return fmt.Errorf("cluster %s: objects of kind %s cannot be listed: %w", conn.cluster.Name, w.gvk.Kind, w.why())
+	case <-ctx.Done():
+		return fmt.Errorf("cluster %s: live objects of kind %s not listed yet: %w", conn.cluster.Name, w.gvk.Kind, errors.Join(ctx.Err(), w.why()))
+	case <-conn.ctx.Done():
+		return fmt.Errorf("cluster %s: connection closed", conn.cluster.Name)
+	}
 }
 
 // sink receives what a reflector sees and feeds the store.
 type sink struct {
 	conn *Connection
 	kind *kindWatch
-	done bool
+	// namespace is the only one that is seen; empty is all.
+	namespace string
+	done      bool
 }
 
 var _ cache.ReflectorStore = (*sink)(nil)
 
 // watchKind starts to follow a kind; it is called with the lock held.
-func (c *Connection) watchKind(gvk schema.GroupVersionKind, gvr schema.GroupVersionResource) *kindWatch {
+func (c *Connection) watchKind(gvk schema.GroupVersionKind, m *meta.RESTMapping) *kindWatch {
 	ctx, cancel := context.WithCancel(c.ctx)
-	w := &kindWatch{gvk: gvk, synced: make(chan struct{}), stop: cancel}
-	resource := c.dynamic.Resource(gvr)
+	spaces := c.spaces(m)
+	w := &kindWatch{gvk: gvk, synced: make(chan struct{}), refused: make(chan struct{}), stop: cancel, pending: len(spaces)}
+	for _, namespace := range spaces {
+		c.reflect(ctx, w, m.Resource, namespace)
+	}
+	return w
+}
+
+// reflect follows a kind in one namespace, or everywhere.
+func (c *Connection) reflect(ctx context.Context, w *kindWatch, gvr schema.GroupVersionResource, namespace string) {
+	var resource dynamic.ResourceInterface = c.dynamic.Resource(gvr)
+	if namespace != "" {
+		resource = c.dynamic.Resource(gvr).Namespace(namespace)
+	}
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			bounded, done := context.WithTimeout(ctx, listTimeout)
 			defer done()
-			return resource.List(bounded, o)
+			list, err := resource.List(bounded, o)
+			if err != nil {
+				w.failed(err)
+				c.vanished(w, err)
+			}
+			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return resource.Watch(ctx, o)
 		},
 	}
-	r := cache.NewReflectorWithOptions(lw, &unstructured.Unstructured{}, &sink{conn: c, kind: w}, cache.ReflectorOptions{
-		Name: c.cluster.Name + "/" + gvk.Kind, TypeDescription: gvk.String(), MinWatchTimeout: 5 * time.Minute,
+	r := cache.NewReflectorWithOptions(lw, &unstructured.Unstructured{}, &sink{conn: c, kind: w, namespace: namespace}, cache.ReflectorOptions{
+		Name: c.cluster.Name + "/" + w.gvk.Kind, TypeDescription: w.gvk.String(), MinWatchTimeout: 5 * time.Minute,
 	})
 	go r.RunWithContext(ctx)
-	return w
 }
 
 func (s *sink) see(obj any) error {
@@ -58,11 +138,19 @@ func (s *sink) see(obj any) error {
 		return nil
 	}
 	trim(u)
-	if instance, changed := s.conn.store.put(u); changed && instance != "" {
-		s.conn.changed(instance)
+	if n, changed := s.conn.store.put(u); changed && n.instance != "" {
+		s.conn.fleet.tell(Change{Server: s.conn.cluster.Server, Instance: n.instance, Shown: !s.counts(n)})
 	}
 	s.conn.fleet.metrics.events.WithLabelValues(s.conn.cluster.Server, s.kind.gvk.Group, s.kind.gvk.Kind).Inc()
 	return nil
+}
+
+// counts says that a comparison may find something else after the change.
+func (s *sink) counts(n news) bool {
+	if n.before == nil || n.before.uid != n.after.uid || n.before.full == nil || n.after.full == nil {
+		return !sameRecord(n.before, n.after)
+	}
+	return n.before.owner != n.after.owner || s.conn.fleet.matters(s.conn.ctx, n.before.full, n.after.full)
 }
 
 // trim drops what nobody reads: of managedFields the owners of status. Those
@@ -93,6 +181,9 @@ func (s *sink) Update(obj any) error { return s.see(obj) }
 // Delete drops an object.
 func (s *sink) Delete(obj any) error {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
+		s.conn.mu.Lock()
+		delete(s.conn.predicted, object.KeyOf(u))
+		s.conn.mu.Unlock()
 		if instance, dropped := s.conn.store.drop(object.KeyOf(u), u.GetUID()); dropped && instance != "" {
 			s.conn.changed(instance)
 		}
@@ -111,14 +202,14 @@ func (s *sink) Replace(list []any, _ string) error {
 			}
 		}
 	}
-	for _, instance := range s.conn.store.keep(s.kind.gvk.Group, s.kind.gvk.Kind, listed) {
+	for _, instance := range s.conn.store.keep(s.kind.gvk.GroupKind(), s.namespace, listed) {
 		if instance != "" {
 			s.conn.changed(instance)
 		}
 	}
 	if !s.done {
 		s.done = true
-		close(s.kind.synced)
+		s.kind.listed()
 	}
 	return nil
 }

@@ -32,6 +32,19 @@ func (c *Connection) resource(gvk schema.GroupVersionKind, namespace string) (dy
 	return c.dynamic.Resource(m.Resource), nil
 }
 
+// writesAtOnce bounds the writes and dry runs on their way to one cluster.
+const writesAtOnce = 32
+
+// slot waits until one more write may be on its way.
+func (c *Connection) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case c.slots <- struct{}{}:
+		return func() { <-c.slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 func (c *Connection) count(verb string, err error) {
 	result := "ok"
 	switch {
@@ -47,6 +60,9 @@ func (c *Connection) count(verb string, err error) {
 func (c *Connection) remember(u *unstructured.Unstructured) {
 	trim(u)
 	c.store.put(u)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.predicted, object.KeyOf(u)) // it spoke of the version before
 }
 
 func (c *Connection) live(key object.Key) *unstructured.Unstructured {
@@ -60,6 +76,11 @@ func (c *Connection) live(key object.Key) *unstructured.Unstructured {
 
 // Create creates an object; an existing one is an AlreadyExists error.
 func (c *Connection) Create(ctx context.Context, obj *unstructured.Unstructured) error {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	r, err := c.resource(obj.GroupVersionKind(), obj.GetNamespace())
 	if err != nil {
 		return err
@@ -78,6 +99,16 @@ func (c *Connection) Create(ctx context.Context, obj *unstructured.Unstructured)
 // Delete deletes exactly this object, not another one of the same name; one
 // that is gone is fine.
 func (c *Connection) Delete(ctx context.Context, live *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return c.remove(ctx, live, propagation)
+}
+
+// remove is Delete for who has a slot already.
+func (c *Connection) remove(ctx context.Context, live *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
 	r, err := c.resource(live.GroupVersionKind(), live.GetNamespace())
 	if err != nil {
 		return err
@@ -96,12 +127,31 @@ func (c *Connection) Delete(ctx context.Context, live *unstructured.Unstructured
 	return err
 }
 
-// RemoveFinalizer takes one finalizer off exactly this object.
+// releaseAttempts bounds the repetitions when others write at the same time.
+const releaseAttempts = 5
+
+// RemoveFinalizer takes one finalizer off exactly this object; when somebody
+// else writes at the same time it looks again.
 func (c *Connection) RemoveFinalizer(ctx context.Context, live *unstructured.Unstructured, finalizer string) error {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	r, err := c.resource(live.GroupVersionKind(), live.GetNamespace())
 	if err != nil {
 		return err
 	}
+	for range releaseAttempts {
+		if err = c.release(ctx, r, live, finalizer); !apierrors.IsConflict(err) {
+			break
+		}
+	}
+	c.count("release", err)
+	return err
+}
+
+func (c *Connection) release(ctx context.Context, r dynamic.ResourceInterface, live *unstructured.Unstructured, finalizer string) error {
 	bounded, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	fresh, err := r.Get(bounded, live.GetName(), metav1.GetOptions{})
@@ -118,12 +168,15 @@ func (c *Connection) RemoveFinalizer(ctx context.Context, live *unstructured.Uns
 			rest = append(rest, f)
 		}
 	}
+	if len(rest) == len(fresh.GetFinalizers()) {
+		c.remember(fresh)
+		return nil
+	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": rest, "resourceVersion": fresh.GetResourceVersion()}})
 	if err != nil {
 		return fmt.Errorf("%s: %w", object.KeyOf(live), err)
 	}
 	updated, err := r.Patch(bounded, live.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: diff.Manager})
-	c.count("release", err)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

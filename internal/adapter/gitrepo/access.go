@@ -27,7 +27,8 @@ type access struct {
 	inquiry    inquiry
 
 	mu       sync.Mutex
-	last     *Refs     // nil before the first answer
+	last     *Refs     // nil before the first answer, also of an earlier process
+	kept     time.Time // when the last answer was written down
 	asked    time.Time // of the last answer or failure
 	failure  error     // of the last question, nil after an answer
 	failures int       // in a row
@@ -41,10 +42,12 @@ type access struct {
 }
 
 func newAccess(to *mirror, id string, r repo.Repository, e *endpoint) *access {
-	return &access{
+	a := &access{
 		all: to.all, mirror: to, id: id, name: to.name, repository: r, endpoint: e,
 		subs: map[*subscription]struct{}{}, wake: make(chan struct{}, 1),
 	}
+	a.recall()
+	return a
 }
 
 func (a *access) touch(now time.Time) {
@@ -91,7 +94,14 @@ func (a *access) refs(ctx context.Context, fresh bool) (*Refs, error) {
 	if refs, err, ok := a.known(); ok {
 		return refs, err
 	}
-	return a.ask(ctx, false)
+	refs, err := a.ask(ctx, false)
+	if err == nil {
+		return refs, nil
+	}
+	if refs, problem, ok := a.known(); ok && problem == nil {
+		return refs, nil // the remote is away, but not for long
+	}
+	return nil, err
 }
 
 // known is the answer without asking; ok says that there is one.

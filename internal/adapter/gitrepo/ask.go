@@ -91,7 +91,9 @@ func (a *access) answerAll(q *question) {
 		pause := a.budget.take(a.all.options.Clock.Now())
 		a.mu.Unlock()
 		rest(a.all.ctx, a.all.options.Clock, pause)
-		q.refs, q.err = a.lsRemote(a.all.ctx)
+		if q.refs, q.err = a.lsRemote(a.all.ctx); q.err == nil {
+			q.refs = a.consistent(a.all.ctx, q.refs)
+		}
 		a.note(q.refs, q.err)
 		close(q.done)
 		a.inquiry.mu.Lock()
@@ -127,7 +129,9 @@ func (a *access) lsRemote(ctx context.Context) (*Refs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repository %s: %w", a.name, err)
 	}
-	return parseRefs(raw), nil
+	refs := parseRefs(raw)
+	a.remember(raw, refs)
+	return refs, nil
 }
 
 // remote runs one request to the remote: within the limits of its host, with

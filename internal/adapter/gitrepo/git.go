@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -48,6 +50,9 @@ type command struct {
 	stall   time.Duration // of silence on stderr; zero is no limit
 	// maxOutput bounds stdout (zero is 256 MiB), maxFile every file written.
 	maxOutput, maxFile int64
+	// maxObjects bounds what a fetch brings, as git itself counts it; zero is
+	// no limit.
+	maxObjects int64
 }
 
 // prepare makes the process; it dies with ctx, and with this process.
@@ -85,6 +90,13 @@ func (g git) run(ctx context.Context, c command) ([]byte, error) {
 	}
 	out := &capped{limit: c.maxOutput, full: func() { give(errOutput) }}
 	problem := &tail{limit: 8 << 10}
+	if c.maxObjects > 0 {
+		problem.objects = func(n int64) {
+			if n > c.maxObjects {
+				give(errObjects)
+			}
+		}
+	}
 	cmd.Stdout, cmd.Stderr = out, problem
 	err := cmd.Start()
 	if err == nil {
@@ -99,6 +111,8 @@ func (g git) run(ctx context.Context, c command) ([]byte, error) {
 			return nil, fmt.Errorf("git %s: %w", verb, ctx.Err())
 		case errors.Is(cause, errOutput):
 			return nil, &gitError{verb: verb, said: fmt.Sprintf("the answer is larger than %d bytes", c.maxOutput), kind: errOutput}
+		case errors.Is(cause, errObjects):
+			return nil, &gitError{verb: verb, said: fmt.Sprintf("the pack has more than %d objects, the most that one fetch may bring: split the repository, or use partialClone", c.maxObjects), kind: errFull}
 		case errors.Is(cause, errTimeout):
 			return nil, &gitError{verb: verb, said: cause.Error(), kind: errTimeout}
 		}
@@ -172,13 +186,29 @@ type tail struct {
 	limit int
 	kept  []byte
 	heard atomic.Int64
+	// objects is told how many objects git announces.
+	objects func(n int64)
 }
+
+// announced is how git says how many objects a pack has.
+var announced = regexp.MustCompile(`(?:Receiving|Unpacking) objects:\s+\d+% \(\d+/(\d+)\)`)
+
+// errObjects is the cause of a run that ends because a pack has too many
+// objects.
+var errObjects = errors.New("too many objects")
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.heard.Add(int64(len(p)))
 	t.kept = append(t.kept, p...)
 	if len(t.kept) > 2*t.limit {
 		t.kept = append([]byte{}, t.kept[len(t.kept)-t.limit:]...)
+	}
+	if t.objects != nil {
+		if all := announced.FindAllSubmatch(t.kept, -1); len(all) > 0 {
+			if n, err := strconv.ParseInt(string(all[len(all)-1][1]), 10, 64); err == nil {
+				t.objects(n)
+			}
+		}
 	}
 	return len(p), nil
 }

@@ -254,7 +254,7 @@ func (m *mirror) replace(fresh string) error {
 // transfer runs a git that brings objects; what a broken one leaves is removed.
 func (m *mirror) transfer(ctx context.Context, by *access, dir string, args []string) error {
 	o := m.all.options
-	_, err := by.endpoint.run(ctx, command{args: args, dir: dir, limit: o.FetchTimeout, stall: o.StallTimeout, maxFile: o.MaxPackBytes})
+	_, err := by.endpoint.run(ctx, command{args: args, dir: dir, limit: o.FetchTimeout, stall: o.StallTimeout, maxFile: o.MaxPackBytes, maxObjects: o.MaxObjects})
 	if err != nil && dir == m.dir {
 		if tidyErr := m.tidy(); tidyErr != nil {
 			o.Log.Warn("remains of a fetch not removed", "repository", m.name, "error", tidyErr.Error())

@@ -25,6 +25,7 @@ type Mirrors struct {
 	folders *folders
 	local   git    // git without a remote
 	secrets string // private folder, gone after Close
+	key     []byte // of remembered answers
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wait    sync.WaitGroup
@@ -64,8 +65,13 @@ func New(ctx context.Context, o Options) (*Mirrors, error) {
 	if err != nil {
 		return nil, err
 	}
+	key, err := answersKey(dir, o.Random)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(secrets))
+	}
 	inner, cancel := context.WithCancel(ctx)
 	m := &Mirrors{
+		key:     key,
 		options: o, metrics: newMetrics(o.Registerer), folders: newFolders(o.CacheBytes), secrets: secrets,
 		ctx: inner, cancel: cancel, mirrors: map[string]*mirror{}, accesses: map[string]*access{},
 		byLocator: map[string][]string{}, hosts: map[string]*semaphore.Weighted{}, subs: map[*subscription]struct{}{},
@@ -299,6 +305,19 @@ func (m *Mirrors) Names(ctx context.Context, r repo.Repository) (branches, tags 
 		return nil, nil, err
 	}
 	return refs.short("refs/heads/"), refs.short(tagPath), nil
+}
+
+// Token is the one that opens a repository of a GitHub App now, and for at
+// least a while.
+func (m *Mirrors) Token(ctx context.Context, r repo.Repository) (string, error) {
+	one, err := m.open(r)
+	if err != nil {
+		return "", err
+	}
+	if one.endpoint.token == nil {
+		return "", fmt.Errorf("repository %s: is not read by a GitHub App", one.name)
+	}
+	return one.endpoint.token.Token(ctx)
 }
 
 // Forget empties the memory of folders, as if the process had been started

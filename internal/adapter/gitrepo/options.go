@@ -1,6 +1,8 @@
 package gitrepo
 
 import (
+	"crypto/rand"
+	"io"
 	"log/slog"
 	"time"
 
@@ -37,10 +39,11 @@ type Options struct {
 	// MaxFileBytes bounds one file that is read (default 50 MiB), CacheBytes
 	// the folders remembered (default 64 MiB), MaxRefsBytes the list of refs
 	// (default 128 MiB, about a million), MaxPackBytes what one fetch may
-	// bring (default 8 GiB), MaxGitMemory each process of git (default 2 GiB),
+	// bring (default 8 GiB) and MaxObjects its objects (default 20 million),
+	// MaxGitMemory each process of git (default 2 GiB),
 	// DiskBudget all mirrors together (default none).
-	MaxFileBytes, MaxRefsBytes, MaxPackBytes, MaxGitMemory, DiskBudget int64
-	CacheBytes                                                         int
+	MaxFileBytes, MaxRefsBytes, MaxPackBytes, MaxObjects, MaxGitMemory, DiskBudget int64
+	CacheBytes                                                                     int
 	// HostRequests is how many questions and how many fetches run against one
 	// host at the same time (default 32), so that a dead host holds up nobody
 	// else.
@@ -54,9 +57,11 @@ type Options struct {
 	// Environment is added to that of git, which otherwise inherits only
 	// PATH: HTTPS_PROXY and the like.
 	Environment []string
-	Clock       clock.WithTicker
-	Log         *slog.Logger
-	Registerer  prometheus.Registerer
+	// Random makes keys (default crypto/rand).
+	Random     io.Reader
+	Clock      clock.WithTicker
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 func (o *Options) defaults() {
@@ -67,11 +72,15 @@ func (o *Options) defaults() {
 	standard(&o.MaxFileBytes, 50<<20)
 	standard(&o.MaxRefsBytes, 128<<20)
 	standard(&o.MaxPackBytes, 8<<30)
+	standard(&o.MaxObjects, 20_000_000)
 	standard(&o.MaxGitMemory, 2<<30)
 	standard(&o.CacheBytes, 64<<20)
 	standard(&o.HostRequests, 32)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
 	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}

@@ -56,7 +56,7 @@ func (m *mirror) fetchMissing(ctx context.Context, by *access, ids []string) err
 				"-c", "fetch.negotiationAlgorithm=noop", "fetch", "--progress", "--no-write-fetch-head", "--no-tags", "--no-recurse-submodules",
 				"--no-auto-maintenance", "--filter=blob:none", "--stdin", "--", by.endpoint.target(),
 			},
-			dir: m.dir, stdin: strings.Join(still, "\n") + "\n", limit: o.FetchTimeout, stall: o.StallTimeout, maxFile: o.MaxPackBytes,
+			dir: m.dir, stdin: strings.Join(still, "\n") + "\n", limit: o.FetchTimeout, stall: o.StallTimeout, maxFile: o.MaxPackBytes, maxObjects: o.MaxObjects,
 		})
 		return err
 	})

@@ -101,8 +101,12 @@ func TestSignals(t *testing.T) {
 		}
 	}
 	stop := func() string { mu.Lock(); defer mu.Unlock(); return log.String() }
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(stop(), "answers again") && time.Now().Before(deadline); {
-		await(t, told, "the poller's word")
+	for deadline := time.After(time.Minute); !strings.Contains(stop(), "answers again"); { // said after subscribers were told
+		select {
+		case <-deadline:
+			t.Fatal("the poller does not say that the repository answers again")
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 	for _, want := range []string{"level=WARN", "repository does not answer", "repository=" + s.URL("shop"), "503", "repository answers again"} {
 		if !strings.Contains(stop(), want) {

@@ -1,6 +1,3 @@
-// Package jq finds the places in an object that a jq expression names. The
-// expressions come from users: they know no environment, no input and no
-// modules, and are bounded in length, time and output.
 package jq
 
 import (
@@ -9,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/itchyny/gojq"
@@ -25,12 +23,36 @@ const (
 	DefaultTimeout = time.Second
 )
 
+// Caller has Evaluate called with body in a process that is bounded in memory
+// and ended after limit, and gives its answer as JSON; source is the
+// expression when there is only one.
+type Caller func(ctx context.Context, source string, body []byte, limit time.Duration) (json.RawMessage, error)
+
 // Compiler reads expressions. Timeout bounds each evaluation; zero is
-// DefaultTimeout.
-type Compiler struct{ Timeout time.Duration }
+// DefaultTimeout. Call is where they are evaluated; without it that is this
+// process, where nothing bounds their memory: for tools that run expressions
+// of their own user.
+type Compiler struct {
+	Timeout time.Duration
+	Call    Caller
+}
 
 // Compile reads an expression such as .spec.containers[].image.
 func (c Compiler) Compile(expression string) (diff.Query, error) {
+	if _, err := compile(expression); err != nil {
+		return nil, err
+	}
+	q := &query{text: expression, timeout: c.Timeout, call: c.Call}
+	if q.timeout <= 0 {
+		q.timeout = DefaultTimeout
+	}
+	if q.call == nil {
+		q.call = here
+	}
+	return q, nil
+}
+
+func compile(expression string) (*gojq.Code, error) {
 	if len(expression) > maxLength {
 		return nil, fmt.Errorf("is %d bytes long, at most %d are allowed: split it", len(expression), maxLength)
 	}
@@ -52,83 +74,128 @@ func (c Compiler) Compile(expression string) (diff.Query, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a jq expression: %w", expression, err)
 	}
-	q := &query{text: expression, code: code, timeout: c.Timeout}
-	if q.timeout <= 0 {
-		q.timeout = DefaultTimeout
-	}
-	return q, nil
+	return code, nil
 }
 
+// query is one expression; it is evaluated elsewhere.
 type query struct {
 	text    string
-	code    *gojq.Code
 	timeout time.Duration
+	call    Caller
+	// dangerous says that the expression alone has ended a worker.
+	dangerous atomic.Bool
 }
+
+var _ diff.Batch = (*query)(nil)
 
 // Paths evaluates the expression. What does not fit the object, for example
 // an index into a text, names no place; taking too long is an error.
-func (q *query) Paths(ctx context.Context, object map[string]any) (out []diff.Path, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%q could not be evaluated: simplify it", q.text)
-		}
-	}()
-	input, err := plain(object)
+func (q *query) Paths(ctx context.Context, object map[string]any) ([]diff.Path, error) {
+	out, err := q.All(ctx, []diff.Query{q}, object)
 	if err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, q.timeout)
-	defer cancel()
-	iter := q.code.RunWithContext(bounded, input)
-	for {
-		v, ok := iter.Next()
-		if !ok {
-			return out, nil
-		}
-		if failure, is := v.(error); is {
-			if bounded.Err() != nil {
-				return nil, fmt.Errorf("%q took longer than %s: simplify it", q.text, q.timeout)
-			}
-			var halt *gojq.HaltError
-			if errors.As(failure, &halt) {
-				return out, nil
-			}
-			return nil, nil // it does not fit this object: nothing is named
-		}
-		path, fits := convert(v)
-		if !fits || len(out) >= maxPaths {
-			return nil, fmt.Errorf("%q names more than %d places or one deeper than %d: narrow it", q.text, maxPaths, maxDepth)
-		}
-		out = append(out, path)
-	}
+	return out[0].Paths, out[0].Err
 }
 
-func convert(v any) (diff.Path, bool) {
-	list, ok := v.([]any)
-	if !ok || len(list) > maxDepth {
-		return nil, false
-	}
-	path := make(diff.Path, 0, len(list))
-	for _, element := range list {
-		switch e := element.(type) {
-		case string, int:
-			path = append(path, e)
-		default: // a slice such as .[1:3] names no single place
-			return nil, true
-		}
-	}
-	return path, true
-}
-
-// plain turns the object into the types that the library knows.
-func plain(object map[string]any) (any, error) {
+// All evaluates several expressions on one object, in one exchange but for
+// those that have ended a worker before.
+func (q *query) All(ctx context.Context, queries []diff.Query, object map[string]any) ([]diff.Answer, error) {
 	raw, err := json.Marshal(object)
 	if err != nil {
 		return nil, fmt.Errorf("object cannot be read: %w", err)
 	}
-	var out any
-	if err := json.Unmarshal(raw, &out); err != nil {
-		return nil, fmt.Errorf("object cannot be read: %w", err)
+	out := make([]diff.Answer, len(queries))
+	var together []int
+	for i, one := range queries {
+		other, ok := one.(*query)
+		if !ok {
+			return nil, fmt.Errorf("%T is not a jq expression", one)
+		}
+		if !other.dangerous.Load() {
+			together = append(together, i)
+			continue
+		}
+		if out[i], err = other.alone(ctx, raw); err != nil {
+			return nil, err
+		}
+	}
+	if len(together) == 0 {
+		return out, nil
+	}
+	r := request{Timeout: q.timeout, Object: raw}
+	for _, i := range together {
+		r.Expressions = append(r.Expressions, queries[i].(*query).text)
+	}
+	answers, err := q.ask(ctx, r)
+	for n, i := range together {
+		if err == nil {
+			out[i] = answers[n]
+			continue
+		}
+		var failure error // one of them ended the worker: which?
+		if out[i], failure = queries[i].(*query).alone(ctx, raw); failure != nil {
+			return nil, failure
+		}
 	}
 	return out, nil
+}
+
+// alone evaluates one expression in an exchange of its own. An error says that
+// ctx has ended.
+func (q *query) alone(ctx context.Context, object json.RawMessage) (diff.Answer, error) {
+	got, err := q.ask(ctx, request{Timeout: q.timeout, Object: object, Expressions: []string{q.text}})
+	if ctx.Err() != nil {
+		return diff.Answer{}, ctx.Err()
+	}
+	if err != nil {
+		q.dangerous.Store(true)
+		return diff.Answer{Err: err}, nil
+	}
+	return got[0], nil
+}
+
+func (q *query) ask(ctx context.Context, r request) ([]diff.Answer, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	source := ""
+	if len(r.Expressions) == 1 {
+		source = r.Expressions[0]
+	}
+	raw, err := q.call(ctx, source, body, time.Duration(len(r.Expressions))*q.timeout)
+	if err != nil {
+		return nil, err
+	}
+	var answers []answer
+	if err := json.Unmarshal(raw, &answers); err != nil {
+		return nil, fmt.Errorf("answer for jq expressions: %w", err)
+	}
+	if len(answers) != len(r.Expressions) {
+		return nil, fmt.Errorf("%d answers for %d jq expressions", len(answers), len(r.Expressions))
+	}
+	out := make([]diff.Answer, len(answers))
+	for i, a := range answers {
+		if a.Error != "" {
+			out[i].Err = errors.New(a.Error)
+			continue
+		}
+		out[i].Paths = make([]diff.Path, len(a.Paths))
+		for k, p := range a.Paths {
+			out[i].Paths[k] = p.path()
+		}
+	}
+	return out, nil
+}
+
+// here evaluates in this process.
+func here(ctx context.Context, _ string, body []byte, limit time.Duration) (json.RawMessage, error) {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	out, err := NewEvaluator().Evaluate(bounded, body)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(out)
 }

@@ -1,9 +1,11 @@
 package lua
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
@@ -27,9 +29,14 @@ const (
 	exitMemory = 3
 )
 
+// Handler does one kind of work in a child. What it returns becomes JSON; a
+// LimitError says that the work was stopped.
+type Handler func(ctx context.Context, body []byte) (any, error)
+
 // Serve is the life of a child: it answers requests until in ends. It must be
-// the only thing that its process does, for it bounds the process.
-func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+// the only thing that its process does, for it bounds the process. Handlers do
+// what is not Lua, by kind.
+func Serve(ctx context.Context, in io.Reader, out io.Writer, handlers map[string]Handler) error {
 	debug.SetMaxStack(maxStack)
 	base := heap()
 	debug.SetMemoryLimit(int64(base + maxMemory))
@@ -49,7 +56,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		payload, err := json.Marshal(handle(ctx, vm, raw))
+		payload, err := json.Marshal(handle(ctx, vm, handlers, raw))
 		if err != nil {
 			return err
 		}
@@ -64,12 +71,16 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 }
 
-func handle(ctx context.Context, vm *VM, raw []byte) response {
-	var t Task
-	if err := utiljson.Unmarshal(raw, &t); err != nil {
-		return response{Error: "request of the parent: " + err.Error()}
+func handle(ctx context.Context, vm *VM, handlers map[string]Handler, raw []byte) response {
+	kind, body, _ := bytes.Cut(raw, []byte("\n"))
+	do := handlers[string(kind)]
+	if string(kind) == kindLua {
+		do = vm.handle
 	}
-	value, err := vm.Run(ctx, t)
+	if do == nil {
+		return response{Error: fmt.Sprintf("request of the parent: %q is no kind of work", kind)}
+	}
+	value, err := do(ctx, body)
 	var limit *LimitError
 	switch {
 	case errors.As(err, &limit):
@@ -77,7 +88,20 @@ func handle(ctx context.Context, vm *VM, raw []byte) response {
 	case err != nil:
 		return response{Error: err.Error()}
 	}
-	return response{Value: value}
+	answer, err := json.Marshal(value)
+	if err != nil {
+		return response{Error: "answer is not JSON: " + err.Error()}
+	}
+	return response{Value: answer}
+}
+
+// handle runs a Task.
+func (v *VM) handle(ctx context.Context, body []byte) (any, error) {
+	var t Task
+	if err := utiljson.Unmarshal(body, &t); err != nil {
+		return nil, fmt.Errorf("request of the parent: %w", err)
+	}
+	return v.Run(ctx, t)
 }
 
 // guard ends the process when its heap grows beyond the limit.

@@ -5,6 +5,9 @@
 //	                                  + memory limit, killed at the deadline,
 //	                                  no credentials in its environment
 //
+// Other adapters whose work must be bounded, such as jq, have it done in the
+// same children through Pool.Call and a Handler.
+//
 // Every run gets a fresh state. A script sees obj and actionParams, and of the
 // libraries base, package, table and an os with time and date; string and math
 // when open libraries are on. Nothing reaches files, programs or the network.

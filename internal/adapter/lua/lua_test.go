@@ -26,7 +26,7 @@ import (
 // TestMain makes this test binary its own worker.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == lua.WorkerCommand {
-		if err := lua.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
+		if err := lua.Serve(context.Background(), os.Stdin, os.Stdout, nil); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -36,7 +36,8 @@ const (
 	pause   = time.Minute
 )
 
-// Pool runs scripts of users in children of this program. A child that
+// Pool runs scripts of users, and other work that must be bounded, in children
+// of this program. A child that
 // exceeds its memory or its time ends, and the next run starts another.
 type Pool struct {
 	o     PoolOptions
@@ -69,7 +70,7 @@ func NewPool(o PoolOptions) (*Pool, error) {
 	if len(o.Command) == 0 {
 		self, err := os.Executable()
 		if err != nil {
-			return nil, fmt.Errorf("find this program to start workers for Lua: %w", err)
+			return nil, fmt.Errorf("find this program to start workers for scripts: %w", err)
 		}
 		o.Command = []string{self, WorkerCommand}
 	}
@@ -97,47 +98,77 @@ func (p *Pool) Close() {
 	close(p.idle)
 }
 
+// Job is one piece of work for a child.
+type Job struct {
+	// Name says in errors what it is; Source is what is left out for a while
+	// when it exceeds its limits too often, nothing when it is empty.
+	Name, Source string
+	// Kind finds the Handler that does the work, Body is what it is given.
+	Kind string
+	Body []byte
+	// Limit is how long the work may take.
+	Limit time.Duration
+}
+
+// kindLua is the kind of what Run asks for.
+const kindLua = "lua"
+
 // Run runs a script in a child.
 func (p *Pool) Run(ctx context.Context, t Task) (any, error) {
-	if err := p.held(t); err != nil {
-		return nil, err
-	}
 	if t.Now.IsZero() {
 		t.Now = p.o.Clock.Now()
 	}
-	request, err := json.Marshal(t)
+	body, err := json.Marshal(t)
 	if err != nil {
 		return nil, fmt.Errorf("%s: object is not JSON: %w", t.Name, err)
 	}
+	raw, err := p.Call(ctx, Job{Name: t.Name, Source: t.Source, Kind: kindLua, Body: body, Limit: runTime})
+	if err != nil {
+		return nil, err
+	}
+	var out any
+	if err := utiljson.Unmarshal(raw, &out); err != nil {
+		return nil, fmt.Errorf("%s: answer of the worker: %w", t.Name, err)
+	}
+	return out, nil
+}
+
+// Call has a child do a piece of work and gives the JSON that its Handler
+// returned. A LimitError says that it was stopped.
+func (p *Pool) Call(ctx context.Context, r Job) (json.RawMessage, error) {
+	if err := p.held(r); err != nil {
+		return nil, err
+	}
+	request := append([]byte(r.Kind+"\n"), r.Body...)
 	if len(request) > maxFrame {
-		return nil, fmt.Errorf("%s: the object and the script have %d bytes, at most %d", t.Name, len(request), maxFrame)
+		return nil, fmt.Errorf("%s: the object and the script have %d bytes, at most %d", r.Name, len(request), maxFrame)
 	}
 	var c *child
 	var open bool
 	select {
 	case c, open = <-p.idle:
 		if !open {
-			return nil, fmt.Errorf("%s: not run: shutting down", t.Name)
+			return nil, fmt.Errorf("%s: not run: shutting down", r.Name)
 		}
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%s: no worker was free: %w", t.Name, ctx.Err())
+		return nil, fmt.Errorf("%s: no worker was free: %w", r.Name, ctx.Err())
 	}
-	c, out, err := p.exchange(ctx, c, t, request)
+	c, out, err := p.exchange(ctx, c, r, request)
 	p.idle <- c
-	p.note(t, err)
+	p.note(r, err)
 	return out, err
 }
 
 // exchange sends one request and gives back the child, nil when it ended.
-func (p *Pool) exchange(ctx context.Context, c *child, t Task, request []byte) (*child, any, error) {
+func (p *Pool) exchange(ctx context.Context, c *child, r Job, request []byte) (*child, json.RawMessage, error) {
 	reused := c != nil
 	if !reused {
 		var err error
 		if c, err = start(ctx, p.o.Command); err != nil {
-			return nil, nil, fmt.Errorf("%s: start a worker: %w", t.Name, err)
+			return nil, nil, fmt.Errorf("%s: start a worker: %w", r.Name, err)
 		}
 	}
-	deadline, cancel := context.WithTimeout(ctx, runTime+grace)
+	deadline, cancel := context.WithTimeout(ctx, r.Limit+grace)
 	defer cancel()
 	stop := context.AfterFunc(deadline, c.kill)
 	raw, err := c.ask(request)
@@ -146,37 +177,37 @@ func (p *Pool) exchange(ctx context.Context, c *child, t Task, request []byte) (
 		switch {
 		case err == nil: // answered and was killed at the same moment
 		case ctx.Err() != nil:
-			return nil, nil, fmt.Errorf("%s: %w", t.Name, ctx.Err())
+			return nil, nil, fmt.Errorf("%s: %w", r.Name, ctx.Err())
 		case deadline.Err() != nil:
-			return nil, nil, &LimitError{Name: t.Name, Limit: fmt.Sprintf("ran longer than %s", runTime)}
+			return nil, nil, &LimitError{Name: r.Name, Limit: fmt.Sprintf("ran longer than %s", r.Limit)}
 		case reused: // it may have ended before it was asked
-			return p.exchange(ctx, nil, t, request)
+			return p.exchange(ctx, nil, r, request)
 		default:
-			p.o.Log.Warn("a worker for Lua ended", "script", t.Name, "reason", reason)
-			return nil, nil, &LimitError{Name: t.Name, Limit: reason}
+			p.o.Log.Warn("a worker for scripts ended", "script", r.Name, "reason", reason)
+			return nil, nil, &LimitError{Name: r.Name, Limit: reason}
 		}
 		c = nil
 	}
-	out, err := reply(t, raw)
+	out, err := reply(r.Name, raw)
 	return c, out, err
 }
 
 // response is what a child answers.
 type response struct {
-	Value any    `json:"value"`
-	Error string `json:"error,omitempty"`
+	Value json.RawMessage `json:"value,omitempty"`
+	Error string          `json:"error,omitempty"`
 	// Limit is set when the script was stopped.
 	Limit string `json:"limit,omitempty"`
 }
 
-func reply(t Task, raw []byte) (any, error) {
+func reply(name string, raw []byte) (json.RawMessage, error) {
 	var r response
-	if err := utiljson.Unmarshal(raw, &r); err != nil {
-		return nil, fmt.Errorf("%s: answer of the worker: %w", t.Name, err)
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return nil, fmt.Errorf("%s: answer of the worker: %w", name, err)
 	}
 	switch {
 	case r.Limit != "":
-		return nil, &LimitError{Name: t.Name, Limit: r.Limit}
+		return nil, &LimitError{Name: name, Limit: r.Limit}
 	case r.Error != "":
 		return nil, errors.New(r.Error)
 	}
@@ -185,7 +216,7 @@ func reply(t Task, raw []byte) (any, error) {
 
 // held refuses a script that was stopped too often, in the same words, so that
 // statuses do not change meanwhile.
-func (p *Pool) held(t Task) error {
+func (p *Pool) held(t Job) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if o := p.bad[t.Source]; o.count >= strikes && p.o.Clock.Now().Before(o.until) {
@@ -194,11 +225,12 @@ func (p *Pool) held(t Task) error {
 	return nil
 }
 
-func (p *Pool) note(t Task, err error) {
+func (p *Pool) note(t Job, err error) {
 	var limit *LimitError
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case t.Source == "":
 	case err == nil:
 		delete(p.bad, t.Source)
 	case errors.As(err, &limit):

@@ -15,8 +15,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"connectrpc.com/connect"
+	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
@@ -28,16 +31,27 @@ const DefaultDir = "/home/argocd/cmp-server/plugins"
 type Options struct {
 	// Dir holds the sockets.
 	Dir string
-	// Exclude leaves files out of the archive (reposerver.plugin.tar.exclusions).
-	Exclude []string
+	// Exclude leaves files out of the archive (reposerver.plugin.tar.exclusions);
+	// it is read before each use, nil leaves nothing out.
+	Exclude func() []string
 	// ChunkBytes is the size of the parts that are sent (default 64 KiB).
 	ChunkBytes int
 	// MaxBytes bounds the files that a plugin is sent (default 1 GiB).
 	MaxBytes int64
+	// Lender lends credentials to plugins that ask for them; nil lends none.
+	Lender *Lender
+	// Clock tells when the list of plugins is read again (default the real one).
+	Clock clock.PassiveClock
 }
 
 // Client finds and calls plugins. It is safe for concurrent use.
-type Client struct{ options Options }
+type Client struct {
+	options Options
+
+	mu    sync.Mutex
+	names []string
+	read  time.Time // state of the folder that names is of
+}
 
 // NewClient makes a Client.
 func NewClient(o Options) *Client {
@@ -50,7 +64,13 @@ func NewClient(o Options) *Client {
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = 1 << 30
 	}
-	return &Client{o}
+	if o.Exclude == nil {
+		o.Exclude = func() []string { return nil }
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	return &Client{options: o}
 }
 
 // Request is what a plugin is given.
@@ -61,15 +81,38 @@ type Request struct {
 	// Root is the folder that is sent to Generate; empty is all.
 	Root string
 	Env  []EnvVar
+	// Loan gives the credentials of the repository, for a plugin that asks for
+	// them; nil is none.
+	Loan func(context.Context) (Loan, error)
 }
+
+// settled is how long a folder must have been left alone before its time of
+// change tells that nothing has changed: file systems count in steps.
+const settled = time.Second
 
 // Names lists the plugins whose sockets are there, in the order of discovery.
 func (c *Client) Names() []string {
-	entries, err := os.ReadDir(c.options.Dir)
+	info, err := os.Stat(c.options.Dir)
 	if err != nil {
 		return nil
 	}
-	var out []string
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if changed := info.ModTime(); !changed.Equal(c.read) {
+		c.read = time.Time{}
+		if c.options.Clock.Since(changed) > settled {
+			c.read = changed
+		}
+		c.names = sockets(c.options.Dir)
+	}
+	return c.names
+}
+
+func sockets(dir string) (out []string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
 	for _, e := range entries {
 		if name, ok := strings.CutSuffix(e.Name(), ".sock"); ok && e.Type()&fs.ModeSocket != 0 {
 			out = append(out, name)
@@ -138,11 +181,37 @@ func (c *Client) Generate(ctx context.Context, name string, r Request) ([]string
 		return nil, err
 	}
 	defer s.close()
+	lent, giveBack, err := c.lend(ctx, s, r)
+	if err != nil {
+		return nil, err
+	}
+	defer giveBack()
+	r.Env = append(slices.Clone(r.Env), lent...)
 	out, err := stream[manifests](ctx, c, exchange{s, methodGenerate}, r)
 	if err != nil {
 		return nil, err
 	}
 	return out.documents, nil
+}
+
+// lend gives a plugin that asks for them the credentials of the repository.
+func (c *Client) lend(ctx context.Context, s *socket, r Request) (env []EnvVar, giveBack func(), err error) {
+	nothing := func() {}
+	if c.options.Lender == nil || r.Loan == nil {
+		return nil, nothing, nil
+	}
+	answer, err := client[empty, flags](s, methodCheck).CallUnary(ctx, connect.NewRequest(&empty{}))
+	if err != nil {
+		return nil, nothing, status(err)
+	}
+	if !answer.Msg.second {
+		return nil, nothing, nil
+	}
+	loan, err := r.Loan(ctx)
+	if err != nil || !loan.Present {
+		return nil, nothing, err
+	}
+	return c.options.Lender.lend(loan)
 }
 
 // Parameters lists what a plugin lets users set.
@@ -175,12 +244,17 @@ func (c *Client) dial(name string) (*socket, error) {
 	if info, err := os.Lstat(file); err != nil || info.Mode()&fs.ModeSocket == 0 {
 		return nil, fmt.Errorf("no plugin %q is connected: check that its sidecar runs; connected are %s", name, strings.Join(c.Names(), ", "))
 	}
+	return connectTo(file), nil
+}
+
+// connectTo opens a socket when it is first used.
+func connectTo(file string) *socket {
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", file)
 	}}
-	return &socket{&http.Client{Transport: transport}, transport.CloseIdleConnections}, nil
+	return &socket{&http.Client{Transport: transport}, transport.CloseIdleConnections}
 }
 
 func client[Q, A any](s *socket, method string) *connect.Client[Q, A] {
@@ -196,7 +270,7 @@ type exchange struct {
 // stream sends a tree to a method of a plugin and receives the one answer.
 func stream[A any](ctx context.Context, c *Client, to exchange, r Request) (*A, error) {
 	var archive bytes.Buffer
-	files, err := tree.Tar(&archive, r.Tree, tree.Packing{Root: r.Root, Exclude: c.options.Exclude, Bytes: c.options.MaxBytes})
+	files, err := tree.Tar(&archive, r.Tree, tree.Packing{Root: r.Root, Exclude: c.options.Exclude(), Bytes: c.options.MaxBytes})
 	if err != nil {
 		return nil, fmt.Errorf("archive for the plugin: %w", err)
 	}

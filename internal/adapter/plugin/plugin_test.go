@@ -31,7 +31,7 @@ func sidecar(t *testing.T, dir, config string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Config: c, SocketDir: dir, WorkDir: filepath.Join(work, "_cmp_server"), Log: slog.New(slog.DiscardHandler)}
+	s := &Server{Config: c, SocketDir: dir, WorkDir: filepath.Join(work, "_cmp_server"), Version: "v1.2.3", Log: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx) }()
@@ -169,7 +169,7 @@ func TestFailures(t *testing.T) {
 	if _, err := c.Generate(ctx, "hangs", r); err == nil || !strings.Contains(err.Error(), "deadline") {
 		t.Errorf("hangs: error %v, want the deadline", err)
 	}
-	excluding := NewClient(Options{Dir: dir, Exclude: []string{"*"}})
+	excluding := NewClient(Options{Dir: dir, Exclude: func() []string { return []string{"*"} }})
 	if _, err := excluding.Generate(t.Context(), "silent", r); err == nil || !strings.Contains(err.Error(), "no files to send") {
 		t.Errorf("error %v, want that nothing is left", err)
 	}

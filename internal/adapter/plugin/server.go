@@ -17,6 +17,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"connectrpc.com/connect"
 	kyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -28,10 +29,14 @@ type Server struct {
 	Config Config
 	// SocketDir gets the socket; WorkDir is emptied at the start.
 	SocketDir, WorkDir string
-	Log                *slog.Logger
+	// Version is that of the program.
+	Version string
+	Log     *slog.Logger
+
+	calls sync.WaitGroup // under way
 }
 
-// Serve listens until ctx ends.
+// Serve listens until ctx ends, and returns when no call is under way any more.
 func (s *Server) Serve(ctx context.Context) error {
 	if err := os.RemoveAll(s.WorkDir); err != nil {
 		return fmt.Errorf("work folder: %w", err)
@@ -47,18 +52,28 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("socket of the plugin: %w", err)
 	}
+	handler, err := s.handler()
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{Handler: s.handler(), Protocols: protocols, BaseContext: func(net.Listener) context.Context { return ctx }} //nolint:gosec // a unix socket; calls end with their deadline
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.calls.Add(1)
+		defer s.calls.Done()
+		handler.ServeHTTP(w, r)
+	})
+	server := &http.Server{Handler: counted, Protocols: protocols, BaseContext: func(net.Listener) context.Context { return ctx }} //nolint:gosec // a unix socket; calls end with their deadline
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
+	defer s.calls.Wait()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
 
-func (s *Server) handler() http.Handler {
+func (s *Server) handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	o := []connect.HandlerOption{connect.WithCodec(codec{}), connect.WithReadMaxBytes(maxMessage), connect.WithRecover(
 		func(_ context.Context, _ connect.Spec, _ http.Header, p any) error {
@@ -70,7 +85,7 @@ func (s *Server) handler() http.Handler {
 	mux.Handle(methodGenerate, handle(s, methodGenerate, "error generating manifests", s.generate, o))
 	mux.Handle(methodMatch, handle(s, methodMatch, "match repository error", s.match, o))
 	mux.Handle(methodParameters, handle(s, methodParameters, "get parameters announcement error", s.announce, o))
-	return mux
+	return mux, s.standard(mux, o)
 }
 
 // call is one request with its unpacked tree.

@@ -174,7 +174,7 @@ func (f *Fetcher) get(ctx context.Context, c *http.Client, req request, w io.Wri
 	if err != nil {
 		return answered{}, errors.New("is not a URL")
 	}
-	r.Header.Set("User-Agent", f.options.UserAgent)
+	r.Header.Set("User-Agent", f.tuning().UserAgent)
 	if req.etag != "" {
 		r.Header.Set("If-None-Match", req.etag)
 	}

@@ -33,21 +33,45 @@ type Options struct {
 	// Timeout bounds one transfer (default 60 s).
 	Timeout time.Duration
 	// MaxIndex bounds the bytes of an index (default 256 MiB), MaxFile those
-	// of a file by URL (default 10 MiB), Archive what is unpacked.
+	// of a file by URL (default 10 MiB).
 	MaxIndex, MaxFile int64
-	Archive           tree.Limits
+	// Tuning is read before each use; nil is the zero one.
+	Tuning func() Tuning
 	// CacheBytes bounds the charts held in memory (default 64 MiB),
 	// DiskBytes those on disk (default 1 GiB).
 	CacheBytes, DiskBytes int64
 	// PrivateHosts are addresses inside the own network that files by URL
 	// may be read from.
 	PrivateHosts []string
+	Clock        clock.PassiveClock
+	Log          *slog.Logger
+	Registerer   prometheus.Registerer
+}
+
+// Tuning are settings that may change while the process runs.
+type Tuning struct {
+	UserAgent string
 	// MediaTypes are the layers of an OCI artifact that are unpacked.
 	MediaTypes []string
-	UserAgent  string
-	Clock      clock.PassiveClock
-	Log        *slog.Logger
-	Registerer prometheus.Registerer
+	// Charts and Artifacts bound what is unpacked.
+	Charts, Artifacts tree.Limits
+}
+
+// tuning is what holds now.
+func (f *Fetcher) tuning() Tuning {
+	var t Tuning
+	if f.options.Tuning != nil {
+		t = f.options.Tuning()
+	}
+	if len(t.MediaTypes) == 0 {
+		t.MediaTypes = []string{
+			"application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+gzip", chartLayer,
+		}
+	}
+	if t.UserAgent == "" {
+		t.UserAgent = "sluice"
+	}
+	return t
 }
 
 func (o *Options) defaults() {
@@ -60,14 +84,6 @@ func (o *Options) defaults() {
 		if *value == 0 {
 			*value = standard
 		}
-	}
-	if o.MediaTypes == nil {
-		o.MediaTypes = []string{
-			"application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+gzip", chartLayer,
-		}
-	}
-	if o.UserAgent == "" {
-		o.UserAgent = "sluice"
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

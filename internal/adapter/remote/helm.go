@@ -115,7 +115,7 @@ func (f *Fetcher) Chart(ctx context.Context, c Chart) (tree.Tree, error) {
 		if err != nil {
 			return nil, item{}, err
 		}
-		b, err := tree.Untar(bytes.NewReader(raw), 1, f.options.Archive)
+		b, err := tree.Untar(bytes.NewReader(raw), 1, f.tuning().Charts)
 		if err != nil {
 			return nil, item{}, err
 		}
@@ -218,7 +218,7 @@ func (f *Fetcher) download(ctx context.Context, c Chart, found string) ([]byte, 
 	}
 	defer client.CloseIdleConnections()
 	var out bytes.Buffer
-	limit := f.options.Archive.Packed
+	limit := f.tuning().Charts.Packed
 	if limit == 0 {
 		limit = 100 << 20
 	}

@@ -47,7 +47,7 @@ func (f *Fetcher) repository(r repo.Repository, reference string) (*registry.Rep
 		return nil, nil, err
 	}
 	client := &auth.Client{Client: c, Cache: auth.NewCache()}
-	client.SetUserAgent(f.options.UserAgent)
+	client.SetUserAgent(f.tuning().UserAgent)
 	if r.Username != "" || r.Password.Reveal() != "" || r.BearerToken.Reveal() != "" {
 		client.Credential = auth.StaticCredential(where.Reference.Host(), auth.Credential{
 			Username: r.Username, Password: r.Password.Reveal(), AccessToken: r.BearerToken.Reveal(),
@@ -131,7 +131,7 @@ func (f *Fetcher) layer(ctx context.Context, r repo.Repository, at ociPlace, typ
 	if len(layers) != 1 {
 		return nil, "", fmt.Errorf("has %d layers of type %s, want one", len(layers), strings.Join(types, " or "))
 	}
-	limit := f.options.Archive.Packed
+	limit := f.tuning().Artifacts.Packed
 	if limit == 0 {
 		limit = 100 << 20
 	}
@@ -266,7 +266,7 @@ func (f *Fetcher) Annotations(ctx context.Context, r repo.Repository, digest str
 // Artifact fetches the content of an artifact by digest.
 func (f *Fetcher) Artifact(ctx context.Context, r repo.Repository, digest string) (tree.Tree, error) {
 	t, err := once(f, r, []string{"artifact", digest}, func() (tree.Tree, item, error) {
-		raw, kind, err := f.layer(ctx, r, ociPlace{strings.TrimPrefix(r.URL, "oci://"), digest}, f.options.MediaTypes)
+		raw, kind, err := f.layer(ctx, r, ociPlace{strings.TrimPrefix(r.URL, "oci://"), digest}, f.tuning().MediaTypes)
 		f.count("artifact", err)
 		if err != nil {
 			return nil, item{}, err
@@ -275,7 +275,7 @@ func (f *Fetcher) Artifact(ctx context.Context, r repo.Repository, digest string
 		if kind == chartLayer {
 			strip = 1 // the folder of the chart
 		}
-		b, err := tree.Untar(bytes.NewReader(raw), strip, f.options.Archive)
+		b, err := tree.Untar(bytes.NewReader(raw), strip, f.tuning().Artifacts)
 		if err != nil {
 			return nil, item{}, err
 		}

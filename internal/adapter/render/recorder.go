@@ -139,11 +139,12 @@ func (r *Recorder) Stat(name string) (tree.Entry, error) {
 }
 
 // Whole notes that everything has been read, as a plugin may.
-func (r *Recorder) Whole() {
-	e, err := r.tree.Stat(".")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.reads[askWhole+"."] = answered(e.ID, err)
+func (r *Recorder) Whole() { r.Below(".") }
+
+// Below notes that everything at and below a path may have been read.
+func (r *Recorder) Below(name string) {
+	e, err := r.tree.Stat(name)
+	r.note(askWhole, name, answered(e.ID, err))
 }
 
 // RealPath follows and notes the links on the way to a path.

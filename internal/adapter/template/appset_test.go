@@ -15,6 +15,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -111,7 +112,7 @@ func TestApplicationSets(t *testing.T) {
 func evaluate(t *testing.T, archive *txtar.Archive) (name string, got []byte) {
 	t.Helper()
 	set := &v1alpha1.ApplicationSet{}
-	world := appset.World{Go: template.New()}
+	world := appset.World{Go: template.New(clock.RealClock{})}
 	repository := files{}
 	for _, f := range archive.Files {
 		var err error

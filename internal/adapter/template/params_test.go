@@ -12,6 +12,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -69,7 +70,7 @@ func TestParameters(t *testing.T) {
 
 func paramsWorld(t *testing.T, archive *txtar.Archive) appset.World {
 	t.Helper()
-	world, repository := appset.World{Go: template.New(), NewGlobs: strings.Contains(string(archive.Comment), "new globbing")}, files{}
+	world, repository := appset.World{Go: template.New(clock.RealClock{}), NewGlobs: strings.Contains(string(archive.Comment), "new globbing")}, files{}
 	for _, f := range archive.Files {
 		if rest, inRepo := strings.CutPrefix(f.Name, "repo/"); inRepo {
 			repository[rest] = string(f.Data)

@@ -8,25 +8,38 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	gotemplate "text/template"
 	"text/template/parse"
 
 	"github.com/Masterminds/sprig/v3"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/internal/domain/appset"
 )
 
-// maxOutput bounds what one template may produce.
-const maxOutput = 1 << 20
+// Bounds of what is kept compiled: a set renders the same few texts thousands
+// of times.
+const (
+	maxKept     = 2000
+	maxKeptText = 16 << 10
+)
 
-// Engine renders Go templates. The zero value is not ready: use New.
-type Engine struct{ functions gotemplate.FuncMap }
+// Engine renders Go templates; several goroutines may use it. The zero value is
+// not ready: use New.
+type Engine struct {
+	functions gotemplate.FuncMap
+	clock     clock.PassiveClock
+
+	mu   sync.Mutex
+	kept map[string]*gotemplate.Template
+}
 
 var _ appset.Engine = (*Engine)(nil)
 
-// New makes an engine.
-func New() *Engine {
+// New makes an engine; the clock ends templates that take too long.
+func New(c clock.PassiveClock) *Engine {
 	f := sprig.GenericFuncMap()
 	for _, name := range []string{"env", "expandenv", "getHostByName"} {
 		delete(f, name)
@@ -39,18 +52,9 @@ func New() *Engine {
 	}
 	f["fromYaml"] = func(s string) (out map[string]any, err error) { return out, yaml.Unmarshal([]byte(s), &out) }
 	f["fromYamlArray"] = func(s string) (out []any, err error) { return out, yaml.Unmarshal([]byte(s), &out) }
+	f = limited(f)
 	f[printer] = printed
-	return &Engine{functions: f}
-}
-
-// bounded refuses to grow without end.
-type bounded struct{ strings.Builder }
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > maxOutput {
-		return 0, fmt.Errorf("output exceeds %d bytes", maxOutput)
-	}
-	return b.Builder.Write(p)
+	return &Engine{functions: f, clock: c, kept: map[string]*gotemplate.Template{}}
 }
 
 // Render renders one string. An option the engine does not know, which makes
@@ -61,18 +65,46 @@ func (e *Engine) Render(text string, values map[string]any, options []string) (o
 			err = fmt.Errorf("template %q: %v", text, p)
 		}
 	}()
-	t, err := gotemplate.New("").Funcs(e.functions).Option(options...).Parse(text)
+	t, err := e.compiled(text, options)
 	if err != nil {
 		return "", fmt.Errorf("template %q: %s", text, strip(err))
 	}
-	for _, named := range t.Templates() {
-		printNumbers(named.Root)
-	}
-	var b bounded
+	b := bounded{clock: e.clock, begin: e.clock.Now()}
 	if err := t.Execute(&b, values); err != nil {
 		return "", fmt.Errorf("template %q: %s", text, strip(err))
 	}
 	return b.String(), nil
+}
+
+// compiled parses a text, or remembers it.
+func (e *Engine) compiled(text string, options []string) (*gotemplate.Template, error) {
+	key := strings.Join(options, ",") + "\x00" + text
+	e.mu.Lock()
+	t := e.kept[key]
+	e.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	if err := affordable(text); err != nil {
+		return nil, err
+	}
+	t, err := gotemplate.New("").Funcs(e.functions).Option(options...).Parse(text)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // wrapped by the caller
+	}
+	for _, named := range t.Templates() {
+		printNumbers(named.Root)
+		tick(named.Root)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.kept) >= maxKept {
+		clear(e.kept)
+	}
+	if len(text) <= maxKeptText {
+		e.kept[key] = t
+	}
+	return t, nil
 }
 
 // printer is the function that ends every pipeline that prints.
@@ -109,6 +141,7 @@ func printNumbers(node parse.Node) {
 	case *parse.RangeNode:
 		printNumbers(n.List)
 		printNumbers(n.ElseList)
+		tick(n.List)
 	case *parse.WithNode:
 		printNumbers(n.List)
 		printNumbers(n.ElseList)

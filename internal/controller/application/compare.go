@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,12 +23,14 @@ import (
 
 // view is desired and live state side by side.
 type view struct {
-	sources    []v1alpha1.ApplicationSource
-	manifests  *manifest.Manifests
-	pairs      []syncplan.Pair
-	hooks      []syncplan.Pair
-	live       *cluster.Observation
-	forbidden  map[object.Key]error
+	sources   []v1alpha1.ApplicationSource
+	manifests *manifest.Manifests
+	pairs     []syncplan.Pair
+	hooks     []syncplan.Pair
+	live      *cluster.Observation
+	forbidden map[object.Key]error
+	// unseen says why targets lie outside of what the connection may see.
+	unseen     map[object.Key]string
 	conditions []v1alpha1.ApplicationCondition
 	verdicts   verdicts
 }
@@ -44,7 +47,10 @@ func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, r
 	if err != nil {
 		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
 	}
-	v := &view{sources: sources, manifests: m, forbidden: map[object.Key]error{}}
+	v := &view{sources: sources, manifests: m, forbidden: map[object.Key]error{}, unseen: map[object.Key]string{}}
+	for _, w := range m.Warnings {
+		v.conditions = append(v.conditions, condition(v1alpha1.ConditionComparisonWarning, w))
+	}
 	targets, hooks := p.targets(v, named)
 	if err := p.observe(ctx, v, slices.Concat(targets, hooks)); err != nil {
 		return nil, fmt.Errorf("Failed to load live state: %w", err) //nolint:staticcheck // tools match on this text
@@ -71,6 +77,11 @@ func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstruct
 	count := map[object.Key]int{}
 	for _, rendered := range v.manifests.Objects {
 		t := rendered.DeepCopy()
+		if gvk := t.GroupVersionKind(); p.excluded(gvk.GroupKind()) {
+			v.conditions = append(v.conditions, condition(v1alpha1.ConditionExcludedResourceWarning,
+				fmt.Sprintf("Resource %s/%s %s is excluded in the settings", gvk.Group, gvk.Kind, t.GetName())))
+			continue
+		}
 		namespaced, known := p.conn.Scope(t.GroupVersionKind())
 		switch {
 		case known && !namespaced:
@@ -84,8 +95,12 @@ func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstruct
 		}
 		object.Track(t, p.instance, p.app.Spec.Destination.Namespace)
 		key := object.KeyOf(t)
-		if err := policy.Manage(p.project, p.cluster, policy.Object{Group: key.Group, Kind: key.Kind, Namespace: key.Namespace, Name: key.Name, Namespaced: namespaced}); err != nil {
+		o := policy.Object{Group: key.Group, Kind: key.Kind, Namespace: key.Namespace, Name: key.Name, Namespaced: namespaced}
+		if err := policy.Manage(p.project, p.cluster, o); err != nil {
 			v.forbidden[key] = err
+		}
+		if err := policy.InSight(p.cluster, o); err != nil {
+			v.unseen[key] = err.Error()
 		}
 		if hook {
 			if len(phases) > 0 {
@@ -122,9 +137,20 @@ func (p *pass) observe(ctx context.Context, v *view, targets []*unstructured.Uns
 			want.Kinds = append(want.Kinds, schema.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind})
 		}
 	}
+	want.Kinds = slices.DeleteFunc(want.Kinds, func(k schema.GroupVersionKind) bool { return p.excluded(k.GroupKind()) })
 	var err error
-	v.live, err = p.conn.Observe(bounded, want)
-	return err
+	if v.live, err = p.conn.Observe(bounded, want); err != nil {
+		return err
+	}
+	maps.DeleteFunc(v.live.Live, func(k object.Key, _ *unstructured.Unstructured) bool {
+		return p.excluded(schema.GroupKind{Group: k.Group, Kind: k.Kind})
+	})
+	return nil
+}
+
+// excluded says that the settings leave a kind out of sight on this cluster.
+func (p *pass) excluded(k schema.GroupKind) bool {
+	return p.systemRules().filter.Excluded(k.Group, k.Kind, p.cluster.Server)
 }
 
 // pair matches targets with live objects; what is live only needs pruning.
@@ -216,6 +242,7 @@ func (p *pass) compare(ctx context.Context) {
 		status.SourceType = v.manifests.SourceTypes[0]
 	}
 	p.keepFinalizers(v)
+	v.conditions = append(v.conditions, p.surroundings(ctx, v)...)
 	p.summarize(ctx, v)
 }
 

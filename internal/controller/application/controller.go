@@ -23,6 +23,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/health"
@@ -32,6 +33,8 @@ import (
 // Judge says how a live object is; pods are the records of its pods.
 type Judge interface {
 	Assess(ctx context.Context, o *unstructured.Unstructured, pods []object.Pod) health.Verdict
+	// Scripted says that a script judges the object.
+	Scripted(o *unstructured.Unstructured) bool
 }
 
 // Options of a Controller.
@@ -47,11 +50,16 @@ type Options struct {
 	Clusters  *cluster.Fleet
 	Manifests manifest.Renderer
 	// Health judges live objects.
-	Health     Judge
+	Health Judge
+	// Queries evaluates jq expressions of users where their memory is bounded.
+	Queries    jq.Caller
 	Recorder   record.EventRecorder
 	Log        *slog.Logger
 	Clock      clock.Clock
 	Registerer prometheus.Registerer
+	// SyncTimeout bounds operations for which neither Application nor project
+	// say otherwise; 0 leaves it to controller.sync.timeout.seconds.
+	SyncTimeout time.Duration
 	// NewID names operations that do not come with an id.
 	NewID func() string
 }
@@ -70,6 +78,13 @@ type Controller struct {
 	// byInstance finds the Application of a tracked object.
 	byInstance map[string]types.NamespacedName
 	following  map[types.NamespacedName]following
+	// deferred are Applications whose status is to be written when nothing
+	// else is to be done.
+	deferred map[types.NamespacedName]bool
+	// compared is the last comparison of each Application.
+	compared map[types.NamespacedName]memory
+	// own are the compiled rules of each Application.
+	own map[types.NamespacedName]ownRules
 	// kept is the state of each history of which the renderer keeps the
 	// manifests.
 	kept map[types.NamespacedName]string
@@ -82,6 +97,8 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
+		deferred: map[types.NamespacedName]bool{}, compared: map[types.NamespacedName]memory{},
+		own:  map[types.NamespacedName]ownRules{},
 		kept: map[types.NamespacedName]string{},
 	}
 	c.metrics = newMetrics(o.Registerer)
@@ -94,6 +111,9 @@ func (c *Controller) Start(ctx context.Context) error {
 	c.lanes.start(ctx)
 	defer c.lanes.stop()
 	c.Clusters.OnChange(c.clusterChanged)
+	c.Clusters.Weigh(func(ctx context.Context, before, after *unstructured.Unstructured) bool {
+		return c.systemRules().updates.Matter(ctx, before, after, c.Health.Scripted(after))
+	})
 	c.Settings.OnChange(func(*settings.Snapshot) { c.enqueueAll(ctx) })
 	apps, err := c.Cache.GetInformer(ctx, &v1alpha1.Application{})
 	if err != nil {
@@ -102,6 +122,7 @@ func (c *Controller) Start(ctx context.Context) error {
 	if _, err := apps.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc: func(o any) { c.enqueue(o) }, DeleteFunc: func(o any) { c.enqueue(o) },
 		UpdateFunc: func(before, after any) {
+			c.caughtUp(after)
 			if interesting(before, after) {
 				c.enqueue(after)
 			}
@@ -173,8 +194,10 @@ func (c *Controller) clusterChanged(ch cluster.Change) {
 	key, ok := c.byInstance[ch.Instance]
 	c.mu.Unlock()
 	if ok {
-		c.lanes.add(key)
 		c.watchers.tell(key)
+	}
+	if ok && !ch.Shown {
+		c.lanes.add(key)
 	}
 }
 
@@ -195,7 +218,7 @@ func terminating(a *v1alpha1.Application) bool {
 }
 
 // reconcile handles one Application; no panic leaves it.
-func (c *Controller) reconcile(ctx context.Context, a arrival) (again time.Duration, err error) {
+func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err error) {
 	key := a.key
 	log := c.Log.With("application", key.String())
 	defer func() {
@@ -205,32 +228,33 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (again time.Durat
 		}
 	}()
 	if key.Namespace != c.Namespace && (c.Watches == nil || !c.Watches(key.Namespace)) {
-		return 0, nil
+		return outcome{}, nil
 	}
 	begin := c.Clock.Now()
 	app, err := c.load(ctx, key)
 	if apierrors.IsNotFound(err) {
 		c.forget(key)
 		c.letGo(ctx, key)
-		return 0, nil
+		return outcome{}, nil
 	}
 	if err != nil {
-		return 0, err
+		return outcome{}, err
 	}
 	if skip, _ := strconv.ParseBool(app.Annotations[v1alpha1.AnnotationSkipReconcile]); skip {
-		return 0, nil
+		return outcome{}, nil
 	}
 	p := newPass(c, app, log)
 	p.moved = a.moved
-	again, err = p.run(ctx)
+	out.again, err = p.run(ctx)
+	out.later = p.later
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
 	if apierrors.IsConflict(err) {
-		return 10 * time.Millisecond, nil // somebody else wrote: look again
+		return outcome{again: 10 * time.Millisecond}, nil // somebody else wrote: look again
 	}
 	if err != nil {
 		log.Warn("reconcile incomplete", "error", err.Error())
 	}
-	return again, err
+	return out, err
 }
 
 // load reads the Application, newer than the cache when we wrote it last.
@@ -254,6 +278,20 @@ func (c *Controller) load(ctx context.Context, key types.NamespacedName) (*v1alp
 	return &app, nil
 }
 
+// caughtUp drops what this process wrote when the cache has it too.
+func (c *Controller) caughtUp(o any) {
+	app, ok := o.(*v1alpha1.Application)
+	if !ok {
+		return
+	}
+	key := client.ObjectKeyFromObject(app)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if own := c.written[key]; own != nil && (own.UID != app.UID || version(own) <= version(app)) {
+		delete(c.written, key)
+	}
+}
+
 func version(a *v1alpha1.Application) uint64 {
 	n, err := strconv.ParseUint(a.ResourceVersion, 10, 64)
 	if err != nil {
@@ -263,18 +301,24 @@ func version(a *v1alpha1.Application) uint64 {
 }
 
 func (c *Controller) forget(key types.NamespacedName) {
+	var gone v1alpha1.Application
+	gone.Namespace, gone.Name = key.Namespace, key.Name
+	instance := object.Instance(&gone, c.Namespace)
+	if conn, err := c.Clusters.Connection(c.lanes.unsettle(key)); err == nil {
+		conn.Forget(instance)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for instance, k := range c.byInstance {
-		if k == key {
-			delete(c.byInstance, instance)
-		}
-	}
+	delete(c.byInstance, instance)
 	for _, cancel := range c.following[key].cancels {
 		cancel()
 	}
 	delete(c.following, key)
 	delete(c.written, key)
+	delete(c.deferred, key)
+	delete(c.compared, key)
+	delete(c.own, key)
+	c.metrics.forget(key)
 }
 
 // following is the subscription of an Application to its sources.

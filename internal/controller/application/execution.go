@@ -24,13 +24,16 @@ import (
 type execution struct {
 	*pass
 	marker string
+	// user is who writes to the cluster; empty is the controller itself.
+	user string
 
 	guard   sync.Mutex
 	results map[syncplan.TaskID]syncplan.Result
 	hooks   map[syncplan.TaskID]string
 	// refused says that an act of this pass failed, provided that the
-	// destination namespace was found and needs nothing.
-	refused, provided bool
+	// destination namespace was found and needs nothing, unwritten that acts
+	// were carried out whose results are not stored yet.
+	refused, provided, unwritten bool
 }
 
 // actsAtOnce bounds the writes of one operation at a time.
@@ -76,6 +79,7 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 		return "", "", false, err
 	}
 	for _, group := range m.Groups {
+		x.unwritten = true
 		if err := x.carryOut(ctx, group); err != nil {
 			return "", "", false, err
 		}
@@ -86,7 +90,21 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 	if m.Phase.Completed() {
 		return m.Phase, m.Message, false, nil
 	}
-	return m.Phase, m.Message, len(m.Groups) == 0, nil
+	return m.Phase, m.Message + x.because(), len(m.Groups) == 0, nil
+}
+
+// because says what holds up the hooks that run, "" when nothing is known.
+func (x *execution) because() string {
+	var reasons []string
+	for id, r := range x.results {
+		if x.hooks[id] != "" && r.Phase == v1alpha1.OperationRunning && strings.HasPrefix(r.Message, "pod ") {
+			reasons = append(reasons, r.Message)
+		}
+	}
+	if len(reasons) == 0 {
+		return ""
+	}
+	return ": " + slices.Min(reasons)
 }
 
 // wipedOut refuses an automated sync that would leave nothing.
@@ -103,13 +121,17 @@ func (x *execution) wipesOut(v *view) bool {
 	return len(v.pairs) > 0 && !slices.ContainsFunc(v.pairs, func(p syncplan.Pair) bool { return p.Target != nil })
 }
 
-// writeAhead stores how hooks ended before anything lets go of them: whoever
-// takes over after us cannot read it from a hook that is gone.
+// writeAhead stores what has been done before anything else is: the results of
+// finished waves before the next wave, and how hooks ended before anything
+// lets go of them, for whoever takes over after us cannot read it from a hook
+// that is gone.
 func (x *execution) writeAhead(ctx context.Context, m syncplan.Move) error {
-	if !m.RemovesHooks() || len(m.Results) == 0 {
+	if len(m.Groups) == 0 || !x.unwritten && (!m.RemovesHooks() || len(m.Results) == 0) {
 		return nil
 	}
 	x.store(x.app.Status.OperationState)
+	x.app.Status.OperationState.Message = m.Message
+	x.unwritten = false
 	return x.patch(ctx)
 }
 
@@ -187,105 +209,6 @@ func (p *pass) approved(since time.Time) bool {
 	return err == nil && !at.Before(since.Truncate(time.Second))
 }
 
-// prepare creates the namespace when asked to and then proves by dry run that
-// every object would be accepted. It ends the operation, with phase and
-// message, when one would not, or when only a dry run was asked for.
-func (x *execution) prepare(ctx context.Context, tasks []syncplan.Task) (v1alpha1.OperationPhase, string, error) {
-	op := x.app.Operation.Sync
-	x.app.Status.OperationState.SyncResult.ManagedNamespaceMetadata = x.namespaceMetadata()
-	missing := map[string]bool{}
-	for _, t := range tasks {
-		switch {
-		case t.Prune() || t.Key.Group != "" || t.Key.Kind != "Namespace" || t.Live != nil && !t.Created:
-		case !t.Created || op.DryRun:
-			missing[t.Key.Name] = true
-		default:
-			if err := x.carryOut(ctx, []syncplan.Act{{Verb: syncplan.Apply, Task: t}}); err != nil {
-				return "", "", err
-			}
-			if r := x.results[t.ID()]; r.Status == v1alpha1.ResultSyncFailed {
-				return v1alpha1.OperationFailed, "the namespace failed to apply: " + r.Message, nil
-			}
-		}
-	}
-	problems, err := x.rehearse(ctx, tasks, missing)
-	if err != nil {
-		return "", "", err
-	}
-	if len(problems) > 0 {
-		return v1alpha1.OperationFailed, "one or more objects failed to apply (dry run): " + strings.Join(problems, "; "), nil
-	}
-	if op.DryRun {
-		x.recordDryRun(tasks)
-		return v1alpha1.OperationSucceeded, "successfully synced (dry run)", nil
-	}
-	return "", "", nil
-}
-
-// rehearse sends every task as a dry run, except those of which nothing can be
-// known yet because their namespace or kind is missing, and lists refusals.
-func (x *execution) rehearse(ctx context.Context, tasks []syncplan.Task, missing map[string]bool) ([]string, error) {
-	var guard sync.Mutex
-	var problems []string
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(actsAtOnce)
-	for _, t := range tasks {
-		if t.Target == nil || t.Created || t.Identical || t.Hook && t.Live != nil || missing[t.Key.Namespace] {
-			continue
-		}
-		if _, known := x.conn.Scope(t.Target.GroupVersionKind()); !known {
-			continue
-		}
-		group.Go(func() error {
-			_, err := x.conn.Predict(gctx, t.Target, t.Manner)
-			if err == nil || cannotAsk(err) || notThereYet(err) {
-				return nil
-			}
-			if cluster.Unreachable(err) {
-				return err
-			}
-			text := cluster.Brief(t.Target, err)
-			guard.Lock()
-			defer guard.Unlock()
-			problems = append(problems, text)
-			x.results[t.ID()] = syncplan.Result{Status: v1alpha1.ResultSyncFailed, Phase: v1alpha1.OperationFailed, Message: text, Version: t.Target.GroupVersionKind().Version}
-			return nil
-		})
-	}
-	err := group.Wait()
-	slices.Sort(problems)
-	return slices.Compact(problems), err
-}
-
-// recordDryRun notes what a real operation would do (spec/sync.md §7).
-func (x *execution) recordDryRun(tasks []syncplan.Task) {
-	for _, t := range tasks {
-		r := syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationSucceeded, Message: "would be applied (dry run)"}
-		switch {
-		case t.PruneRefused != "":
-			r.Status, r.Message = v1alpha1.ResultPruneSkipped, t.PruneRefused
-		case t.Prune():
-			r.Status, r.Message = v1alpha1.ResultPruned, "pruned (dry run)"
-		}
-		x.results[t.ID()] = described(r, t)
-	}
-}
-
-// described adds what is known of the object itself.
-func described(r syncplan.Result, t syncplan.Task) syncplan.Result {
-	if t.Target != nil {
-		r.Version, r.Images = t.Target.GroupVersionKind().Version, syncplan.Images(t.Target)
-	} else {
-		r.Version = t.Live.GroupVersionKind().Version
-	}
-	return r
-}
-
-// notThereYet says that only the namespace of the object is missing.
-func notThereYet(err error) bool {
-	return apierrors.IsNotFound(err) && strings.Contains(err.Error(), "namespaces")
-}
-
 func (x *execution) options() []string {
 	if op := x.app.Operation.Sync; len(op.SyncOptions) > 0 {
 		return op.SyncOptions
@@ -297,6 +220,7 @@ func (x *execution) options() []string {
 // error means that the cluster did not answer; then nothing is noted for the
 // act, and it is done again.
 func (x *execution) carryOut(ctx context.Context, group []syncplan.Act) error {
+	ctx = cluster.As(ctx, x.user)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(actsAtOnce)
 	for _, act := range group {

@@ -51,7 +51,12 @@ func (p *pass) finalize(ctx context.Context) (time.Duration, error) {
 			p.deletionError(fmt.Sprintf("cluster %s does not answer: %s: deletion goes on when it does", p.cluster.Name, state.Message))
 			return 0, p.save(ctx)
 		}
-		done, err := step.run(ctx)
+		user, err := p.identity(false)
+		if err != nil {
+			p.deletionError(err.Error())
+			return finalizePause, p.save(ctx)
+		}
+		done, err := step.run(cluster.As(ctx, user))
 		if err != nil {
 			p.deletionError(err.Error())
 		}

@@ -3,6 +3,8 @@ package application
 import (
 	"context"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/domain/diff"
+	"github.com/sluice-cd/sluice/internal/domain/kindfilter"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/syncplan"
 )
@@ -27,7 +30,9 @@ type systemRules struct {
 	snapshot *settings.Snapshot
 	parsed   diff.Settings
 	rules    diff.Rules
+	updates  diff.Updates
 	compiler jq.Compiler
+	filter   kindfilter.Filter
 }
 
 // jqTimeoutKey of argocd-cmd-params-cm bounds one jq evaluation.
@@ -38,7 +43,10 @@ func (c *Controller) systemRules() *systemRules {
 	if known := c.rules.Load(); known != nil && known.snapshot == snapshot {
 		return known
 	}
-	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config)}
+	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config), compiler: jq.Compiler{Call: c.Queries}}
+	var problems []error
+	s.filter, problems = kindfilter.Parse(snapshot.Config)
+	s.parsed.Problems = append(s.parsed.Problems, problems...)
 	if raw := snapshot.Params[jqTimeoutKey]; raw != "" && raw != "0" {
 		limit, err := time.ParseDuration(raw)
 		if err != nil || limit <= 0 {
@@ -47,8 +55,16 @@ func (c *Controller) systemRules() *systemRules {
 		s.compiler.Timeout = limit
 	}
 	s.rules = diff.Compile(s.parsed.Rules, s.compiler.Compile)
+	s.updates = diff.Updates{Off: s.parsed.AllUpdates, Rules: diff.Compile(s.parsed.Updates, s.compiler.Compile), Options: s.parsed.Compare}
 	c.rules.Store(s)
 	return s
+}
+
+// ownRules are the compiled rules of one Application.
+type ownRules struct {
+	system  *systemRules
+	written []v1alpha1.ResourceIgnoreDifferences
+	rules   diff.Rules
 }
 
 // verdicts is what comparison found.
@@ -103,14 +119,37 @@ type judgement struct {
 	rules   diff.Rules
 	options diff.Options
 	found   *verdicts
+	// unasked says that the Application wants its differences computed without
+	// the API server (compare option ServerSideDiff=false).
+	unasked bool
 }
 
 func (p *pass) judgement(found *verdicts) judgement {
 	system := p.systemRules()
 	j := judgement{pass: p, options: system.parsed.Compare, found: found}
-	j.rules = append(slices.Clone(system.rules), diff.Compile(diff.OfApplication(p.app.Spec.IgnoreDifferences), system.compiler.Compile)...)
-	j.options.Mutations = slices.Contains(commaList(p.app.Annotations[v1alpha1.AnnotationCompareOptions]), "IncludeMutationWebhook=true")
+	j.rules = append(slices.Clone(system.rules), p.ownRules(system)...)
+	wanted := commaList(p.app.Annotations[v1alpha1.AnnotationCompareOptions])
+	j.options.Mutations = slices.Contains(wanted, "IncludeMutationWebhook=true")
+	j.unasked = slices.Contains(wanted, "ServerSideDiff=false")
 	return j
+}
+
+// ownRules are those of the Application, compiled once.
+func (p *pass) ownRules(system *systemRules) diff.Rules {
+	if len(p.app.Spec.IgnoreDifferences) == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	known, ok := p.own[p.key]
+	p.mu.Unlock()
+	if ok && known.system == system && reflect.DeepEqual(known.written, p.app.Spec.IgnoreDifferences) {
+		return known.rules
+	}
+	next := ownRules{system, p.app.Spec.IgnoreDifferences, diff.Compile(diff.OfApplication(p.app.Spec.IgnoreDifferences), system.compiler.Compile)}
+	p.mu.Lock()
+	p.own[p.key] = next
+	p.mu.Unlock()
+	return next.rules
 }
 
 func commaList(text string) []string {
@@ -126,15 +165,14 @@ func commaList(text string) []string {
 // judge decides for each pair whether it is in sync.
 func (p *pass) judge(ctx context.Context, v *view) error {
 	v.verdicts.results, v.verdicts.unknown, v.verdicts.memory = map[object.Key]diff.Result{}, map[object.Key]string{}, map[object.Key]string{}
-	v.verdicts.problems = p.systemRules().parsed.Problems
+	maps.Copy(v.verdicts.unknown, v.unseen)
+	system := p.systemRules()
+	v.verdicts.problems = system.parsed.Problems
+	now := p.premise(v, system)
 	j := p.judgement(&v.verdicts)
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(comparisons)
-	for i := range v.pairs {
-		pair := &v.pairs[i]
-		if pair.Target == nil || pair.Live == nil {
-			continue
-		}
+	for _, pair := range p.recall(v, now) {
 		ignore := j.rules.For(pair.Key)
 		if diff.InSync(ctx, pair.Target, pair.Live, ignore, j.options) {
 			pair.InSync = true
@@ -143,7 +181,11 @@ func (p *pass) judge(ctx context.Context, v *view) error {
 		}
 		group.Go(func() error { return j.compare(gctx, pair, ignore) })
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	p.memorize(v, now)
+	return nil
 }
 
 // compare asks the API server, or computes when that refuses to answer.
@@ -151,6 +193,9 @@ func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff
 	if err := ignore.Broken(); err != nil {
 		j.note(pair.Key, diff.Result{}, err.Error(), "")
 		return nil
+	}
+	if j.unasked {
+		return j.structured(ctx, pair, ignore)
 	}
 	manner := syncplan.MannerOf(pair.Target, pair.Live, j.specOptions(), false).Comparison()
 	manner.Managers = j.migrationManagers()
@@ -170,6 +215,26 @@ func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff
 	pair.InSync = unknown == "" && !result.Modified
 	pair.Identical = pair.InSync && refusal == nil && ignore.Empty() && diff.Adopted(pair.Live)
 	j.note(pair.Key, result, unknown, memory)
+	return nil
+}
+
+// structured compares with what a merge by the cluster's schema would make of
+// the live object (spec/diff-health.md §3.2).
+func (j judgement) structured(ctx context.Context, pair *syncplan.Pair, ignore diff.Ignore) error {
+	predicted, err := j.project(ctx, pair)
+	if cluster.Unreachable(err) {
+		return err
+	}
+	var result diff.Result
+	if err == nil {
+		result, err = diff.Compare(ctx, diff.Input{Desired: pair.Target, Live: pair.Live, Predicted: predicted, Ignore: ignore, Options: j.options})
+	}
+	unknown := ""
+	if err != nil {
+		unknown = cluster.Brief(pair.Target, err)
+	}
+	pair.InSync = unknown == "" && !result.Modified
+	j.note(pair.Key, result, unknown, "")
 	return nil
 }
 
@@ -194,11 +259,11 @@ func weigh(target *unstructured.Unstructured, refusal, failure error, modified b
 }
 
 func (j judgement) project(ctx context.Context, pair *syncplan.Pair) (*unstructured.Unstructured, error) {
-	types, err := j.conn.Types(ctx, pair.Target.GroupVersionKind())
+	known, err := j.conn.Schema(ctx, pair.Target.GroupVersionKind())
 	if err != nil {
 		return nil, err
 	}
-	return diff.Project(pair.Target, pair.Live, types)
+	return diff.Project(pair.Target, pair.Live, known)
 }
 
 func (j judgement) note(key object.Key, r diff.Result, unknown, memory string) {

@@ -7,22 +7,44 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 )
 
-// workersPerLane bounds what happens at once on one cluster.
-const workersPerLane = 8
+const (
+	// workersPerLane bounds what happens at once on one cluster. Workers
+	// mostly wait for answers; the writes are bounded by the connection.
+	workersPerLane = 32
+	// idleWorkers of them may do what can wait, and what finds none of them
+	// free waits for idlePause.
+	idleWorkers = 4
+	idlePause   = 100 * time.Millisecond
+	// canWait is the priority of work that anything else goes before.
+	canWait = -100
+)
+
+// outcome says how an Application is to be handled again: after a time,
+// unless that is zero, or later, when nothing else is to be done.
+type outcome struct {
+	again time.Duration
+	later bool
+}
+
+// queue of one lane.
+type queue = priorityqueue.PriorityQueue[types.NamespacedName]
 
 // lanes runs work for Applications, separately for each destination. An
 // Application is never handled by two workers, even while it changes lanes.
 type lanes struct {
-	work func(ctx context.Context, a arrival) (again time.Duration, err error)
+	work func(ctx context.Context, a arrival) (outcome, error)
 
 	mu      sync.Mutex
 	ctx     context.Context
-	byName  map[string]workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	byName  map[string]queue
 	home    map[types.NamespacedName]string
 	running map[types.NamespacedName]bool
 	redo    map[types.NamespacedName]bool
+	idle    map[string]int
 	// reasons are Applications for which something else than a new revision
 	// is to be looked at, now or when they come back.
 	reasons map[types.NamespacedName]bool
@@ -36,11 +58,10 @@ type arrival struct {
 	moved bool
 }
 
-func newLanes(work func(context.Context, arrival) (time.Duration, error)) *lanes {
+func newLanes(work func(context.Context, arrival) (outcome, error)) *lanes {
 	return &lanes{
-		reasons: map[types.NamespacedName]bool{},
-		work:    work, byName: map[string]workqueue.TypedRateLimitingInterface[types.NamespacedName]{},
-		home: map[types.NamespacedName]string{}, running: map[types.NamespacedName]bool{}, redo: map[types.NamespacedName]bool{},
+		work: work, byName: map[string]queue{}, home: map[types.NamespacedName]string{}, reasons: map[types.NamespacedName]bool{},
+		running: map[types.NamespacedName]bool{}, redo: map[types.NamespacedName]bool{}, idle: map[string]int{},
 	}
 }
 
@@ -56,6 +77,15 @@ func (l *lanes) settle(key types.NamespacedName, lane string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.home[key] = lane
+}
+
+// unsettle forgets the lane of an Application and names it.
+func (l *lanes) unsettle(key types.NamespacedName) (lane string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lane = l.home[key]
+	delete(l.home, key)
+	return lane
 }
 
 // on lists the Applications of a lane.
@@ -88,78 +118,94 @@ func (l *lanes) because(key types.NamespacedName) {
 	l.reasons[key] = true
 }
 
-func (l *lanes) queue(key types.NamespacedName) workqueue.TypedRateLimitingInterface[types.NamespacedName] {
+func (l *lanes) queue(key types.NamespacedName) queue {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	name := l.home[key]
 	q := l.byName[name]
 	if q == nil {
-		limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](100*time.Millisecond, 30*time.Second)
-		q = workqueue.NewTypedRateLimitingQueue(limiter)
+		q = priorityqueue.New(name, func(o *priorityqueue.Opts[types.NamespacedName]) {
+			o.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](100*time.Millisecond, 30*time.Second)
+		})
 		l.byName[name] = q
 		for range workersPerLane {
 			l.wait.Add(1)
-			go l.run(q)
+			go l.run(name, q)
 		}
 	}
 	return q
 }
 
-func (l *lanes) run(q workqueue.TypedRateLimitingInterface[types.NamespacedName]) {
+func (l *lanes) run(name string, q queue) {
 	defer l.wait.Done()
 	for {
-		key, shutdown := q.Get()
+		key, priority, shutdown := q.GetWithPriority()
 		if shutdown {
 			return
 		}
-		l.one(q, key)
+		l.one(name, q, key, priority < 0)
 	}
 }
 
-func (l *lanes) one(q workqueue.TypedRateLimitingInterface[types.NamespacedName], key types.NamespacedName) {
+func (l *lanes) one(name string, q queue, key types.NamespacedName, idle bool) {
 	defer q.Done(key)
-	a, ok := l.enter(key)
+	a, ok, busy := l.enter(name, key, idle)
+	if busy {
+		q.AddWithOpts(priorityqueue.AddOpts{After: idlePause, Priority: ptr.To(canWait)}, key)
+	}
 	if !ok {
 		return
 	}
-	again, err := l.work(l.ctx, a)
-	switch {
-	case err != nil:
-		l.because(key)
-		q.AddRateLimited(key)
-	case again > 0:
-		l.because(key)
-		q.Forget(key)
-		q.AddAfter(key, again)
-	default:
+	out, err := l.work(l.ctx, a)
+	if err == nil {
 		q.Forget(key)
 	}
-	if l.leave(key) {
+	if err != nil || out.again > 0 {
+		l.because(key)
+	}
+	switch {
+	case err != nil:
+		q.AddRateLimited(key)
+	case out.later: // and then it says again when
+		q.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(canWait)}, key)
+	case out.again > 0:
+		q.AddAfter(key, out.again)
+	}
+	if l.leave(name, key, idle) {
 		l.add(key)
 	}
 }
 
 // enter claims the Application; when another lane has it, that one is told to
-// come back.
-func (l *lanes) enter(key types.NamespacedName) (a arrival, ok bool) {
+// come back. busy says that enough workers do what can wait.
+func (l *lanes) enter(name string, key types.NamespacedName, idle bool) (a arrival, ok, busy bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx == nil || l.ctx.Err() != nil {
-		return a, false
+		return a, false, false
 	}
 	if l.running[key] {
 		l.redo[key] = true
-		return a, false
+		return a, false, false
+	}
+	if idle && l.idle[name] >= idleWorkers {
+		return a, false, true
+	}
+	if idle {
+		l.idle[name]++
 	}
 	l.running[key] = true
 	a = arrival{key: key, moved: !l.reasons[key]}
 	delete(l.reasons, key)
-	return a, true
+	return a, true, false
 }
 
-func (l *lanes) leave(key types.NamespacedName) (again bool) {
+func (l *lanes) leave(name string, key types.NamespacedName, idle bool) (again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if idle {
+		l.idle[name]--
+	}
 	delete(l.running, key)
 	again = l.redo[key]
 	delete(l.redo, key)

@@ -2,8 +2,10 @@ package application
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 )
@@ -15,10 +17,14 @@ type metrics struct {
 	info      *prometheus.GaugeVec
 	windowed  *prometheus.GaugeVec
 	unchanged prometheus.Counter
+
+	mu    sync.Mutex
+	shown map[types.NamespacedName]series
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
+		shown: map[types.NamespacedName]series{},
 		reconcile: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "argocd_app_reconcile", Help: "Duration of reconciles in seconds.", Buckets: []float64{.25, .5, 1, 2, 4, 8, 16},
 		}, []string{"namespace", "dest_server"}),
@@ -42,14 +48,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// describe replaces the info series of an Application.
+// series are the label values of what is shown of one Application.
+type series struct{ info, windowed []string }
+
+// describe replaces the info series of an Application. Which ones it has is
+// remembered, for to search among those of all Applications takes long.
 func (m *metrics) describe(app *v1alpha1.Application, server string) {
-	for _, g := range []*prometheus.GaugeVec{m.info, m.windowed} {
-		g.DeletePartialMatch(prometheus.Labels{"namespace": app.Namespace, "name": app.Name})
-	}
-	if slices.ContainsFunc(app.Status.Conditions, func(c v1alpha1.ApplicationCondition) bool { return c.Type == v1alpha1.ConditionSyncWindowClosed }) {
-		m.windowed.WithLabelValues(app.Namespace, app.Name, app.Spec.Project).Set(1)
-	}
+	key := types.NamespacedName{Namespace: app.Namespace, Name: app.Name}
 	operation := ""
 	if app.Operation != nil {
 		operation = "sync"
@@ -57,6 +62,38 @@ func (m *metrics) describe(app *v1alpha1.Application, server string) {
 	if app.DeletionTimestamp != nil {
 		operation = "delete"
 	}
-	m.info.WithLabelValues(app.Namespace, app.Name, app.Spec.Project, server, app.Spec.Destination.Namespace,
-		string(app.Status.Sync.Status), string(app.Status.Health.Status), operation).Set(1)
+	next := series{info: []string{
+		app.Namespace, app.Name, app.Spec.Project, server, app.Spec.Destination.Namespace,
+		string(app.Status.Sync.Status), string(app.Status.Health.Status), operation,
+	}}
+	if slices.ContainsFunc(app.Status.Conditions, func(c v1alpha1.ApplicationCondition) bool { return c.Type == v1alpha1.ConditionSyncWindowClosed }) {
+		next.windowed = []string{app.Namespace, app.Name, app.Spec.Project}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drop(key)
+	m.shown[key] = next
+	m.info.WithLabelValues(next.info...).Set(1)
+	if next.windowed != nil {
+		m.windowed.WithLabelValues(next.windowed...).Set(1)
+	}
+}
+
+// forget takes away the series of an Application that is gone.
+func (m *metrics) forget(key types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drop(key)
+}
+
+func (m *metrics) drop(key types.NamespacedName) {
+	old, known := m.shown[key]
+	if !known {
+		return
+	}
+	m.info.DeleteLabelValues(old.info...)
+	if old.windowed != nil {
+		m.windowed.DeleteLabelValues(old.windowed...)
+	}
+	delete(m.shown, key)
 }

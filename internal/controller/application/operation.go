@@ -34,21 +34,30 @@ func (p *pass) operate(ctx context.Context) error {
 		}
 		state = p.app.Status.OperationState
 	}
+	if done, err := p.expire(ctx, state); done || err != nil {
+		return err
+	}
+	state = p.app.Status.OperationState
 	waiting := state.Phase == v1alpha1.OperationRunning && state.FinishedAt != nil
+	newer := ""
 	if waiting {
-		if newer := p.newer(ctx); newer != "" {
+		if newer = p.newer(ctx); newer != "" && p.app.Operation.InitiatedBy.Automated {
 			p.finish(v1alpha1.OperationFailed, fmt.Sprintf("%s Abandoned for the newer revision %s.", state.Message, newer))
 			return nil
 		}
 	}
-	if p.heldByWindow(state) || (waiting && !p.retryDue(state)) {
+	if p.heldByWindow(state) || (waiting && !p.retryDue(state, newer != "")) {
 		return nil
 	}
 	if p.app.Operation.Sync == nil {
 		p.finish(v1alpha1.OperationError, "Invalid operation request: no operation specified")
 		return nil
 	}
+	late := expired(state)
 	phase, message, err := p.step(ctx)
+	if late {
+		message = lateMessage(phase, message)
+	}
 	if cluster.Unreachable(err) {
 		state.Message = fmt.Sprintf("waiting for cluster %s: %s", p.cluster.Name, err.Error())
 		p.soon(2 * time.Second)
@@ -165,12 +174,14 @@ func (p *pass) retry(message string) (bool, error) {
 	return true, nil
 }
 
-// newer is the revision that an automated operation would sync if it began
-// now, when that is not the one it keeps failing at. The repetitions of a bad
-// commit must not hold up the commit that mends it.
+// newer is the revision that an operation would sync if it began now, when
+// that is not the one it keeps failing at. The repetitions of a bad commit must
+// not hold up the commit that mends it: an automated operation makes room for
+// the next one, one with retry.refresh takes the new commit itself. Others were
+// asked for one revision and keep to it.
 func (p *pass) newer(ctx context.Context) string {
 	op, result := p.app.Operation, p.app.Status.OperationState.SyncResult
-	if !op.InitiatedBy.Automated || result == nil {
+	if result == nil || !op.InitiatedBy.Automated && (!op.Retry.Refresh || ofRollout(op)) {
 		return ""
 	}
 	head, err := p.resolve(ctx, p.app.Spec.GetSources(), false)
@@ -184,10 +195,11 @@ func (p *pass) newer(ctx context.Context) string {
 	return strings.Join(head, ", ")
 }
 
-// retryDue says that the pause before a repetition is over, and prepares it.
-func (p *pass) retryDue(state *v1alpha1.OperationState) bool {
+// retryDue says that the pause before a repetition is over, or cut short by a
+// commit, and prepares it.
+func (p *pass) retryDue(state *v1alpha1.OperationState, cutShort bool) bool {
 	wait, err := backoff(p.app.Operation.Retry.Backoff, state.RetryCount-1)
-	if err == nil {
+	if err == nil && !cutShort {
 		if rest := wait - p.Clock.Since(state.FinishedAt.Time); rest > 0 {
 			p.soon(rest)
 			return false
@@ -299,7 +311,11 @@ func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error
 	named := func(u *unstructured.Unstructured) *unstructured.Unstructured {
 		return syncplan.NameHook(u, ids[0], state.StartedAt.Time)
 	}
-	x := &execution{pass: p, results: stored(state), marker: fmt.Sprintf("%s/%d", state.ID, state.RetryCount)}
+	user, err := p.identity(true)
+	if err != nil {
+		return v1alpha1.OperationError, err.Error(), nil
+	}
+	x := &execution{pass: p, user: user, results: stored(state), marker: fmt.Sprintf("%s/%d", state.ID, state.RetryCount)}
 	for range maxMoves {
 		v, err := p.look(ctx, sources, ids, named)
 		if err != nil {
@@ -321,10 +337,6 @@ func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error
 			return phase, message, err
 		}
 		state.Message = message
-		if err := p.patch(ctx); err != nil {
-			return "", "", err
-		}
-		state = p.app.Status.OperationState
 	}
 	p.soon(time.Second)
 	return v1alpha1.OperationRunning, "continuing", nil
@@ -378,9 +390,24 @@ func (p *pass) assess(ctx context.Context, v *view) func(object.Key) (health.Sta
 		if live == nil {
 			return health.Status{Code: health.Missing}, true
 		}
-		judged := p.Health.Assess(ctx, live, v.live.Pods(k))
+		pods := v.live.Pods(k)
+		judged := p.Health.Assess(ctx, live, pods)
+		if held := health.Held(pods); held != "" && judged.Code == v1alpha1.HealthProgressing {
+			judged.Message = held // a Job says nothing of pods that cannot start
+		}
+		if stale(live) && (judged.Code == v1alpha1.HealthHealthy || judged.Code == v1alpha1.HealthDegraded) {
+			judged.Status = health.Status{Code: v1alpha1.HealthProgressing, Message: "its controller has not seen the newest generation yet"}
+		}
 		return judged.Status, judged.Known
 	}
+}
+
+// stale says that the status of an object speaks of an earlier generation: a
+// sync that has just written the object must neither pass nor fail because of
+// it.
+func stale(live *unstructured.Unstructured) bool {
+	seen, found, err := unstructured.NestedInt64(live.Object, "status", "observedGeneration")
+	return found && err == nil && seen < live.GetGeneration()
 }
 
 // invalidTasks lists why tasks must not be carried out at all.

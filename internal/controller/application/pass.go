@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,6 +43,9 @@ type pass struct {
 	events []event
 	// closed says in words which sync window holds the Application back now.
 	closed string
+	// started says that an automated sync was begun, later that the write of
+	// the status was put off until nothing else is to be done.
+	started, later bool
 }
 
 type event struct{ kind, reason, message string }
@@ -83,15 +87,25 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 	if state := p.conn.State(); state.Status != cluster.StatusSuccessful {
 		return p.unreachable(ctx, state)
 	}
-	if err := p.operate(ctx); err != nil {
-		return p.again, err
+	for range 2 { // a sync that was begun is carried on at once
+		p.started = false
+		if err := p.operate(ctx); err != nil {
+			return p.again, err
+		}
+		p.compare(ctx)
+		p.automate()
+		p.showWindow()
+		delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
+		if err := p.save(ctx); err != nil {
+			return p.again, err
+		}
+		if !p.started {
+			break
+		}
+		p.refresh, p.moved = "", false
 	}
-	p.compare(ctx)
-	p.automate()
-	p.showWindow()
-	delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
-	if err := p.save(ctx); err != nil {
-		return p.again, err
+	if p.started {
+		p.soon(time.Millisecond)
 	}
 	p.keep(ctx)
 	return p.again, nil
@@ -180,8 +194,9 @@ func (p *pass) automate() {
 	}
 	if d.Operation != nil {
 		p.app.Operation = d.Operation
+		p.begin() // stored with the comparison that asks for it, before the first act
+		p.started = true
 		p.tell(corev1.EventTypeNormal, "OperationStarted", fmt.Sprintf("Initiated automated sync to '%s'", strings.Join(revisions(p.app.Status.Sync), ",")))
-		p.soon(time.Millisecond)
 	}
 }
 
@@ -205,6 +220,8 @@ var (
 	compareConditions = []string{
 		v1alpha1.ConditionInvalidSpecError, v1alpha1.ConditionUnknownError, v1alpha1.ConditionComparisonError,
 		v1alpha1.ConditionSharedResourceWarning, v1alpha1.ConditionRepeatedResourceWarning, v1alpha1.ConditionComparisonWarning,
+		v1alpha1.ConditionExcludedResourceWarning, v1alpha1.ConditionOrphanedResourceWarning, v1alpha1.ConditionNestingWarning,
+		v1alpha1.ConditionDependencyLoopWarning, v1alpha1.ConditionSelfManagedWarning,
 	}
 )
 
@@ -262,9 +279,37 @@ func (p *pass) save(ctx context.Context) error {
 	if same && !refreshed && old != nil && p.Clock.Since(old.Time) < reconciledPause {
 		return nil
 	}
+	if !refreshed && p.putOff() {
+		p.later = true
+		return nil
+	}
 	now := metav1.NewTime(p.Clock.Now()).Rfc3339Copy()
 	p.app.Status.ReconciledAt = &now
 	return p.patch(ctx)
+}
+
+// putOff says that nothing but the revision is new, which may be written when
+// nothing else is to be done: a commit to a repository of a thousand
+// Applications must not delay the one that it changes. A rollout waits for
+// the revisions of its members, so theirs are written at once.
+func (p *pass) putOff() bool {
+	p.mu.Lock()
+	waited := p.deferred[p.key]
+	delete(p.deferred, p.key)
+	p.mu.Unlock()
+	if waited || p.app.Operation != nil || policy.Holder(p.app) != "" || !maps.Equal(p.before.Annotations, p.app.Annotations) ||
+		!slices.Equal(p.before.Finalizers, p.app.Finalizers) || !reflect.DeepEqual(p.before.Operation, p.app.Operation) {
+		return false
+	}
+	status := p.app.Status
+	status.Sync.Revision, status.Sync.Revisions = p.before.Status.Sync.Revision, p.before.Status.Sync.Revisions
+	if !reflect.DeepEqual(p.before.Status, status) {
+		return false
+	}
+	p.mu.Lock()
+	p.deferred[p.key] = true
+	p.mu.Unlock()
+	return true
 }
 
 func (p *pass) patch(ctx context.Context) error {
@@ -276,12 +321,17 @@ func (p *pass) patch(ctx context.Context) error {
 		return fmt.Errorf("Application %s: patch is not valid JSON", p.key) //nolint:staticcheck // names an object
 	}
 	written := p.app.DeepCopy()
-	if err := p.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		return client.IgnoreNotFound(err)
+	err = p.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch))
+	if apierrors.IsNotFound(err) {
+		p.started = false // it is gone, and nobody asks for a sync any more
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	p.announce(written)
 	p.mu.Lock()
-	p.written[p.key] = written.DeepCopy()
+	p.written[p.key] = written // nobody changes it, nor p.before
 	p.mu.Unlock()
 	p.before, p.app = written, written.DeepCopy()
 	p.watchers.tell(p.key)
@@ -291,11 +341,15 @@ func (p *pass) patch(ctx context.Context) error {
 // announce emits the events of a change that has been stored.
 func (p *pass) announce(written *v1alpha1.Application) {
 	a, b := p.before.Status, written.Status
-	if a.Sync.Status != b.Sync.Status {
-		p.tell(corev1.EventTypeNormal, "ResourceUpdated", fmt.Sprintf("Updated sync status: %s -> %s", a.Sync.Status, b.Sync.Status))
+	var changes []string
+	if a.Sync.Status != "" && a.Sync.Status != b.Sync.Status {
+		changes = append(changes, fmt.Sprintf("Updated sync status: %s -> %s", a.Sync.Status, b.Sync.Status))
 	}
-	if a.Health.Status != b.Health.Status {
-		p.tell(corev1.EventTypeNormal, "ResourceUpdated", fmt.Sprintf("Updated health status: %s -> %s", a.Health.Status, b.Health.Status))
+	if a.Health.Status != "" && a.Health.Status != b.Health.Status {
+		changes = append(changes, fmt.Sprintf("Updated health status: %s -> %s", a.Health.Status, b.Health.Status))
+	}
+	if len(changes) > 0 { // one event, for each is a write to the hub
+		p.tell(corev1.EventTypeNormal, "ResourceUpdated", strings.Join(changes, "; "))
 	}
 	for _, e := range p.events {
 		p.Recorder.Event(written, e.kind, e.reason, e.message)

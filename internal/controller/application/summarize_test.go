@@ -22,6 +22,8 @@ import (
 // an error.
 type labelled struct{}
 
+func (labelled) Scripted(*unstructured.Unstructured) bool { return false }
+
 func (labelled) Assess(_ context.Context, o *unstructured.Unstructured, _ []object.Pod) health.Verdict {
 	switch code := o.GetLabels()["health"]; code {
 	case "":

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -64,9 +63,9 @@ func conditionsOf(kind string) []v1alpha1.ApplicationCondition {
 func TestReasonsOfArrivals(t *testing.T) {
 	key := types.NamespacedName{Namespace: "argocd", Name: "a"}
 	begun, answers := make(chan arrival), make(chan error)
-	l := newLanes(func(_ context.Context, a arrival) (time.Duration, error) {
+	l := newLanes(func(_ context.Context, a arrival) (outcome, error) {
 		begun <- a
-		return 0, <-answers
+		return outcome{}, <-answers
 	})
 	l.start(t.Context())
 	defer l.stop()

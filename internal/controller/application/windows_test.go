@@ -23,7 +23,7 @@ func windowedPass(now time.Time, windows ...v1alpha1.SyncWindow) *pass {
 	app.Status.Sync = v1alpha1.SyncStatus{Status: v1alpha1.SyncStatusOutOfSync, Revision: "abc"}
 	app.Status.Resources = []v1alpha1.ResourceStatus{{Kind: "ConfigMap", Name: "x", Status: v1alpha1.SyncStatusOutOfSync}}
 	return &pass{
-		Controller: &Controller{Options: Options{Clock: clocktesting.NewFakeClock(now)}},
+		Controller: &Controller{Options: Options{Clock: clocktesting.NewFakeClock(now), NewID: func() string { return "op-1" }}},
 		app:        app, before: app.DeepCopy(),
 		project: &v1alpha1.AppProject{Spec: v1alpha1.AppProjectSpec{SyncWindows: windows}},
 	}

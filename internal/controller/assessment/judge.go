@@ -107,6 +107,12 @@ func (j *Judge) Assess(ctx context.Context, o *unstructured.Unstructured, pods [
 	return v
 }
 
+// Scripted says that a script judges the object, so that its whole status may
+// count.
+func (j *Judge) Scripted(o *unstructured.Unstructured) bool {
+	return j.current.Load().assessor.Scripted(o)
+}
+
 // timed measures the scripts of rules.
 type timed struct {
 	health.Rules

@@ -88,6 +88,10 @@ type evaluated struct {
 // remembered.
 type mode struct{ strict, fresh bool }
 
+// maxEvaluation bounds the time of one evaluation; without a bound one set
+// could occupy a worker for ever.
+const maxEvaluation = 10 * time.Minute
+
 // evaluate runs the generators of a set and renders its Applications. Also with
 // an error the result says which repositories were read and when to look again.
 func (v *Evaluator) evaluate(ctx context.Context, set *v1alpha1.ApplicationSet, m mode) (*evaluated, error) {
@@ -95,13 +99,15 @@ func (v *Evaluator) evaluate(ctx context.Context, set *v1alpha1.ApplicationSet, 
 	if TemplatedProject(set) {
 		out.project = ""
 	}
+	ctx, cancel := context.WithTimeout(ctx, maxEvaluation)
+	defer cancel()
 	var policyErr error
 	out.set, policyErr = out.rules.effective(set)
 	snapshot := v.Settings.Snapshot()
-	o := &outside{Evaluator: v, ctx: ctx, rules: out.rules, set: set, strict: m.strict, fresh: m.fresh, used: map[string]bool{}}
+	o := &outside{Evaluator: v, ctx: ctx, rules: out.rules, set: set, strict: m.strict, fresh: m.fresh, used: map[string]bool{}, own: map[string]answer{}}
 	rendered, err := appset.Evaluate(out.set, appset.World{
 		Clusters: snapshot.Clusters, Unusable: snapshot.Unusable, Outside: o, Go: v.Engine, TrackingLabel: snapshot.Config["application.instanceLabelKey"],
-		NewGlobs: out.rules.NewGlobs,
+		NewGlobs: out.rules.NewGlobs, Stop: ctx.Err,
 		Tree: func(repoURL, revision string) (tree.Tree, error) {
 			out.git = append(out.git, v1alpha1.ApplicationSource{RepoURL: repoURL, TargetRevision: revision, Path: "."})
 			return v.Tree(ctx, out.project, repoURL, revision, m.fresh)

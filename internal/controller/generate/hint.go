@@ -34,7 +34,7 @@ func (v *Evaluator) Concerned(ctx context.Context, ev appset.Event) ([]types.Nam
 		if TemplatedProject(set) {
 			project = ""
 		}
-		o := &outside{Evaluator: v, ctx: ctx, rules: rules, set: set, used: map[string]bool{}}
+		o := &outside{Evaluator: v, ctx: ctx, rules: rules, set: set, used: map[string]bool{}, own: map[string]answer{}}
 		world := appset.World{
 			Clusters: snapshot.Clusters, Unusable: snapshot.Unusable, Outside: o, Go: v.Engine, NewGlobs: rules.NewGlobs,
 			Tree: func(repoURL, revision string) (tree.Tree, error) {

@@ -33,7 +33,10 @@ func newMetrics(r prometheus.Registerer, shown []string) metrics {
 		}, labels),
 		inventory: newInventory(shown),
 	}
-	r.MustRegister(m.seconds, m.guardedDeletions, m.stuckDeletions, m.inventory)
+	r.MustRegister(m.seconds, m.guardedDeletions, m.stuckDeletions)
+	if len(shown) > 0 {
+		r.MustRegister(m.inventory)
+	}
 	return m
 }
 
@@ -43,11 +46,11 @@ func (m metrics) forget(key types.NamespacedName) {
 	m.stuckDeletions.DeleteLabelValues(key.Namespace, key.Name)
 }
 
-// inventory shows the sets as they are at the moment somebody looks
-// (spec/observability.md §2.4).
+// inventory shows labels of the sets as they are at the moment somebody looks
+// (spec/observability.md §2.4). What else is known of a set its loop shows.
 type inventory struct {
-	info, owned, labels *prometheus.Desc
-	shown               []string
+	labels *prometheus.Desc
+	shown  []string
 
 	mu  sync.Mutex
 	all func() []v1alpha1.ApplicationSet
@@ -56,18 +59,13 @@ type inventory struct {
 var notLabel = regexp.MustCompile(`[^a-zA-Z0-9_]`)
 
 func newInventory(shown []string) *inventory {
-	names := []string{"namespace", "name"}
-	i := &inventory{
-		info:  prometheus.NewDesc("argocd_appset_info", "The sets, with the reason of condition ResourcesUpToDate.", append([]string{"resource_update_status"}, names...), nil),
-		owned: prometheus.NewDesc("argocd_appset_owned_applications", "Applications in the status of the set.", names, nil),
-		shown: shown,
-	}
+	i := &inventory{shown: shown}
 	if len(shown) > 0 {
-		all := names
+		names := []string{"namespace", "name"}
 		for _, label := range shown {
-			all = append(all, "label_"+notLabel.ReplaceAllString(label, "_"))
+			names = append(names, "label_"+notLabel.ReplaceAllString(label, "_"))
 		}
-		i.labels = prometheus.NewDesc("argocd_appset_labels", "Labels of the sets.", all, nil)
+		i.labels = prometheus.NewDesc("argocd_appset_labels", "Labels of the sets.", names, nil)
 	}
 	return i
 }
@@ -86,10 +84,8 @@ func (i *inventory) follow(ctx context.Context, c *Controller) {
 	}
 }
 
-// Describe names the metrics.
+// Describe names the metric; none when no label is shown.
 func (i *inventory) Describe(to chan<- *prometheus.Desc) {
-	to <- i.info
-	to <- i.owned
 	if i.labels != nil {
 		to <- i.labels
 	}
@@ -100,21 +96,10 @@ func (i *inventory) Collect(to chan<- prometheus.Metric) {
 	i.mu.Lock()
 	all := i.all
 	i.mu.Unlock()
-	if all == nil {
+	if all == nil || i.labels == nil {
 		return
 	}
 	for _, set := range all() {
-		reason := "Unknown"
-		for _, c := range set.Status.Conditions {
-			if c.Type == v1alpha1.AppSetResourcesUpToDate && c.Reason != "" {
-				reason = c.Reason
-			}
-		}
-		to <- prometheus.MustNewConstMetric(i.info, prometheus.GaugeValue, 1, reason, set.Namespace, set.Name)
-		to <- prometheus.MustNewConstMetric(i.owned, prometheus.GaugeValue, float64(len(set.Status.Resources)), set.Namespace, set.Name)
-		if i.labels == nil {
-			continue
-		}
 		values := []string{set.Namespace, set.Name}
 		for _, label := range i.shown {
 			values = append(values, set.Labels[label])

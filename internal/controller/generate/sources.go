@@ -52,6 +52,7 @@ type outside struct {
 	// wake is when the first of the answers wants to be asked for again.
 	wake time.Duration
 	used map[string]bool
+	own  map[string]answer
 }
 
 var _ appset.Outside = (*outside)(nil)
@@ -74,9 +75,6 @@ func remembered[T any](o *outside, question any, requeue *int64, ask func() (T, 
 		return zero, fmt.Errorf("encode: %w", err)
 	}
 	key := fmt.Sprintf("%T %s", question, raw)
-	if o.strict { // a person must not see what a lax answer remembers
-		key = "strict " + key
-	}
 	every := appset.Every(requeue, appset.HostInterval)
 	keep := every
 	if every == 0 {
@@ -110,29 +108,42 @@ func (o *outside) due(every, age time.Duration) {
 	}
 }
 
-func (v *Evaluator) recall(set types.NamespacedName, key string) (answer, bool) {
-	v.known.Lock()
-	defer v.known.Unlock()
-	a, ok := v.answers[set][key]
+// recall looks in the memory of the set. What a person asks for strictly is
+// answered anew, and remembered for this evaluation alone.
+func (o *outside) recall(set types.NamespacedName, key string) (answer, bool) {
+	if o.strict {
+		a, ok := o.own[key]
+		return a, ok
+	}
+	o.known.Lock()
+	defer o.known.Unlock()
+	a, ok := o.answers[set][key]
 	return a, ok
 }
 
-func (v *Evaluator) remember(set types.NamespacedName, key string, a answer) {
-	v.known.Lock()
-	defer v.known.Unlock()
-	if v.answers[set] == nil {
-		v.answers[set] = map[string]answer{}
+func (o *outside) remember(set types.NamespacedName, key string, a answer) {
+	if o.strict {
+		o.own[key] = a
+		return
 	}
-	v.answers[set][key] = a
+	o.known.Lock()
+	defer o.known.Unlock()
+	if o.answers[set] == nil {
+		o.answers[set] = map[string]answer{}
+	}
+	o.answers[set][key] = a
 }
 
 // tidy drops answers to questions that a complete evaluation no longer asks.
 func (o *outside) tidy() {
+	if o.strict {
+		return
+	}
 	o.known.Lock()
 	defer o.known.Unlock()
 	of := o.answers[types.NamespacedName{Namespace: o.set.Namespace, Name: o.set.Name}]
 	for key := range of {
-		if !o.used[key] && strings.HasPrefix(key, "strict ") == o.strict {
+		if !o.used[key] {
 			delete(of, key)
 		}
 	}

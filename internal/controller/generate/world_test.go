@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
 	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -97,7 +98,7 @@ func newWorld(t *testing.T, rules generate.Rules, objects ...client.Object) *wor
 		},
 	}).Build()
 	w.sources = generate.Sources{
-		Reader: w.hub, Settings: &declared{settings.Parse(nil, nil)}, Namespace: controlPlane, Engine: template.New(), Rules: rules, Gate: true,
+		Reader: w.hub, Settings: &declared{settings.Parse(nil, nil)}, Namespace: controlPlane, Engine: template.New(clock.RealClock{}), Rules: rules, Gate: true,
 		Clock: w.clock, Log: slog.New(slog.DiscardHandler),
 		Hosts:  scm.New(scm.Options{Log: slog.New(slog.DiscardHandler), Clock: w.clock, Registerer: prometheus.NewRegistry(), Timeout: 5 * time.Second}),
 		Plugin: parameters.New(nil).Ask,

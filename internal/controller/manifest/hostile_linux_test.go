@@ -19,16 +19,11 @@ import (
 	"github.com/sluice-cd/sluice/test/hostile"
 )
 
-// TestHostileRepositoriesReachNothing commits links and URLs of every kind to a
-// real repository, and renders it as production does: git, a virtual tree and
-// workers. Nothing outside is opened, nothing is run, and nobody is called
-// whom a project does not permit.
-func TestHostileRepositoriesReachNothing(t *testing.T) {
-	trap := hostile.Set(t)
-	w := start(t)
-	w.config["kustomize.buildOptions"], w.config["kustomize.remoteBases.enable"] = "--enable-helm --load-restrictor LoadRestrictionsNone", "true"
+// hostileCommit has links and URLs of every kind; paths are the folders that
+// use them.
+func hostileCommit(t *testing.T, trap *hostile.Trap) (change gitserver.Change, paths []string) {
+	t.Helper()
 	files, links := gitserver.Files{}, gitserver.Files{}
-	var paths []string
 	add := func(path string, content gitserver.Files) {
 		paths = append(paths, path)
 		for name, text := range content {
@@ -58,7 +53,19 @@ func TestHostileRepositoriesReachNothing(t *testing.T) {
 		add(at+"/app", gitserver.Files{"kustomization.yaml": fmt.Sprintf("resources: [%s]\n", quoted)})
 		add(at+"/inflate", gitserver.Files{"kustomization.yaml": fmt.Sprintf("helmCharts: [{name: d, version: 1.0.0, repo: %s}]\n", quoted)})
 	}
-	if _, err := w.repository.Apply(gitserver.Change{Message: "hostile", Write: files, Links: links}); err != nil {
+	return gitserver.Change{Message: "hostile", Write: files, Links: links}, paths
+}
+
+// TestHostileRepositoriesReachNothing commits links and URLs of every kind to a
+// real repository, and renders it as production does: git, a virtual tree and
+// workers. Nothing outside is opened, nothing is run, and nobody is called
+// whom a project does not permit.
+func TestHostileRepositoriesReachNothing(t *testing.T) {
+	trap := hostile.Set(t)
+	w := start(t)
+	w.config["kustomize.buildOptions"], w.config["kustomize.remoteBases.enable"] = "--enable-helm --load-restrictor LoadRestrictionsNone", "true"
+	change, paths := hostileCommit(t, trap)
+	if _, err := w.repository.Apply(change); err != nil {
 		t.Fatal(err)
 	}
 	var called []string

@@ -119,7 +119,7 @@ func (s *Service) gather(ctx context.Context, p *plan) (*kept, bool) {
 		if !ok || r.err != nil {
 			return nil, false
 		}
-		k.Sources = append(k.Sources, keptSource{i, w.key, stored{w.facts.digest(r.used), r.kind, r.digest, r.used, r.reads, r.remote}})
+		k.Sources = append(k.Sources, keptSource{i, w.key, r.stored(w.facts.digest(r.used))})
 		if _, there := s.options.Store.Get(ctx, "objects/"+r.digest); !there {
 			s.options.Store.Put(ctx, "objects/"+r.digest, r.content)
 		}
@@ -173,7 +173,7 @@ func (s *Service) restore(ctx context.Context, one stored) (*result, bool) {
 	if !ok || contentDigest(content) != one.Digest {
 		return nil, false
 	}
-	return &result{kind: one.Kind, digest: one.Digest, content: content, used: one.Used, reads: one.Reads, remote: one.Remote}, true
+	return &result{kind: one.Kind, digest: one.Digest, content: content, used: one.Used, reads: one.Reads, remote: one.Remote, unstable: one.Unstable}, true
 }
 
 // again gives what a deployment consisted of without its trees, which could

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
+	"github.com/sluice-cd/sluice/internal/domain/repo"
 )
 
 func (s *Service) pluginNames() string {
@@ -38,12 +39,14 @@ func (s *Service) run(ctx context.Context, w *work, r render.Request, rec *rende
 	if kind != render.TypePlugin && (block || source.Helm != nil || source.Kustomize != nil || source.Directory != nil) {
 		return s.options.Pool.Render(ctx, r)
 	}
-	request := plugin.Request{Tree: rec, Path: source.Path, Env: pluginEnvironment(r, source)}
+	request := plugin.Request{Tree: rec.Unrecorded(), Path: source.Path, Env: pluginEnvironment(r, source)}
 	wanted := ""
 	if block {
 		wanted = source.Plugin.Name
 	}
-	rec.Whole()
+	for _, read := range pluginReads(source.Path, w.GeneratePaths) {
+		rec.Below(read)
+	}
 	name, err := s.options.Plugins.Find(ctx, wanted, request)
 	if err != nil {
 		if !block {
@@ -54,7 +57,11 @@ func (s *Service) run(ctx context.Context, w *work, r render.Request, rec *rende
 	if s.options.Params()["reposerver.plugin.use.manifest.generate.paths"] == "true" {
 		request.Root = commonRoot(source.Path, w.GeneratePaths)
 	}
+	request.Loan = func(ctx context.Context) (plugin.Loan, error) { return s.loan(ctx, r.App.Project, r.Source) }
 	out := worker.Rendered{Type: render.TypePlugin, Used: everything}
+	if w.GeneratePaths != "" {
+		out.Used &^= render.UsesRevision // another one that touches none of the paths brings nothing new
+	}
 	documents, err := s.options.Plugins.Generate(ctx, name, request)
 	if err != nil {
 		return out, fmt.Errorf("CMP processing failed for application %q: error generating manifests in cmp: %w", r.App.Instance, err)
@@ -69,6 +76,28 @@ func (s *Service) run(ctx context.Context, w *work, r render.Request, rec *rende
 	}
 	out.Objects, err = worker.Encode(objects)
 	return out, err
+}
+
+// loan is what a plugin may be lent of the credentials of a source (spec/wire.md
+// §4.9).
+func (s *Service) loan(ctx context.Context, project string, src v1alpha1.ApplicationSource) (plugin.Loan, error) {
+	r := s.options.Repository(src.RepoURL, project)
+	at, err := repo.Parse(r.URL)
+	if err != nil || kindOf(src) != repo.Git || !r.HasCredentials() {
+		return plugin.Loan{}, nil //nolint:nilerr // what is no Git repository with credentials has none to lend
+	}
+	l := plugin.Loan{
+		Present: true, Username: r.Username, Password: r.Password.Reveal(), BearerToken: r.BearerToken.Reveal(), SSHPrivateKey: r.SSHPrivateKey.Reveal(), KnownHosts: r.KnownHosts,
+		ClientCertificate: r.TLSClientCertData, ClientKey: r.TLSClientCertKey.Reveal(), SSH: at.Scheme == "ssh", Insecure: r.Insecure, ForceBasic: r.ForceHTTPBasicAuth,
+	}
+	if r.GitHubApp.PrivateKey != "" {
+		token, err := s.options.Mirrors.Token(ctx, r)
+		if err != nil {
+			return plugin.Loan{}, err
+		}
+		l.Username, l.Password = "", token
+	}
+	return l, nil
 }
 
 // pluginEnvironment is what a plugin gets, in this order (spec/wire.md §4.6).
@@ -131,13 +160,20 @@ func variableName(name string) string {
 	}, strings.ToUpper(name))
 }
 
-// commonRoot is the deepest folder with the path and every entry of the
-// annotation manifest-generate-paths; empty is the root.
-func commonRoot(app, annotation string) string {
+// pluginReads are the paths that a plugin counts as having read: the whole tree,
+// or what the annotation manifest-generate-paths names, and the folder of the
+// Application. A commit that touches nothing of them brings nothing new.
+func pluginReads(app, annotation string) []string {
 	if annotation == "" {
-		return ""
+		return []string{"."}
 	}
-	common := strings.Split(path.Clean(app), "/")
+	return append(generatePaths(app, annotation), path.Clean(app))
+}
+
+// generatePaths reads the annotation: paths of the repository with a leading
+// slash, else below the folder of the Application; a pattern counts as the
+// folder above it (spec/wire.md §4.10).
+func generatePaths(app, annotation string) (out []string) {
 	for _, entry := range strings.Split(annotation, ";") {
 		if entry == "" {
 			continue
@@ -154,6 +190,20 @@ func commonRoot(app, annotation string) string {
 				break
 			}
 		}
+		out = append(out, path.Clean(path.Join(parts...)))
+	}
+	return out
+}
+
+// commonRoot is the deepest folder with the path and every entry of the
+// annotation manifest-generate-paths; empty is the root.
+func commonRoot(app, annotation string) string {
+	if annotation == "" {
+		return ""
+	}
+	common := strings.Split(path.Clean(app), "/")
+	for _, entry := range generatePaths(app, annotation) {
+		parts := strings.Split(entry, "/")
 		n := 0
 		for n < min(len(common), len(parts)) && common[n] == parts[n] {
 			n++

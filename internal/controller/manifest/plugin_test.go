@@ -2,6 +2,7 @@ package manifest_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -19,22 +20,15 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/test/gitserver"
 )
 
-// TestPlugin renders by a sidecar that is named, and by one that is found.
-func TestPlugin(t *testing.T) {
-	w := start(t)
-	sockets, configs := t.TempDir(), t.TempDir()
-	if err := os.WriteFile(filepath.Join(configs, "plugin.yaml"), []byte(`
-kind: ConfigManagementPlugin
-metadata: {name: shell}
-spec:
-  discover: {fileName: shell.conf}
-  generate:
-    command: [sh, -c]
-    args: ['printf "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\ndata: {env: %s, p: %s, l: %s, shared: %s}\n" "$ARGOCD_APP_NAME" "$ARGOCD_ENV_X" "$PARAM_A_B" "$PARAM_LIST_1" "$(cat ../shared.txt)"']
-`), 0o600); err != nil {
+// sidecar runs the plugin "shell" in this process and waits for its socket.
+func sidecar(t *testing.T, sockets, text string) {
+	t.Helper()
+	configs := t.TempDir()
+	if err := os.WriteFile(filepath.Join(configs, "plugin.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	config, err := plugin.LoadConfig(configs)
@@ -46,7 +40,7 @@ spec:
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	for deadline := time.After(10 * time.Second); ; {
+	for deadline := time.After(time.Minute); ; {
 		if c, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(sockets, "shell.sock")); err == nil {
 			_ = c.Close()
 			break
@@ -57,6 +51,21 @@ spec:
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// TestPlugin renders by a sidecar that is named, and by one that is found.
+func TestPlugin(t *testing.T) {
+	w := start(t)
+	sockets := t.TempDir()
+	sidecar(t, sockets, `
+kind: ConfigManagementPlugin
+metadata: {name: shell}
+spec:
+  discover: {fileName: shell.conf}
+  generate:
+    command: [sh, -c]
+    args: ['printf "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\ndata: {env: %s, p: %s, l: %s, shared: %s}\n" "$ARGOCD_APP_NAME" "$ARGOCD_ENV_X" "$PARAM_A_B" "$PARAM_LIST_1" "$(cat ../shared.txt)"']
+`)
 	o := w.options
 	w.registry = prometheus.NewRegistry()
 	o.Plugins, o.Registerer = plugin.NewClient(plugin.Options{Dir: sockets}), w.registry
@@ -86,9 +95,71 @@ spec:
 	if _, err = w.sources(t, manifest.Query{}, found); err != nil || w.renders(t, "rendered") != 1 {
 		t.Errorf("the plugin did not run for a new commit: %v", err)
 	}
+	bound := manifest.Query{GeneratePaths: ".;/shared.txt;/base/*.yaml"}
+	if _, err = w.sources(t, bound, found); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{"README.md": 0, "other/d.yaml": 0, "base/a.yaml": 1, "shared.txt": 1, "found/x": 1} {
+		w.commit(t, gitserver.Files{path: "changed " + path})
+		w.renders(t, "rendered")
+		if _, err = w.sources(t, bound, found); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.renders(t, "rendered"); got != want {
+			t.Errorf("with manifest-generate-paths, after a change of %s: %d renders, want %d", path, got, want)
+		}
+	}
 	named.Plugin.Name = "gone"
 	if _, err = w.sources(t, manifest.Query{}, named); err == nil || !strings.Contains(err.Error(), `CMP processing failed for application "shop": could not find cmp-server plugin with name "gone" supporting the given repository`) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestPluginReadsItsRepository: git in the sidecar opens the repository of the
+// source with credentials that are lent to it.
+func TestPluginReadsItsRepository(t *testing.T) {
+	server, err := gitserver.New(t.TempDir(), gitserver.Options{Username: "bot", Password: "s3cret-word"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	repository, err := server.Create("private")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := repository.Commit("one", gitserver.Files{"app/x": "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, sockets := t.TempDir(), t.TempDir()
+	if err := os.Symlink(self, filepath.Join(bin, "argocd")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	sidecar(t, sockets, `
+kind: ConfigManagementPlugin
+metadata: {name: shell}
+spec:
+  provideGitCreds: true
+  generate: {command: [sh, -c], args: ['printf "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {head: \"%s\"}\n" "$(git -c credential.helper= ls-remote "$ARGOCD_APP_SOURCE_REPO_URL" refs/heads/main | cut -c1-40)"']}
+`)
+	w := start(t)
+	lender := plugin.NewLender(filepath.Join(sockets, "ask"), rand.Reader)
+	t.Cleanup(lender.Close)
+	o := w.options
+	o.Registerer = prometheus.NewRegistry()
+	o.Plugins = plugin.NewClient(plugin.Options{Dir: sockets, Lender: lender})
+	o.Repository = func(url, _ string) repo.Repository {
+		return repo.Repository{URL: url, Username: "bot", Password: "s3cret-word"}
+	}
+	w.Service = manifest.New(t.Context(), o)
+	m, err := w.sources(t, manifest.Query{}, v1alpha1.ApplicationSource{RepoURL: server.URL("private"), Path: "app", TargetRevision: "main", Plugin: &v1alpha1.SourcePlugin{Name: "shell"}})
+	if err != nil || data(t, m, 0) != `{"head":"`+id+`"}` {
+		t.Errorf("%+v, %v; want %s", m, err, id)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 	"weak"
@@ -71,6 +73,8 @@ type result struct {
 	// reads by tree, in the order of the sources, and reads from elsewhere.
 	reads  []render.Reads
 	remote render.RemoteReads
+	// unstable says that the same inputs were seen to give something else.
+	unstable bool
 
 	err      error
 	revision string    // of a failure: it counts for this one only
@@ -104,6 +108,18 @@ func (r *result) size() int {
 		n += 150 * len(reads)
 	}
 	return n + 300*len(r.remote)
+}
+
+// differs says that two results of the same facts come from the same inputs
+// and are not the same.
+func (r *result) differs(before stored) bool {
+	return before.Digest != r.digest && before.Used == r.used && maps.Equal(before.Remote, r.remote) &&
+		slices.EqualFunc(before.Reads, r.reads, func(a, b render.Reads) bool { return maps.Equal(a, b) })
+}
+
+// stored is r as a store keeps it, under the name of its facts.
+func (r *result) stored(name string) stored {
+	return stored{Name: name, Kind: r.kind, Digest: r.digest, Used: r.used, Reads: r.reads, Remote: r.remote, Unstable: r.unstable}
 }
 
 // valid says that the trees, and everything else that was read, answer as they

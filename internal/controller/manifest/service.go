@@ -76,6 +76,9 @@ type Options struct {
 	Inside func(ctx context.Context, project, home, url string) error
 	// Config is argocd-cm, Params argocd-cmd-params-cm.
 	Config, Params func() map[string]string
+	// Unsigned lets projects demand signatures in vain: nothing is verified
+	// (ARGOCD_GPG_ENABLED=false).
+	Unsigned bool
 	// CacheBytes bounds the results in memory (default 128 MiB).
 	CacheBytes int
 	// PollInterval is the pause between two questions to a registry.
@@ -108,6 +111,8 @@ type Manifests struct {
 	SourceTypes []string
 	// Digest of the objects in order: equal digests mean equal manifests.
 	Digest string
+	// Warnings are what a user should know about the sources.
+	Warnings []string
 	// kept holds the decoded lists, which others may share.
 	kept []*[]*unstructured.Unstructured
 }
@@ -287,6 +292,10 @@ func (c *collected) add(one *result) error {
 	c.out.Objects = append(c.out.Objects, *objects...)
 	c.out.SourceTypes = append(c.out.SourceTypes, one.kind)
 	c.digests = append(c.digests, one.digest...)
+	if one.unstable {
+		c.out.Warnings = append(c.out.Warnings, fmt.Sprintf(
+			"NonDeterministicRender: source %d gave different manifests for the same inputs: look for random values, dates and generated certificates, and take them from a Secret or a value instead", len(c.out.SourceTypes)))
+	}
 	return nil
 }
 

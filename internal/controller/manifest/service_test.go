@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/remote"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
@@ -43,6 +44,15 @@ func TestMain(m *testing.M) {
 		}
 		fmt.Fprintln(os.Stderr, "sluice:", err)
 		os.Exit(1)
+	}
+	if os.Getenv(plugin.BinaryName) == plugin.AskPassBinary { // what git in a sidecar asks
+		answer, err := plugin.AskPass(context.Background(), os.Getenv(plugin.AskPassSocket), os.Getenv(plugin.AskPassNonce), os.Args[1])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(answer)
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }

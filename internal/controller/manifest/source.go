@@ -92,6 +92,9 @@ func (s *Service) work(p *plan, i int) (*work, error) {
 		return nil, err
 	}
 	n := make(naming, 0, 1024).put(render.Version, p.App.Project, p.sources, strconv.Itoa(i), settings.Fingerprint(), s.pluginNames())
+	if s.options.Plugins != nil {
+		n = n.put(p.GeneratePaths) // what a plugin counts as having read
+	}
 	return &work{
 		plan: p, i: i, key: n.name(), settings: settings,
 		facts:   facts{p.Query, src.TargetRevision, p.revisions[i]},
@@ -172,8 +175,11 @@ func (s *Service) render(ctx context.Context, w *work) (*result, error) {
 	r.digest = contentDigest(r.content)
 	s.renders.WithLabelValues("rendered").Inc()
 	if w.Local == nil {
-		s.cache.add(w.key, w.facts.digest(r.used), r)
+		for _, before := range s.cache.candidates(w.key, w.facts) {
+			r.unstable = r.unstable || before.err == nil && r.differs(before.stored(""))
+		}
 		s.save(ctx, w, r)
+		s.cache.add(w.key, w.facts.digest(r.used), r)
 	}
 	return r, nil
 }

@@ -26,6 +26,8 @@ type stored struct {
 	Used   render.Inputs      `json:"used"`
 	Reads  []render.Reads     `json:"reads"`
 	Remote render.RemoteReads `json:"remote,omitempty"`
+	// Unstable says that the same inputs were seen to give something else.
+	Unstable bool `json:"unstable,omitempty"`
 }
 
 // load finds a result in the store that is valid, and takes it into memory.
@@ -75,8 +77,12 @@ func (s *Service) save(ctx context.Context, w *work, r *result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	name := w.facts.digest(r.used)
-	all := []stored{{name, r.kind, r.digest, r.used, r.reads, r.remote}}
-	for _, old := range s.index(ctx, w.key) {
+	known := s.index(ctx, w.key)
+	for _, old := range known {
+		r.unstable = r.unstable || old.Name == name && r.differs(old)
+	}
+	all := []stored{r.stored(name)}
+	for _, old := range known {
 		if (old.Name != name || old.Digest != r.digest) && len(all) < maxStored {
 			all = append(all, old)
 		}

@@ -4,7 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/test/gitserver"
 )
 
@@ -25,5 +28,11 @@ func TestProjectThatDemandsSignatures(t *testing.T) {
 	err = verify(v1alpha1.AppProjectSpec{SignatureKeys: []v1alpha1.SignatureKey{{KeyID: "0123456789ABCDEF"}}})
 	if err == nil || !strings.Contains(err.Error(), "commit "+id[:7]+" is not signed") || !strings.Contains(err.Error(), w.url) {
 		t.Errorf("an unsigned commit gives %v", err)
+	}
+	o := w.options
+	o.Unsigned, o.Registerer = true, prometheus.NewRegistry()
+	w.Service = manifest.New(t.Context(), o)
+	if err := verify(v1alpha1.AppProjectSpec{SignatureKeys: []v1alpha1.SignatureKey{{KeyID: "0123456789ABCDEF"}}}); err != nil {
+		t.Errorf("switched off: %v", err)
 	}
 }

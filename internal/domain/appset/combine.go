@@ -25,6 +25,7 @@ func (e *evaluation) matrix(m *v1alpha1.MatrixGenerator, level int) ([]Params, e
 	}
 	var out []Params
 	for _, a := range as {
+		e.spent.application = 0
 		child, err := e.interpolate(m.Generators[1], a)
 		if err != nil {
 			return nil, fmt.Errorf("matrix.generators[1]: %w", err)

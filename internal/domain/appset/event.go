@@ -54,7 +54,7 @@ func Concerns(set *v1alpha1.ApplicationSet, ev Event, w World) bool {
 		return false
 	}
 	var incomplete, doubts []string
-	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &incomplete, doubts: &doubts}
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &incomplete, doubts: &doubts, spent: &spent{}}
 	return slices.ContainsFunc(set.Spec.Generators, func(entry v1alpha1.ApplicationSetGenerator) bool {
 		return slices.ContainsFunc(kinds(entry), func(g v1alpha1.ApplicationSetGenerator) bool {
 			return e.concerns(generator{ApplicationSetGenerator: g}, ev)

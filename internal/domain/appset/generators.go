@@ -35,6 +35,9 @@ type World struct {
 	Outside Outside
 	// Go is the engine for goTemplate: true.
 	Go Engine
+	// Stop says why an evaluation must end; it is asked before each parameter
+	// set. Nil never ends it.
+	Stop func() error
 	// TrackingLabel is the configured key of the label that marks what an
 	// Application owns; empty when the default is used.
 	TrackingLabel string
@@ -45,6 +48,29 @@ type World struct {
 // maxParams bounds the parameter sets of one generator: what Git holds must
 // not exhaust the memory of the controller.
 const maxParams = 50_000
+
+// Bounds of what is rendered, in bytes: of one Application with all its fields,
+// of one field in plain mode, and of a whole evaluation.
+const (
+	maxApplication = 8 << 20
+	maxField       = 1 << 20
+	maxRendered    = 512 << 20
+)
+
+// spent counts what an evaluation has rendered.
+type spent struct{ application, all int }
+
+func (s *spent) add(n int) error {
+	s.application += n
+	s.all += n
+	switch {
+	case s.application > maxApplication:
+		return fmt.Errorf("renders more than %d MiB for one parameter set", maxApplication>>20)
+	case s.all > maxRendered:
+		return fmt.Errorf("the set renders more than %d MiB", maxRendered>>20)
+	}
+	return nil
+}
 
 // evaluation is one evaluation of an ApplicationSet.
 type evaluation struct {
@@ -57,21 +83,29 @@ type evaluation struct {
 	// incomplete collects why an answer lacks something, doubts why one that is
 	// complete may be a mistake all the same.
 	incomplete, doubts *[]string
+	spent              *spent
 }
 
 func (e *evaluation) render(s string, values map[string]any, options []string) (string, error) {
 	if !strings.Contains(s, "{{") {
 		return s, nil
 	}
+	var out string
+	var err error
 	if e.goMode {
-		return e.Go.Render(s, values, options)
+		out, err = e.Go.Render(s, values, options)
+	} else {
+		out, err = plainRender(s, values)
 	}
-	return plainRender(s, values), nil
+	if err != nil {
+		return "", err
+	}
+	return out, e.spent.add(len(out))
 }
 
 // plainRender replaces {{ key }}; unknown keys and values that are not
 // strings stay as they are.
-func plainRender(s string, values map[string]any) string {
+func plainRender(s string, values map[string]any) (string, error) {
 	var b strings.Builder
 	for {
 		start := strings.Index(s, "{{")
@@ -90,8 +124,11 @@ func plainRender(s string, values map[string]any) string {
 			b.WriteString(s[start : start+end+2])
 		}
 		s = s[start+end+2:]
+		if b.Len() > maxField {
+			return "", fmt.Errorf("renders a text of more than %d bytes", maxField)
+		}
 	}
-	return b.String() + s
+	return b.String() + s, nil
 }
 
 // generator is one generator at any level, with nested ones decoded.
@@ -332,6 +369,7 @@ func (e *evaluation) addValues(p *Params, extra map[string]string) error {
 		known = deepMerge(p.Values, e.outer)
 	}
 	rendered := map[string]any{}
+	e.spent.application = 0
 	for _, k := range slices.Sorted(maps.Keys(extra)) {
 		s, err := e.render(extra[k], known, e.options)
 		if err != nil {

@@ -219,7 +219,8 @@ func (e *evaluation) service(g *v1alpha1.PluginGenerator) ([]Params, error) {
 		input[k] = v
 	}
 	var out []Params
-	for _, object := range objects {
+	for _, answered := range objects {
+		object, _ := cloned(answered).(map[string]any) // the answer may be used again
 		p := Params{Values: map[string]any{}}
 		if given, ok := object["labels"].(map[string]any); ok {
 			p.Labels = scalarLabels(given)

@@ -173,3 +173,22 @@ func describe(p Params) string {
 	}
 	return string(raw)
 }
+
+// cloned copies maps and lists.
+func cloned(v any) any {
+	switch t := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(t))
+		for k, x := range t {
+			out[k] = cloned(x)
+		}
+		return out
+	case []any:
+		out := make([]any, len(t))
+		for i, x := range t {
+			out[i] = cloned(x)
+		}
+		return out
+	}
+	return v
+}

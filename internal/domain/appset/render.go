@@ -37,7 +37,7 @@ type Rendered struct {
 // generator is an error of the whole; one of a parameter set is not.
 func Evaluate(set *v1alpha1.ApplicationSet, w World) (*Rendered, error) {
 	out := &Rendered{Invalid: map[string]string{}}
-	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &out.Incomplete, doubts: &out.Doubts}
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &out.Incomplete, doubts: &out.Doubts, spent: &spent{}}
 	for i, entry := range set.Spec.Generators {
 		for _, g := range kinds(entry) {
 			if err := e.entry(set, i, g, out); err != nil {
@@ -54,7 +54,7 @@ func Evaluate(set *v1alpha1.ApplicationSet, w World) (*Rendered, error) {
 // any template is rendered.
 func Parameters(set *v1alpha1.ApplicationSet, w World) ([]Params, error) {
 	var incomplete, doubts []string
-	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &incomplete, doubts: &doubts}
+	e := &evaluation{World: w, goMode: set.Spec.GoTemplate, options: set.Spec.GoTemplateOptions, incomplete: &incomplete, doubts: &doubts, spent: &spent{}}
 	var out []Params
 	for i, entry := range set.Spec.Generators {
 		for _, g := range kinds(entry) {
@@ -106,6 +106,12 @@ func (e *evaluation) entry(set *v1alpha1.ApplicationSet, i int, g v1alpha1.Appli
 		return fmt.Errorf("spec.generators[%d].template: %w", i, err)
 	}
 	for _, p := range params {
+		if e.Stop != nil {
+			if err := e.Stop(); err != nil {
+				return fmt.Errorf("spec.generators[%d]: %w", i, err)
+			}
+		}
+		e.spent.application = 0
 		app, notes, err := e.application(set, template, p)
 		if err != nil {
 			out.Errors = append(out.Errors, fmt.Errorf("spec.generators[%d], parameters %s: %w", i, describe(p), err))
@@ -212,6 +218,9 @@ func nonZero(in map[string]any) map[string]any {
 // labels are left out.
 func (e *evaluation) application(set *v1alpha1.ApplicationSet, template any, p Params) (app *v1alpha1.Application, notes []string, err error) {
 	filled := template
+	if e.goMode { // functions of templates may change what they are given
+		p.Values, _ = cloned(p.Values).(map[string]any)
+	}
 	if len(p.Values) > 0 {
 		if filled, err = e.fill(template, p.Values, "template"); err != nil {
 			return nil, nil, err

@@ -34,6 +34,20 @@ type Query interface {
 	Paths(ctx context.Context, object map[string]any) ([]Path, error)
 }
 
+// Answer is what one of several queries found.
+type Answer struct {
+	Paths []Path
+	Err   error
+}
+
+// Batch is a Query that can be asked together with others of its sort.
+type Batch interface {
+	Query
+	// All asks the queries, of which the receiver is one, about one object.
+	// The answers are in their order.
+	All(ctx context.Context, queries []Query, object map[string]any) ([]Answer, error)
+}
+
 // Rules are compiled rules.
 type Rules []compiled
 
@@ -155,14 +169,47 @@ func (i Ignore) paths(ctx context.Context, o, live *unstructured.Unstructured) (
 			out = append(out, path)
 		}
 	}
-	for _, q := range i.queries {
-		found, err := q.query.Paths(ctx, o.Object)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", q.origin, err)
-		}
-		out = append(out, found...)
+	found, err := i.ask(ctx, o.Object)
+	if err != nil {
+		return nil, err
 	}
+	out = append(out, found...)
 	return append(out, i.managed(o, live)...), nil
+}
+
+// ask evaluates the queries, together when they can be.
+func (i Ignore) ask(ctx context.Context, object map[string]any) ([]Path, error) {
+	if len(i.queries) == 0 {
+		return nil, nil
+	}
+	batch, ok := i.queries[0].query.(Batch)
+	if !ok {
+		var out []Path
+		for _, q := range i.queries {
+			found, err := q.query.Paths(ctx, object)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", q.origin, err)
+			}
+			out = append(out, found...)
+		}
+		return out, nil
+	}
+	queries := make([]Query, len(i.queries))
+	for n, q := range i.queries {
+		queries[n] = q.query
+	}
+	answers, err := batch.All(ctx, queries, object)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", i.queries[0].origin, err)
+	}
+	var out []Path
+	for n, a := range answers {
+		if a.Err != nil {
+			return nil, fmt.Errorf("%s: %w", i.queries[n].origin, a.Err)
+		}
+		out = append(out, a.Paths...)
+	}
+	return out, nil
 }
 
 // managed lists the fields of o that ignored managers own on the cluster.

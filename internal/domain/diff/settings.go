@@ -14,6 +14,10 @@ type Settings struct {
 	Rules []Rule
 	// Compare holds the options that apply to every Application.
 	Compare Options
+	// Updates are the rules for changes that need no new comparison, AllUpdates
+	// says that every change needs one (spec/diff-health.md §7).
+	Updates    []Rule
+	AllUpdates bool
 	// Problems name keys that could not be used.
 	Problems []error
 }
@@ -22,12 +26,14 @@ const (
 	customizations = "resource.customizations"
 	compareOptions = "resource.compareoptions"
 	maskKey        = "resource.sensitive.mask.annotations"
+	updatesKey     = "resource.ignoreResourceUpdatesEnabled"
 )
 
 // customization is one entry of the combined key.
 type customization struct {
-	IgnoreDifferences string      `json:"ignoreDifferences"`
-	KnownTypeFields   []knownType `json:"knownTypeFields"`
+	IgnoreDifferences     string      `json:"ignoreDifferences"`
+	IgnoreResourceUpdates string      `json:"ignoreResourceUpdates"`
+	KnownTypeFields       []knownType `json:"knownTypeFields"`
 }
 
 type knownType struct {
@@ -49,8 +55,8 @@ var splitTypes = []string{"health", "useOpenLibs", "actions", "ignoreDifferences
 // for the objects it speaks of, or a problem; it never hides the others.
 func ParseSettings(config map[string]string) Settings {
 	s := Settings{Compare: Options{Known: DefaultKnownFields()}}
-	rules, known := map[string]Rule{}, map[string][]KnownField{}
-	s.combined(config[customizations], rules, known)
+	rules, updates, known := map[string]Rule{}, map[string]Rule{}, map[string][]KnownField{}
+	s.combined(config[customizations], rules, updates, known)
 	for _, key := range slices.Sorted(maps.Keys(config)) {
 		rest, ok := strings.CutPrefix(key, customizations+".")
 		if !ok {
@@ -60,6 +66,8 @@ func ParseSettings(config map[string]string) Settings {
 		switch kind {
 		case "ignoreDifferences":
 			rules[splitKey(target)] = ruleOf(fmt.Sprintf("ConfigMap/argocd-cm key %q", key), splitKey(target), config[key])
+		case "ignoreResourceUpdates":
+			updates[splitKey(target)] = ruleOf(fmt.Sprintf("ConfigMap/argocd-cm key %q", key), splitKey(target), config[key])
 		case "knownTypeFields":
 			var fields []knownType
 			if err := yaml.Unmarshal([]byte(config[key]), &fields); err != nil {
@@ -76,6 +84,9 @@ func ParseSettings(config map[string]string) Settings {
 	for _, k := range slices.Sorted(maps.Keys(rules)) {
 		s.Rules = append(s.Rules, rules[k])
 	}
+	for _, k := range slices.Sorted(maps.Keys(updates)) {
+		s.Updates = append(s.Updates, updates[k])
+	}
 	for _, k := range slices.Sorted(maps.Keys(known)) {
 		s.Compare.Known = append(s.Compare.Known, known[k]...)
 	}
@@ -87,7 +98,7 @@ func (s *Settings) problem(format string, args ...any) {
 	s.Problems = append(s.Problems, fmt.Errorf("ConfigMap/argocd-cm "+format, args...))
 }
 
-func (s *Settings) combined(text string, rules map[string]Rule, known map[string][]KnownField) {
+func (s *Settings) combined(text string, rules, updates map[string]Rule, known map[string][]KnownField) {
 	if text == "" {
 		return
 	}
@@ -103,6 +114,9 @@ func (s *Settings) combined(text string, rules map[string]Rule, known map[string
 		origin := fmt.Sprintf("ConfigMap/argocd-cm key %s, entry %q", customizations, key)
 		if c.IgnoreDifferences != "" {
 			rules[key] = ruleOf(origin, key, c.IgnoreDifferences)
+		}
+		if c.IgnoreResourceUpdates != "" {
+			updates[key] = ruleOf(origin, key, c.IgnoreResourceUpdates)
 		}
 		if len(c.KnownTypeFields) > 0 {
 			known[key] = s.known(customizations, key, c.KnownTypeFields)
@@ -153,18 +167,27 @@ func (s *Settings) options(config map[string]string) {
 			s.Compare.MaskAnnotations = append(s.Compare.MaskAnnotations, name)
 		}
 	}
+	s.AllUpdates = config[updatesKey] == "false"
+	differences := true
+	defer func() {
+		if differences {
+			s.Updates = append(s.Updates, s.Rules...)
+		}
+	}()
 	if config[compareOptions] == "" {
 		return
 	}
 	var in struct {
-		IgnoreAggregatedRoles bool `json:"ignoreAggregatedRoles"`
-		Status                any  `json:"ignoreResourceStatusField"`
+		IgnoreAggregatedRoles bool  `json:"ignoreAggregatedRoles"`
+		Status                any   `json:"ignoreResourceStatusField"`
+		OnUpdates             *bool `json:"ignoreDifferencesOnResourceUpdates"`
 	}
 	if err := yaml.Unmarshal([]byte(config[compareOptions]), &in); err != nil {
 		s.problem("key %s is not YAML: %v", compareOptions, err)
 		return
 	}
 	s.Compare.IgnoreAggregatedRoles = in.IgnoreAggregatedRoles
+	differences = in.OnUpdates == nil || *in.OnUpdates
 	switch in.Status {
 	case StatusOfDefinitions:
 		s.Compare.Status = StatusOfDefinitions

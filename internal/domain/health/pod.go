@@ -134,7 +134,39 @@ func PodOf(o *unstructured.Unstructured) object.Pod {
 		}
 		if rank > worst {
 			worst, p.Container, p.Waiting, p.Terminated = rank, c.name, c.waiting, ended
+			p.Message = line(c.waitingMessage)
 		}
 	}
 	return p
+}
+
+// maxLine bounds what is kept of a text that others wrote, in runes.
+const maxLine = 200
+
+func line(text string) string {
+	text, _, _ = strings.Cut(text, "\n")
+	if runes := []rune(text); len(runes) > maxLine {
+		return string(runes[:maxLine]) + "..."
+	}
+	return text
+}
+
+// Held words what keeps pods from starting, "" when nothing does: the first
+// pod by name with a container that waits because of an error.
+func Held(pods []object.Pod) string {
+	var worst *object.Pod
+	for i, p := range pods {
+		waits := strings.HasPrefix(p.Waiting, "Err") || strings.HasSuffix(p.Waiting, "Error") || strings.HasSuffix(p.Waiting, "BackOff")
+		if waits && (worst == nil || p.Name < worst.Name) {
+			worst = &pods[i]
+		}
+	}
+	if worst == nil {
+		return ""
+	}
+	text := fmt.Sprintf("pod %s, container %s: %s", worst.Name, worst.Container, worst.Waiting)
+	if worst.Message != "" {
+		text += ": " + worst.Message
+	}
+	return text
 }

@@ -33,6 +33,8 @@ type Pod struct {
 	// Container, Waiting and Terminated describe the worst container: its name
 	// and the reasons of its present waiting and last termination.
 	Container, Waiting, Terminated string
+	// Message is what the kubelet says of the waiting, cut to a line.
+	Message string
 	// Revision is the value of pod-template-hash or controller-revision-hash.
 	Revision string
 	// TemplateGeneration is the value of pod-template-generation: the template

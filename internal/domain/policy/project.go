@@ -126,11 +126,27 @@ type Object struct {
 // Manage returns nil when the project lets an Application manage the object
 // on the cluster, otherwise an error that says what is not permitted.
 func Manage(project *v1alpha1.AppProject, cluster destination.Cluster, o Object) error {
+	if err := InSight(cluster, o); err != nil {
+		return err
+	}
 	if !kindPermitted(project, o) {
 		return fmt.Errorf("resource %s:%s is not permitted in project %s", o.Group, o.Kind, project.Name)
 	}
 	if o.Namespaced && !Destination(project, cluster, o.Namespace) {
 		return fmt.Errorf("namespace %s is not permitted in project '%s'", o.Namespace, project.Name)
+	}
+	return nil
+}
+
+// InSight says why an object cannot be managed on a cluster in namespaced mode
+// (spec/config.md §6.1), nil when it can.
+func InSight(cluster destination.Cluster, o Object) error {
+	switch {
+	case len(cluster.Namespaces) == 0:
+	case o.Namespaced && !scopedNamespace(cluster, o.Namespace):
+		return fmt.Errorf("Namespace %q for %s %q is not managed: add it to the key \"namespaces\" of Secret/%s", o.Namespace, o.Kind, o.Name, cluster.SecretName) //nolint:staticcheck // tools match on this text
+	case !o.Namespaced && !cluster.ClusterResources:
+		return fmt.Errorf("Cluster level %s %q can not be managed when in namespaced mode: set the key \"clusterResources\" of Secret/%s to \"true\"", o.Kind, o.Name, cluster.SecretName) //nolint:staticcheck // tools match on this text
 	}
 	return nil
 }

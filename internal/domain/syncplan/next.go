@@ -100,7 +100,9 @@ func Next(s State) Move {
 	case len(p.running) > 0:
 		return p.wait("healthy state of", p.running)
 	case len(p.terminating) > 0:
-		return p.wait("deletion of", p.terminating)
+		m := p.wait("deletion of", p.terminating)
+		m.Message += heldBy(p.terminating[0].Live)
+		return m
 	}
 	return p.wave()
 }
@@ -235,37 +237,12 @@ func (p *progress) judge(t Task, r Result) Result {
 	return r
 }
 
-func firstText(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
-}
-
 func (p *progress) act(groups [][]Act, message string) Move {
 	return Move{Groups: groups, Results: p.updates, Phase: v1alpha1.OperationRunning, Message: message}
 }
 
 func (p *progress) wait(reason string, tasks []Task) Move {
 	return Move{Results: p.updates, Phase: v1alpha1.OperationRunning, Message: waitingFor(reason, tasks)}
-}
-
-// waitingFor words what an operation waits for (spec/sync.md §6.3).
-func waitingFor(reason string, tasks []Task) string {
-	k := tasks[0].Key
-	text := fmt.Sprintf("waiting for %s %s/%s/%s", reason, k.Group, k.Kind, k.Name)
-	if len(tasks) == 1 {
-		return text
-	}
-	noun := "hooks"
-	for _, t := range tasks {
-		if !t.Hook {
-			noun = "resources"
-		}
-	}
-	return fmt.Sprintf("%s and %d more %s", text, len(tasks)-1, noun)
 }
 
 // wave starts the first phase and wave that still has tasks to do.
@@ -457,8 +434,12 @@ func Terminate(s State) Move {
 	var doomed []Act
 	for _, t := range p.runningHooks {
 		p.updates[t.ID()] = Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationFailed, Message: "Terminated"}
-		if p.ours(t) && t.Live.GetDeletionTimestamp() == nil {
+		switch {
+		case !p.ours(t):
+		case t.Live.GetDeletionTimestamp() == nil:
 			doomed = append(doomed, Act{DeleteHook, t})
+		case slices.Contains(t.Live.GetFinalizers(), HookFinalizer): // nobody will read its result any more
+			doomed = append(doomed, Act{ReleaseHook, t})
 		}
 	}
 	move := Move{Results: p.updates, Phase: v1alpha1.OperationFailed, Message: "Operation terminated"}

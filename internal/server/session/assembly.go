@@ -2,10 +2,15 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -14,7 +19,11 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/identity"
+	"github.com/sluice-cd/sluice/internal/adapter/oidc"
+	"github.com/sluice-cd/sluice/internal/domain/account"
 	"github.com/sluice-cd/sluice/internal/domain/rbac"
+	"github.com/sluice-cd/sluice/internal/domain/repo"
+	"github.com/sluice-cd/sluice/internal/domain/sso"
 	"github.com/sluice-cd/sluice/internal/server/route"
 	"github.com/sluice-cd/sluice/internal/server/store"
 	"github.com/sluice-cd/sluice/internal/server/stream"
@@ -28,6 +37,11 @@ type AssemblyOptions struct {
 	BaseHRef string
 	Secure   func() bool
 	Clock    clock.Clock
+	// Dex is where the Dex beside the server is reached, for example
+	// https://argocd-dex-server:5556; empty is nowhere. DexStrict verifies its
+	// certificate, which Dex makes itself where nobody gives it one.
+	Dex       string
+	DexStrict bool
 	// Random is a source of random bytes that nobody can guess.
 	Random     io.Reader
 	Log        *slog.Logger
@@ -41,12 +55,15 @@ type Assembly struct {
 	Policies *rbac.Live
 	Auth     *Authenticator
 	service  *Service
+	pages    map[string]http.Handler
+	provider atomic.Pointer[sso.Config]
 
 	hub    *store.Hub
 	log    *slog.Logger
 	dirty  chan struct{}
 	watch  *store.Watch[*v1alpha1.AppProject]
 	policy map[string]string // that was loaded last
+	warned string            // what was last said about the provider
 }
 
 // Assemble prepares the hub for its first start where it lacks something, and
@@ -77,7 +94,16 @@ func Assemble(ctx context.Context, o AssemblyOptions) (*Assembly, error) {
 		return nil, fmt.Errorf("first start: %w", err)
 	}
 	cookies := Cookies{Path: o.BaseHRef, Secure: o.Secure}
-	a.Auth = &Authenticator{Keeper: keeper, Cookies: cookies, Log: o.Log, Clock: o.Clock}
+	a.loadProvider()
+	client := oidc.New(oidc.Options{
+		Config: a.provider.Load, Scopes: func() []string { return a.Policies.Settings().Scopes }, Revoked: keeper.Revoked, Dex: o.Dex, DexStrict: o.DexStrict,
+		Key: func() repo.Secret { return keeper.Book().Key }, Length: func() time.Duration { return keeper.Book().Session },
+		Clock: o.Clock, Random: o.Random, Log: o.Log,
+	})
+	a.Auth = &Authenticator{Keeper: keeper, SSO: client, Cookies: cookies, Log: o.Log, Clock: o.Clock}
+	if err := a.makePages(o); err != nil {
+		return nil, err
+	}
 	a.service, err = New(Options{Keeper: keeper, Cookies: cookies, Decide: a.Policies, Namespace: o.Hub.Namespace, Log: o.Log, Registerer: o.Registerer})
 	if err != nil {
 		return nil, err
@@ -94,6 +120,35 @@ func Assemble(ctx context.Context, o AssemblyOptions) (*Assembly, error) {
 // Routes are those of sessions and accounts.
 func (a *Assembly) Routes() route.Table { return a.service.Routes() }
 
+// Pages are logins by a provider, by patterns of http.ServeMux.
+func (a *Assembly) Pages() map[string]http.Handler { return a.pages }
+
+func (a *Assembly) makePages(o AssemblyOptions) error {
+	config := func() map[string]string { return o.Hub.Config(account.ConfigMapName) }
+	a.pages = (&pages{auth: a.Auth, keeper: a.Keeper, config: config, provider: a.provider.Load, log: o.Log}).handlers()
+	if o.Dex == "" {
+		return nil
+	}
+	to, err := url.Parse(o.Dex)
+	if err != nil || to.Host == "" {
+		return fmt.Errorf("--dex-server: %q is no URL like http://argocd-dex-server:5556", o.Dex)
+	}
+	a.pages["/api/dex/"] = newDexProxy(dexAt{to, o.DexStrict}, o.BaseHRef, a.provider.Load, o.Log)
+	return nil
+}
+
+// loadProvider reads who people log in at.
+func (a *Assembly) loadProvider() {
+	config, problems := sso.Parse(a.hub.Config(account.ConfigMapName), identity.Lookup(a.hub), a.Keeper.Book().Key)
+	a.provider.Store(config)
+	if text := errors.Join(problems...); fmt.Sprint(text) != a.warned {
+		a.warned = fmt.Sprint(text)
+		for _, p := range problems {
+			a.log.Warn("setting not usable", "message", p.Error())
+		}
+	}
+}
+
 // Run follows the hub until ctx ends.
 func (a *Assembly) Run(ctx context.Context) {
 	go a.followProjects(ctx)
@@ -103,6 +158,7 @@ func (a *Assembly) Run(ctx context.Context) {
 			return
 		case <-a.dirty:
 			a.Keeper.Reload()
+			a.loadProvider()
 			if err := a.loadPolicy(); err != nil {
 				a.log.Error("policy not usable", "error", err.Error())
 			}

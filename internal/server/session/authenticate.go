@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -12,25 +13,17 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/internal/adapter/identity"
+	"github.com/sluice-cd/sluice/internal/adapter/oidc"
 	"github.com/sluice-cd/sluice/internal/domain/access"
 	"github.com/sluice-cd/sluice/internal/domain/account"
 	"github.com/sluice-cd/sluice/internal/server/fault"
 )
 
-// SSO verifies tokens of an OIDC provider.
-type SSO interface {
-	// Verify says who shows an ID token; the error is for its bearer.
-	Verify(ctx context.Context, token string) (access.Principal, error)
-	// Renew gives a fresh ID token for one that is about to end, or that has
-	// ended, when the provider has given us the means; empty is no need or none.
-	Renew(ctx context.Context, token string) (string, error)
-}
-
 // Authenticator tells who sends a request.
 type Authenticator struct {
 	Keeper *identity.Keeper
 	// SSO may be nil.
-	SSO     SSO
+	SSO     *oidc.Client
 	Cookies Cookies
 	Log     *slog.Logger
 	Clock   clock.PassiveClock
@@ -47,28 +40,49 @@ func (a *Authenticator) Authenticate(r *http.Request) (access.Principal, error) 
 }
 
 func (a *Authenticator) verify(r *http.Request) (access.Principal, error) {
-	token, _, err := tokenOf(r)
+	token, cookie, err := tokenOf(r)
 	switch {
 	case err != nil:
 		return access.Principal{}, fault.New(fault.Unauthenticated, "invalid session: %s", err)
 	case token == "":
 		return access.Principal{}, fault.New(fault.Unauthenticated, "no session information")
 	}
-	who, err := a.VerifyToken(r.Context(), token)
+	session := ""
+	if cookie {
+		session = sessionOf(r)
+	}
+	who, err := a.VerifyToken(r.Context(), token, session)
+	if session != "" && errors.Is(err, oidc.ErrExpired) {
+		who, err = a.refreshed(r.Context(), token, session)
+	}
 	if err != nil {
 		return access.Principal{}, fault.New(fault.Unauthenticated, "invalid session: %s", err)
 	}
 	return who, nil
 }
 
-// VerifyToken says who shows a token. Only the algorithm in its head, which
-// every verifier demands anyway, says who verifies it.
-func (a *Authenticator) VerifyToken(ctx context.Context, token string) (access.Principal, error) {
+// refreshed goes on with the next token of a login whose token has ended; Renew
+// hands it out.
+func (a *Authenticator) refreshed(ctx context.Context, token, session string) (access.Principal, error) {
+	done, err := a.SSO.Refresh(ctx, token, session)
+	if err != nil {
+		a.Log.Warn("a login is not refreshed", "error", err.Error())
+	}
+	if err != nil || done == nil {
+		return access.Principal{}, oidc.ErrExpired
+	}
+	return a.SSO.Verify(ctx, done.Token, done.Session)
+}
+
+// VerifyToken says who shows a token; session is the cookie of a login by a
+// provider that came with it, or empty. Only the algorithm in the head of the
+// token, which every verifier demands anyway, says who verifies it.
+func (a *Authenticator) VerifyToken(ctx context.Context, token, session string) (access.Principal, error) {
 	if a.SSO == nil || len(token) > identity.MaxToken || ours(token) {
 		s, err := a.Keeper.Verify(token)
 		return s.Principal, err
 	}
-	return a.SSO.Verify(ctx, token)
+	return a.SSO.Verify(ctx, token, session)
 }
 
 // ours says whether a token is signed as ours are.
@@ -97,15 +111,12 @@ func (a *Authenticator) Renew(w http.ResponseWriter, r *http.Request, who access
 	if err != nil || !cookie {
 		return
 	}
-	fresh, err := a.renewed(r.Context(), token, local)
-	if err != nil {
-		a.Log.Warn("a session is not renewed", "user", who.Name, "error", err.Error())
-		return
+	var cookies []*http.Cookie
+	if local {
+		cookies, err = a.renewed(token)
+	} else {
+		cookies, err = a.next(r, token)
 	}
-	if fresh == "" {
-		return
-	}
-	cookies, err := a.Cookies.Set(fresh)
 	if err != nil {
 		a.Log.Warn("a session is not renewed", "user", who.Name, "error", err.Error())
 		return
@@ -115,13 +126,24 @@ func (a *Authenticator) Renew(w http.ResponseWriter, r *http.Request, who access
 	}
 }
 
-func (a *Authenticator) renewed(ctx context.Context, token string, local bool) (string, error) {
-	if !local {
-		return a.SSO.Renew(ctx, token)
-	}
+// renewed are the cookies of a fresh session of ours, if it is time.
+func (a *Authenticator) renewed(token string) ([]*http.Cookie, error) {
 	s, err := a.Keeper.Verify(token)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return a.Keeper.Renew(s)
+	fresh, err := a.Keeper.Renew(s)
+	if err != nil || fresh == "" {
+		return nil, err
+	}
+	return a.Cookies.Set(fresh)
+}
+
+// next are the cookies of a login by a provider that was refreshed, if it was.
+func (a *Authenticator) next(r *http.Request, token string) ([]*http.Cookie, error) {
+	done, err := a.SSO.Refresh(r.Context(), token, sessionOf(r))
+	if err != nil || done == nil {
+		return nil, err
+	}
+	return a.Cookies.login(done, a.Clock.Now())
 }

@@ -6,12 +6,20 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/sluice-cd/sluice/internal/adapter/oidc"
 )
 
 // CookieName is that of the first cookie of a token.
 const CookieName = "argocd.token"
 
 const (
+	// stateCookie accompanies a login on its way to the provider, sessionCookie
+	// a finished one; both are sealed.
+	stateCookie   = "argocd.oauthstate"
+	sessionCookie = "argocd.sso"
+
 	// maxCookie is what browsers keep of one cookie, name and attributes
 	// included, in bytes.
 	maxCookie = 4093
@@ -79,6 +87,29 @@ func (c Cookies) Clear(r *http.Request) []*http.Cookie {
 		one.MaxAge = -1
 	}
 	return out
+}
+
+// login are the cookies of a login by a provider.
+func (c Cookies) login(done *oidc.Done, now time.Time) ([]*http.Cookie, error) {
+	out, err := c.Set(done.Token)
+	if err != nil {
+		return nil, err
+	}
+	session := c.base(sessionCookie)
+	session.Value, session.MaxAge = done.Session, int(done.SessionEnds.Sub(now)/time.Second)
+	if done.Session == "" {
+		session.MaxAge = -1
+	}
+	return append(out, session), nil
+}
+
+// sessionOf is the cookie of a login by a provider; empty is none.
+func sessionOf(r *http.Request) string {
+	c, err := r.Cookie(sessionCookie)
+	if err != nil {
+		return ""
+	}
+	return c.Value
 }
 
 var errPieces = errors.New("the cookies of the session are not complete: log in again")

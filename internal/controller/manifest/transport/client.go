@@ -130,7 +130,7 @@ func (c *Client) Generate(ctx context.Context, q manifest.Query, revisions []str
 	if err != nil {
 		return nil, err
 	}
-	return &manifest.Manifests{Objects: objects, Revisions: a.Revisions, SourceTypes: a.SourceTypes, Digest: a.Digest}, nil
+	return &manifest.Manifests{Objects: objects, Revisions: a.Revisions, SourceTypes: a.SourceTypes, Digest: a.Digest, Warnings: a.Warnings}, nil
 }
 
 // Decide gives the digest that Generate would give, when that is known without

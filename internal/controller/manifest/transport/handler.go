@@ -111,7 +111,7 @@ func (h *Handler) generate(ctx context.Context, q generateRequest) (generateAnsw
 		return generateAnswer{}, err
 	}
 	objects, err := worker.Encode(m.Objects)
-	return generateAnswer{objects, m.Revisions, m.SourceTypes, m.Digest}, err
+	return generateAnswer{m.Warnings, objects, m.Revisions, m.SourceTypes, m.Digest}, err
 }
 
 func (h *Handler) decide(ctx context.Context, q generateRequest) (a decideAnswer, err error) {

@@ -92,7 +92,7 @@ func start(t *testing.T, store manifest.Store) *world {
 	if w.authority, _, err = authority.Make(rand.Reader, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	config, err := w.authority.Server(transport.RoleRepoServer, time.Now(), transport.Callers...)
+	config, err := w.authority.Server(transport.RoleRepoServer, time.Now, transport.Callers...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func start(t *testing.T, store manifest.Store) *world {
 
 func (w *world) client(t *testing.T, role string) *transport.Client {
 	t.Helper()
-	config, err := w.authority.Client(role, time.Now(), transport.RoleRepoServer)
+	config, err := w.authority.Client(role, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,12 +206,12 @@ func TestNobodyElseCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := strange.Client(transport.RoleController, time.Now(), transport.RoleRepoServer)
+	foreign, err := strange.Client(transport.RoleController, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	foreign.InsecureSkipVerify, foreign.VerifyConnection = true, nil
-	wrongRole, err := w.authority.Client("notifications-controller", time.Now(), transport.RoleRepoServer)
+	wrongRole, err := w.authority.Client("notifications-controller", time.Now, transport.RoleRepoServer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestChangesArrive(t *testing.T) {
 
 func TestAbsentRepoServer(t *testing.T) {
 	w := start(t, nil)
-	config, err := w.authority.Client(transport.RoleController, time.Now(), transport.RoleRepoServer)
+	config, err := w.authority.Client(transport.RoleController, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,6 +78,7 @@ type keepRequest struct {
 }
 
 type generateAnswer struct {
+	Warnings    []string        `json:"warnings,omitempty"`
 	Objects     json.RawMessage `json:"objects"`
 	Revisions   []string        `json:"revisions"`
 	SourceTypes []string        `json:"sourceTypes"`

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
+	rules "github.com/sluice-cd/sluice/health"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/identity"
+	"github.com/sluice-cd/sluice/internal/adapter/lua"
+	"github.com/sluice-cd/sluice/internal/adapter/remote"
+	"github.com/sluice-cd/sluice/internal/adapter/settings"
+	"github.com/sluice-cd/sluice/internal/controller/advance"
+	"github.com/sluice-cd/sluice/internal/controller/generate"
+	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/controller/perform"
+	"github.com/sluice-cd/sluice/internal/controller/steer"
+	"github.com/sluice-cd/sluice/internal/domain/appset"
+	"github.com/sluice-cd/sluice/internal/domain/inspect"
+	"github.com/sluice-cd/sluice/internal/domain/repo"
+	"github.com/sluice-cd/sluice/internal/server/application"
+	"github.com/sluice-cd/sluice/internal/server/applicationset"
+	apicluster "github.com/sluice-cd/sluice/internal/server/cluster"
+	"github.com/sluice-cd/sluice/internal/server/engine"
+	"github.com/sluice-cd/sluice/internal/server/project"
+	"github.com/sluice-cd/sluice/internal/server/repository"
+)
+
+// later is something that is there only when a process has come so far.
+type later[T any] struct{ p atomic.Pointer[T] }
+
+func (l *later[T]) set(v T) { l.p.Store(&v) }
+
+func (l *later[T]) get() (v T) {
+	if p := l.p.Load(); p != nil {
+		return *p
+	}
+	return v
+}
+
+// previewer renders an ApplicationSet and writes nothing.
+type previewer = func(context.Context, *v1alpha1.ApplicationSet) ([]v1alpha1.Application, error)
+
+// reach is what a server reaches of the controllers in its process: nothing
+// until they run.
+type reach struct {
+	manifests later[manifest.Renderer]
+	engine    later[application.Engine]
+	desk      later[applicationset.Desk]
+	preview   later[previewer]
+	remotes   later[repository.Remotes]
+	fleet     later[*cluster.Fleet]
+}
+
+// clusterState is what is known of a cluster.
+func (r *reach) clusterState(server string) (apicluster.Info, bool) {
+	fleet := r.fleet.get()
+	if fleet == nil {
+		return apicluster.Info{}, false
+	}
+	conn, err := fleet.Connection(server)
+	if err != nil {
+		return apicluster.Info{}, false
+	}
+	state, since := conn.State(), metav1.NewTime(conn.State().Since)
+	return apicluster.Info{
+		ConnectionState: apicluster.ConnectionState{Status: state.Status, Message: state.Message, ModifiedAt: &since},
+		ServerVersion:   conn.KubeVersion(), APIVersions: conn.APIVersions(),
+	}, true
+}
+
+// reachParts are the controllers that a server reaches.
+type reachParts struct {
+	mgr      manager.Manager
+	store    *settings.Store
+	reader   inspect.Reader
+	fleet    *cluster.Fleet
+	sets     *generate.Controller
+	facts    advance.Facts
+	mirrors  *gitrepo.Mirrors
+	data     string
+	recorder record.EventRecorder
+	log      *slog.Logger
+	registry prometheus.Registerer
+}
+
+// open gives a server everything that the controllers know; the function
+// returned ends the children that run actions.
+func (r *reach) open(p reachParts) (func(), error) {
+	shipped, err := lua.NewShipped(rules.Files)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := lua.NewPool(lua.PoolOptions{Clock: clock.RealClock{}, Log: p.log.With("component", "actions")})
+	if err != nil {
+		return nil, err
+	}
+	actions := perform.New(perform.Options{Shipped: shipped, Runner: pool, Recorder: p.recorder, Clock: clock.RealClock{}, Log: p.log.With("component", "actions")})
+	actions.Reload(p.store.Snapshot().Config)
+	p.store.OnChange(func(s *settings.Snapshot) { actions.Reload(s.Config) })
+	remotes, err := newRemotes(p.mirrors, remoteParts{data: p.data, params: paramsOf(p.store), log: p.log})
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	r.remotes.set(remotes)
+	r.fleet.set(p.fleet)
+	r.engine.set(&engine.Engine{Reader: p.reader, Fleet: p.fleet, Perform: actions, Settings: p.store.Snapshot})
+	r.preview.set(func(ctx context.Context, set *v1alpha1.ApplicationSet) ([]v1alpha1.Application, error) {
+		shown, err := p.sets.Preview(ctx, set)
+		if err != nil {
+			return nil, err
+		}
+		if problems := append(shown.Errors, shown.Incomplete...); len(problems) > 0 {
+			return nil, errors.New(problems[0])
+		}
+		return shown.Applications, nil
+	})
+	r.desk.set(steer.New(steer.Options{
+		Reader: p.mgr.GetCache(), Client: p.mgr.GetClient(), Facts: p.facts, Evaluate: evaluated(p.sets), Log: p.log.With("component", "rollout"), Registerer: p.registry,
+	}))
+	return pool.Close, nil
+}
+
+// evaluated renders a set for a plan.
+func evaluated(sets *generate.Controller) func(context.Context, *v1alpha1.ApplicationSet) (*appset.Rendered, error) {
+	return func(ctx context.Context, set *v1alpha1.ApplicationSet) (*appset.Rendered, error) {
+		shown, err := sets.Preview(ctx, set)
+		if err != nil {
+			return nil, err
+		}
+		out := &appset.Rendered{Applications: shown.Applications, Incomplete: shown.Incomplete, Doubts: shown.Doubts}
+		for _, text := range shown.Errors {
+			out.Errors = append(out.Errors, errors.New(text))
+		}
+		return out, nil
+	}
+}
+
+// projectTokens makes tokens of project roles.
+type projectTokens struct{ keeper *identity.Keeper }
+
+// CreateProjectToken makes one.
+func (t projectTokens) CreateProjectToken(ctx context.Context, q project.TokenRequest) (string, error) {
+	return t.keeper.CreateProjectToken(ctx, identity.ProjectToken{Project: q.Project, Role: q.Role, ID: q.ID, Lifetime: time.Duration(q.ExpiresIn) * time.Second})
+}
+
+// DeleteProjectToken ends one.
+func (t projectTokens) DeleteProjectToken(ctx context.Context, name, role, id string, issuedAt int64) error {
+	return t.keeper.DeleteProjectToken(ctx, identity.ProjectToken{Project: name, Role: role, ID: id}, issuedAt)
+}
+
+// remotes asks repositories for a server.
+type remotes struct {
+	mirrors *gitrepo.Mirrors
+	fetcher *remote.Fetcher
+}
+
+// remoteParts are what repositories are asked with.
+type remoteParts struct {
+	data     string
+	params   func() map[string]string
+	log      *slog.Logger
+	registry prometheus.Registerer
+}
+
+func newRemotes(mirrors *gitrepo.Mirrors, p remoteParts) (repository.Remotes, error) {
+	log := p.log.With("component", "names")
+	tuned, err := live(p.params, log)
+	if err != nil {
+		return nil, err
+	}
+	fetcher, err := remote.New(remote.Options{Dir: filepath.Join(p.data, "names"), Tuning: tuned, Log: log, Registerer: p.registry})
+	if err != nil {
+		return nil, fmt.Errorf("lists of charts: %w", err)
+	}
+	return &remotes{mirrors: mirrors, fetcher: fetcher}, nil
+}
+
+func isGit(r repo.Repository) bool { return (r.Type == repo.Git || r.Type == "") && !remote.IsOCI(r) }
+
+// Test says whether a repository can be read.
+func (m *remotes) Test(ctx context.Context, r repo.Repository) error {
+	if isGit(r) {
+		return m.mirrors.Refresh(ctx, r)
+	}
+	return m.fetcher.Test(ctx, r)
+}
+
+// Refs are branches and tags.
+func (m *remotes) Refs(ctx context.Context, r repo.Repository) (branches, tags []string, err error) {
+	return m.mirrors.Names(ctx, r)
+}
+
+// Tags are those of a registry.
+func (m *remotes) Tags(ctx context.Context, r repo.Repository) ([]string, error) {
+	return m.fetcher.Tags(ctx, r)
+}
+
+// Charts are those of a Helm repository.
+func (m *remotes) Charts(ctx context.Context, r repo.Repository) (map[string][]string, error) {
+	return m.fetcher.Charts(ctx, r)
+}
