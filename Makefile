@@ -55,11 +55,8 @@ mutation: ## Put mistakes into the planner; a test must notice each
 	@echo "mutations of the rollout planner (minutes) ..."
 	@$(GO) run ./test/mutation
 
-soak: build ## Suites that take longer than CI allows
-	@SLUICE_ROLLOUT_EVENTS=100000000 SLUICE_ROLLOUT_SEED=1000000 $(GO) test ./test/scenario -run TestRandom -timeout 6h
-	@$(GO) test ./internal/domain/rollout -fuzz FuzzRecord -fuzztime 60s
-	@SLUICE_BIN=$(BUILD) $(GO) test -tags soak ./test/e2e -run 'TestRolloutScenarios|TestTwoLevelBlastRadius|TestClusterCredentials|TestSyncFaults|TestNestedApplications|TestRendererOutOfMemory' -count=1 -timeout 60m
-	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e -count=5 -timeout 90m
+soak: build ## Suites that take longer than CI allows: hours; EVENTS=n shortens the first
+	@SLUICE_BIN=$(BUILD) EVENTS='$(EVENTS)' hack/soak.sh
 
 generate: ## Regenerate deepcopy, custom resource definitions, OpenAPI document and client
 	@hack/generate.sh

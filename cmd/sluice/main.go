@@ -7,13 +7,16 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
+	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
+	"github.com/sluice-cd/sluice/internal/cli"
+	"github.com/sluice-cd/sluice/internal/cli/console"
 )
 
 // version is set by the linker.
@@ -25,24 +28,51 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == worker.Command {
 		os.Exit(renderWorker(ctx, os.Args[2]))
 	}
+	if len(os.Args) == 4 && os.Args[1] == gitrepo.TunnelCommand {
+		if err := gitrepo.Tunnel(ctx, os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "sluice:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(plugin.BinaryName) == plugin.AskPassBinary {
 		os.Exit(askPass(ctx, os.Args[1:]))
 	}
-	root := &cobra.Command{
-		Use: "sluice", Short: "GitOps delivery for Kubernetes fleets: a change reaches the fleet step by step",
-		SilenceUsage: true, SilenceErrors: true,
+	name, args := filepath.Base(os.Args[0]), os.Args[1:]
+	switch name {
+	case "argocd-cmp-server": // sidecars start a link of this name
+		name, args = "sluice", append([]string{"cmp-server"}, args...)
+	case "argocd":
+	default:
+		name = "sluice"
 	}
-	root.AddCommand(allCommand(), setsCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand(), &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "sluice", version) },
-	})
-	if filepath.Base(os.Args[0]) == "argocd-cmp-server" { // sidecars start a link of this name
-		root.SetArgs(append([]string{"cmp-server"}, os.Args[1:]...))
+	line := cli.New(console.System(name, build()),
+		allCommand(), setsCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand())
+	os.Exit(line.Run(ctx, args))
+}
+
+// build says what this program was built from.
+func build() console.Build {
+	b := console.Build{
+		Version: version, GoVersion: runtime.Version(), Compiler: runtime.Compiler, Platform: runtime.GOOS + "/" + runtime.GOARCH, GitTreeState: "clean",
 	}
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "sluice:", err)
-		os.Exit(1)
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
 	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.GitCommit = s.Value
+		case "vcs.time":
+			b.BuildDate = s.Value
+		case "vcs.modified":
+			if s.Value == "true" {
+				b.GitTreeState = "dirty"
+			}
+		}
+	}
+	return b
 }
 
 // renderWorker is the hidden command that the parent starts for renders.

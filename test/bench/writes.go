@@ -132,11 +132,11 @@ func (s *simulation) until(ctx context.Context, revision string) error {
 
 // create makes the set and its Applications, in order at the first revision.
 func (s *simulation) create(ctx context.Context) (appset.Outcome, error) {
-	ten := intstr.FromString("10%")
+	quarter := intstr.FromString("25%")
 	s.set = &v1alpha1.ApplicationSet{ObjectMeta: metav1.ObjectMeta{Name: "simulated", Namespace: rig.Namespace}}
 	rolling := &v1alpha1.RollingSync{Batching: "Sliding"} // each end of a sync admits another: the most writes
 	for k := range simulatedStep {
-		rolling.Steps = append(rolling.Steps, v1alpha1.RolloutStep{MaxUpdate: &ten, MatchExpressions: []v1alpha1.StepMatchExpression{{Key: "stage", Operator: "In", Values: []string{fmt.Sprint(k)}}}})
+		rolling.Steps = append(rolling.Steps, v1alpha1.RolloutStep{MaxUpdate: &quarter, MatchExpressions: []v1alpha1.StepMatchExpression{{Key: "stage", Operator: "In", Values: []string{fmt.Sprint(k)}}}})
 	}
 	s.set.Spec.Strategy = &v1alpha1.ApplicationSetStrategy{Type: rollout.TypeRollingSync, RollingSync: rolling}
 	s.set.Spec.Generators = []v1alpha1.ApplicationSetGenerator{{List: &v1alpha1.ListGenerator{}}}

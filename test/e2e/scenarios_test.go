@@ -26,7 +26,7 @@ type records = map[string]v1alpha1.ApplicationSetAppStatus
 // real clusters. What was written where is read from the clusters.
 func TestRolloutScenarios(t *testing.T) {
 	p := startPayments(t)
-	for _, group := range [][]scenario{ordering, targets, failures, gating, people, configuration, disturbances} {
+	for _, group := range [][]scenario{ordering, targets, failures, gating, people, configuration, visibility, disturbances} {
 		for _, s := range group {
 			p.scenario(s.id, s.play)
 		}

@@ -125,13 +125,31 @@ func TestTheGuideQuotesTheScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := quoted.FindAllStringSubmatch(string(guide), -1)
-	if len(all) < 30 {
-		t.Errorf("the guide quotes %d scripts", len(all))
-	}
-	for _, q := range all {
+	shown := map[string]bool{}
+	for _, q := range quoted.FindAllStringSubmatch(string(guide), -1) {
+		shown[q[1]] = true
 		if script, err := os.ReadFile("testdata/" + q[1] + ".txt"); err != nil || string(script) != q[2] {
 			t.Errorf("the guide quotes %s differently: %v", q[1], err)
 		}
 	}
+	for capability, scripts := range capabilities {
+		for script := range strings.FieldsSeq(scripts) {
+			if !shown[script] {
+				t.Errorf("the guide does not show %s: script %s is missing", capability, script)
+			}
+		}
+	}
+}
+
+// capabilities are what a rollout can do, with the scripts by which the guide
+// shows it.
+var capabilities = map[string]string{
+	"steps in order": "C1 C2 C3", "selectors and labels": "B9 B10 B16", "percentages and batches": "C4", "sliding windows": "C5",
+	"only what changes": "C9 C10", "restart": "E1 E14", "queue": "E8", "fix and revert": "E2 E4", "membership": "F1 F10",
+	"halting and recovery": "G1 G2", "tolerated failures": "G10 G11 G9", "regression": "G5 G5-halt", "retry": "G4", "pause by annotation": "H1 H3",
+	"pause by field": "H7", "windows": "H9 H10", "bake time": "H12 H14", "batch bake time": "H34", "approval": "H15 H15-after H16", "approval timeout": "H18",
+	"step timeout": "H19 H8", "application timeout": "H20", "rollback": "H21 H22 H23 H35", "a rejected target again": "H35-again",
+	"analysis": "H28 H28-good H28-rollback H29 H30", "abort": "H32", "dry run": "H33", "inheritance": "H36", "manual syncs": "I2 I17 H5",
+	"without automated sync": "I5 I6 I6-sync", "unmatched": "B11 B12 B13", "self-heal": "I8 I18", "leaving out": "F16", "project windows": "I13",
+	"crashes": "J2 J8 J25", "two controllers": "J14", "events": "N6",
 }

@@ -343,6 +343,7 @@ func TestRandom(t *testing.T) {
 	runs := max(1, total/eventsPerRun)
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // small worlds, much garbage
 	t.Logf("%d runs of %d events, seeds from %d", runs, eventsPerRun, first)
+	begin, report := time.Now(), max(1, runs/20)
 	var next atomic.Uint64
 	var wait sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -350,6 +351,9 @@ func TestRandom(t *testing.T) {
 			for n := next.Add(1) - 1; n < runs && !t.Failed(); n = next.Add(1) - 1 {
 				if err := runSeed(first + n); err != nil {
 					t.Error(err)
+				}
+				if (n+1)%report == 0 {
+					t.Logf("%d of %d runs after %s", n+1, runs, time.Since(begin).Round(time.Second))
 				}
 			}
 		})

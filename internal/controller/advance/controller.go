@@ -133,6 +133,9 @@ func (c *Controller) Start(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("watch ApplicationSets: %w", err)
 	}
+	if err := c.Cache.IndexField(ctx, &v1alpha1.Application{}, ownerIndex, ownerNames); err != nil {
+		return fmt.Errorf("index Applications: %w", err)
+	}
 	apps, err := c.Cache.GetInformer(ctx, &v1alpha1.Application{})
 	if err != nil {
 		return fmt.Errorf("watch Applications: %w", err)
@@ -152,6 +155,17 @@ func (c *Controller) Start(ctx context.Context) error {
 	<-ctx.Done()
 	c.queue.ShutDown()
 	wait.Wait()
+	return nil
+}
+
+// ownerIndex finds the Applications of a set without a look at all others: a
+// turn costs what its own set weighs.
+const ownerIndex = "metadata.ownerReferences.applicationset"
+
+func ownerNames(o client.Object) []string {
+	if ref := metav1.GetControllerOf(o); ref != nil && ref.Kind == v1alpha1.ApplicationSetKind {
+		return []string{ref.Name}
+	}
 	return nil
 }
 

@@ -51,7 +51,7 @@ func (f Facts) Plan(ctx context.Context, set *v1alpha1.ApplicationSet, rendered 
 // input gathers everything but members and measurements.
 func (f Facts) input(set *v1alpha1.ApplicationSet) rollout.Input {
 	in := rollout.Input{Set: set, Now: f.Clock.Now(), Actors: map[string]string{}}
-	for _, key := range rollout.Requests {
+	for _, key := range append([]string{v1alpha1.AnnotationPauseRollout}, rollout.Requests...) {
 		in.Actors[key] = actor(set, key)
 	}
 	if f.Windows != nil {

@@ -122,7 +122,7 @@ func (t *turn) admits(d rollout.Decision) bool {
 // read finds the live Applications of the set.
 func (t *turn) read(ctx context.Context) error {
 	var list v1alpha1.ApplicationList
-	if err := t.Cache.List(ctx, &list, client.InNamespace(t.key.Namespace)); err != nil {
+	if err := t.Cache.List(ctx, &list, client.InNamespace(t.key.Namespace), client.MatchingFields{ownerIndex: t.key.Name}); err != nil {
 		return fmt.Errorf("list Applications: %w", err)
 	}
 	t.live = map[string]*v1alpha1.Application{}

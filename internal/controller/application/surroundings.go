@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/health"
 	"github.com/sluice-cd/sluice/internal/domain/nesting"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
@@ -140,4 +141,41 @@ func expected(key object.Key, rules []v1alpha1.OrphanedResourceKey) bool {
 	return slices.ContainsFunc(rules, func(r v1alpha1.OrphanedResourceKey) bool {
 		return r.Group == key.Group && glob(r.Kind, key.Kind) && glob(r.Name, key.Name)
 	})
+}
+
+// verdict is the health of a live object. Whoever lets Applications be judged,
+// by a script, wants to wait for them: one whose sync is still to come, or under
+// way, is Progressing, whatever its status says of the time before.
+func (p *pass) verdict(ctx context.Context, live *unstructured.Unstructured, pods []object.Pod) health.Verdict {
+	judged := p.Health.Assess(ctx, live, pods)
+	gvk := live.GroupVersionKind()
+	if gvk.Group != v1alpha1.GroupVersion.Group || gvk.Kind != "Application" || !judged.Known || live.GetUID() == p.app.UID {
+		return judged
+	}
+	switch judged.Code {
+	case v1alpha1.HealthHealthy, v1alpha1.HealthMissing, v1alpha1.HealthUnknown:
+		if unsettled(live) {
+			judged.Status = health.Status{Code: v1alpha1.HealthProgressing, Message: "its sync is not complete"}
+		}
+	}
+	return judged
+}
+
+// unsettled says that an Application has not been looked at yet, is being
+// synced, or is about to be.
+func unsettled(live *unstructured.Unstructured) bool {
+	text := func(path ...string) string {
+		value, _, _ := unstructured.NestedString(live.Object, path...)
+		return value
+	}
+	phase := v1alpha1.OperationPhase(text("status", "operationState", "phase"))
+	_, requested, _ := unstructured.NestedMap(live.Object, "operation")
+	if requested || text("status", "reconciledAt") == "" || phase != "" && !phase.Completed() {
+		return true
+	}
+	automated, on, _ := unstructured.NestedMap(live.Object, "spec", "syncPolicy", "automated")
+	if enabled, set := automated["enabled"].(bool); !on || set && !enabled {
+		return false
+	}
+	return text("status", "sync", "status") == string(v1alpha1.SyncStatusOutOfSync) && (phase == "" || phase == v1alpha1.OperationSucceeded)
 }

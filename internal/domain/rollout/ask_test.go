@@ -147,3 +147,20 @@ func TestManager(t *testing.T) {
 		t.Errorf("another manager is shown as %q", got)
 	}
 }
+
+// TestPauseNamesWhoSetIt tells people whom to ask.
+func TestPauseNamesWhoSetIt(t *testing.T) {
+	t.Parallel()
+	w := scenario.New()
+	if err := w.Play("fleet P5\nstart R1\npush R2"); err != nil {
+		t.Fatal(err)
+	}
+	w.Set.Annotations[v1alpha1.AnnotationPauseRollout] = "true"
+	in := rollout.Input{Set: w.Set, Members: w.Members(), Now: w.Now, Actors: map[string]string{v1alpha1.AnnotationPauseRollout: "alice"}}
+	for _, e := range rollout.Next(in).Events {
+		if e.Reason == "RolloutPaused" && e.Message == "paused by Annotation (set by alice)" {
+			return
+		}
+	}
+	t.Errorf("nobody is named: %+v", rollout.Next(in).Events)
+}

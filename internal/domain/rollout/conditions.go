@@ -125,7 +125,11 @@ func (p *planner) announcements(r *v1alpha1.RolloutStatus) {
 	}
 	switch {
 	case b.Pause == nil && r.Pause != nil:
-		p.event(false, "RolloutPaused", "paused by "+strings.Join(r.Pause.Sources, ", "))
+		who := ""
+		if by := p.Actors[v1alpha1.AnnotationPauseRollout]; by != "" && slices.Contains(r.Pause.Sources, "Annotation") {
+			who = fmt.Sprintf(" (set by %s)", by)
+		}
+		p.event(false, "RolloutPaused", "paused by "+strings.Join(r.Pause.Sources, ", ")+who)
 	case b.Pause != nil && r.Pause == nil:
 		p.event(false, "RolloutResumed", fmt.Sprintf("rollout %d goes on", r.ID))
 	}

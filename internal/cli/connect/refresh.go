@@ -1,0 +1,37 @@
+package connect
+
+import (
+	"context"
+
+	"github.com/sluice-cd/sluice/internal/cli/client"
+)
+
+// fresh gives a token that is good, from the issuer when the stored one has
+// expired and a refresh token is there (spec/cli.md §1.4.5). Tokens that come
+// from a flag or the environment are taken as they are.
+func (d *Dialer) fresh(ctx context.Context, o client.Options) (string, error) {
+	current, err := d.Current()
+	if err != nil || current == nil || current.User.RefreshToken == "" || o.Token != current.User.AuthToken {
+		return o.Token, nil
+	}
+	claims := Read(o.Token)
+	if claims == nil || claims.Local() || !claims.Expired(d.Console.Clock.Now()) || d.Redeem == nil {
+		return o.Token, nil
+	}
+	token, refresh, err := d.Redeem(ctx, o, current.User.RefreshToken)
+	if err != nil {
+		d.Log("warn", "the token has expired and the issuer gives no fresh one: "+err.Error())
+		return o.Token, nil
+	}
+	f, err := d.Local()
+	if err != nil || f == nil {
+		return token, err
+	}
+	user := current.User
+	user.AuthToken = token
+	if refresh != "" {
+		user.RefreshToken = refresh
+	}
+	f.PutUser(user)
+	return token, d.Save(f)
+}

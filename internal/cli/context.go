@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cd/sluice/internal/cli/command"
+	"github.com/sluice-cd/sluice/internal/cli/config"
+	"github.com/sluice-cd/sluice/internal/cli/connect"
+	"github.com/sluice-cd/sluice/internal/cli/fail"
+	"github.com/sluice-cd/sluice/internal/cli/output"
+)
+
+// contexts are the names that completion offers.
+func contexts(d *connect.Dialer) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		f, err := d.Local()
+		if err != nil || f == nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		for _, c := range f.Contexts {
+			names = append(names, c.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func contextCommand(d *connect.Dialer) *cobra.Command {
+	var remove bool
+	c := &cobra.Command{Use: "context [CONTEXT]", Aliases: []string{"ctx"}, Short: "Show contexts and switch between them", Args: command.Args(0, 1), ValidArgsFunction: contexts(d)}
+	c.Flags().BoolVar(&remove, "delete", false, "delete the context instead of switching to it")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		path, err := d.Path(d.Console)
+		if err != nil {
+			return err
+		}
+		f, err := config.Read(path)
+		if err != nil {
+			return err
+		}
+		switch {
+		case remove && len(args) == 0:
+			_ = cmd.Help() // what cannot be written cannot be helped
+			return fail.Silent(fail.Failure)
+		case f == nil:
+			return fail.Fatal("No local configuration found")
+		case remove:
+			return deleteContext(d, path, f, args[0])
+		case len(args) == 0:
+			return printContexts(d, f)
+		}
+		return switchContext(d, path, f, args[0])
+	}
+	return c
+}
+
+func printContexts(d *connect.Dialer, f *config.File) error {
+	rows := [][]string{{"CURRENT", "NAME", "SERVER"}}
+	for _, ref := range f.Contexts {
+		c, err := f.Resolve(ref.Name)
+		if err != nil {
+			d.Log("warn", fmt.Sprintf("Context '%s' had error: %v", ref.Name, err))
+			continue
+		}
+		mark := " "
+		if f.CurrentContext == ref.Name {
+			mark = "*"
+		}
+		rows = append(rows, []string{mark, c.Name, c.Server.Server})
+	}
+	return output.Table(d.Console.Out, rows)
+}
+
+func switchContext(d *connect.Dialer, path string, f *config.File, name string) error {
+	if name == "-" {
+		if name = config.Previous(path); name == "" {
+			return fail.Fatal("there is no previous context: name one")
+		}
+	}
+	if f.CurrentContext == name {
+		d.Console.Printf("Already at context '%s'\n", name)
+		return nil
+	}
+	if _, err := f.Resolve(name); err != nil {
+		return undefined(d, f, err, name)
+	}
+	before := f.CurrentContext
+	f.CurrentContext = name
+	if err := config.Write(path, f); err != nil {
+		return err
+	}
+	if before != "" {
+		if err := config.SetPrevious(path, before); err != nil {
+			return err
+		}
+	}
+	d.Console.Printf("Switched to context '%s'\n", name)
+	return nil
+}
+
+// undefined names a context that is near.
+func undefined(d *connect.Dialer, f *config.File, err error, name string) error {
+	out := &fail.Error{Code: fail.Failure, Err: err, Remedy: d.Console.Name + " context"}
+	var names []string
+	for _, c := range f.Contexts {
+		names = append(names, c.Name)
+	}
+	if near := command.Near(name, names); near != "" {
+		out.Err = fmt.Errorf("%w, did you mean '%s'?", err, near)
+		out.Remedy = d.Console.Name + " context " + near
+	}
+	return out
+}
+
+func deleteContext(d *connect.Dialer, path string, f *config.File, name string) error {
+	if !f.Remove(name) {
+		return undefined(d, f, fmt.Errorf("Context %s does not exist", name), name)
+	}
+	if f.Empty() {
+		if err := config.Delete(path); err != nil {
+			return err
+		}
+	} else if err := config.Write(path, f); err != nil {
+		return err
+	}
+	d.Console.Printf("Context '%s' deleted\n", name)
+	return nil
+}
+
+func configureCommand(d *connect.Dialer) *cobra.Command {
+	var prompts bool
+	c := &cobra.Command{Use: "configure", Short: "Change what the configuration file says of this program", Args: command.Args(0, 0)}
+	// The flag of the same name that all commands have would ask for this call.
+	c.Flags().BoolVar(&prompts, "prompts-enabled", false, "ask before anything is changed")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !cmd.Flags().Changed("prompts-enabled") {
+			_ = cmd.Help() // what cannot be written cannot be helped
+			return fail.Silent(fail.Failure)
+		}
+		f, err := d.Local()
+		if err != nil {
+			return err
+		}
+		if f == nil {
+			f = &config.File{}
+		}
+		f.PromptsEnabled = prompts
+		if err := d.Save(f); err != nil {
+			return err
+		}
+		d.Console.Printf("Successfully updated the following configuration settings:\nprompts-enabled: %t\n", prompts)
+		return nil
+	}
+	return c
+}
+
+func completionCommand(d *connect.Dialer) *cobra.Command {
+	return &cobra.Command{
+		Use: "completion bash|zsh|fish|powershell", Short: "Print a completion script for a shell", Args: command.Args(1, 1),
+		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root, w := cmd.Root(), d.Console.Out
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(w, true)
+			case "zsh":
+				return root.GenZshCompletion(w)
+			case "fish":
+				return root.GenFishCompletion(w, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(w)
+			}
+			return fail.Fatal("unsupported shell %q: use bash, zsh, fish or powershell", args[0])
+		},
+	}
+}

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cd/sluice/internal/cli/account"
+	"github.com/sluice-cd/sluice/internal/cli/app"
+	"github.com/sluice-cd/sluice/internal/cli/appset"
+	"github.com/sluice-cd/sluice/internal/cli/cluster"
+	"github.com/sluice-cd/sluice/internal/cli/command"
+	"github.com/sluice-cd/sluice/internal/cli/connect"
+	"github.com/sluice-cd/sluice/internal/cli/console"
+	"github.com/sluice-cd/sluice/internal/cli/fail"
+	"github.com/sluice-cd/sluice/internal/cli/login"
+	"github.com/sluice-cd/sluice/internal/cli/proj"
+	"github.com/sluice-cd/sluice/internal/cli/repo"
+)
+
+// CLI is the whole command line.
+type CLI struct {
+	Root    *cobra.Command
+	Dialer  *connect.Dialer
+	Console *console.Console
+
+	// server says that the command that runs is none of the command line.
+	server bool
+}
+
+// New makes the command line; others are commands of the program that are not
+// part of it, such as the servers.
+func New(c *console.Console, others ...*cobra.Command) *CLI {
+	d := &connect.Dialer{Console: c}
+	root := &cobra.Command{
+		Use: c.Name, Short: "GitOps delivery for Kubernetes fleets: a change reaches the fleet step by step",
+		SilenceUsage: true, SilenceErrors: true, Args: cobra.ArbitraryArgs,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return command.Unknown(cmd, args[0])
+		}
+		return cmd.Help()
+	}
+	root.SetIn(c.In)
+	root.SetOut(c.Out)
+	root.SetErr(c.Err)
+	root.SetFlagErrorFunc(command.FlagError)
+	d.Register(root.PersistentFlags(), c.Getenv)
+	login.Wire(d)
+	root.AddCommand(
+		app.Command(d), appset.Command(d), proj.Command(d), cluster.Command(d),
+		repo.Command(d), repo.Credentials(d), repo.Certificates(d), repo.Keys(d),
+		account.Command(d), login.Login(d), login.Relogin(d), login.Logout(d),
+		contextCommand(d), configureCommand(d), versionCommand(d), completionCommand(d),
+	)
+	for _, other := range others {
+		if c.Name != "sluice" {
+			other.Hidden = true
+		}
+	}
+	root.AddCommand(others...)
+	l := &CLI{Root: root, Dialer: d, Console: c}
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if l.server = isOther(cmd, others); l.server || cmd.Root() == cmd {
+			return nil
+		}
+		if err := d.Apply(c.Getenv); err != nil {
+			return fail.Fatal("%w", err)
+		}
+		return d.Validate()
+	}
+	return l
+}
+
+func isOther(cmd *cobra.Command, others []*cobra.Command) bool {
+	for c := cmd; c != nil; c = c.Parent() {
+		for _, o := range others {
+			if c == o {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Run runs the command line and gives its exit code.
+func (l *CLI) Run(ctx context.Context, args []string) int {
+	if code, ran := l.plugin(ctx, args); ran {
+		return code
+	}
+	l.Root.SetArgs(args)
+	err := l.Root.ExecuteContext(ctx)
+	l.Dialer.Close()
+	if err == nil {
+		return 0
+	}
+	if l.server {
+		_, _ = fmt.Fprintf(l.Console.Err, "%s: %v\n", l.Console.Name, err)
+		return fail.Failure
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return 130 // as a shell reports an interrupt
+	}
+	fail.Report(l.Console.Err, err, l.Dialer.Style(l.Console), l.Console.Name, l.Console.Clock.Now())
+	return fail.Code(err)
+}
+
+// plugin runs argocd-NAME for a command that is none of ours (spec/cli.md §1.6).
+func (l *CLI) plugin(ctx context.Context, args []string) (code int, ran bool) {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") || strings.ContainsAny(args[0], `/\`) || args[0] == cobra.ShellCompRequestCmd ||
+		args[0] == cobra.ShellCompNoDescRequestCmd || args[0] == "help" {
+		return 0, false
+	}
+	for _, c := range l.Root.Commands() {
+		if c.Name() == args[0] || c.HasAlias(args[0]) {
+			return 0, false
+		}
+	}
+	for _, prefix := range pluginPrefixes(l.Console.Name) {
+		path, err := l.Console.LookPath(prefix + args[0])
+		if err != nil {
+			continue
+		}
+		cmd := exec.CommandContext(ctx, path, args[1:]...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = l.Console.In, l.Console.Out, l.Console.Err, l.Console.Env()
+		err = cmd.Run()
+		var exit *exec.ExitError
+		switch {
+		case err == nil:
+			return 0, true
+		case errors.As(err, &exit) && exit.ExitCode() >= 0:
+			return exit.ExitCode(), true
+		}
+		fail.Report(l.Console.Err, fail.Fatal("plugin %s: %w", path, err), l.Dialer.Style(l.Console), l.Console.Name, l.Console.Clock.Now())
+		return fail.Failure, true
+	}
+	return 0, false
+}
+
+func pluginPrefixes(name string) []string {
+	if name == "argocd" {
+		return []string{"argocd-"}
+	}
+	return []string{name + "-", "argocd-"}
+}
