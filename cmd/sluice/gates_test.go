@@ -9,8 +9,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 )
 
 // params is a hub with argocd-cmd-params-cm and nothing else; nil has none.
@@ -78,6 +81,30 @@ func TestA9GateFromEnvironmentAndParams(t *testing.T) {
 			}
 		case err != nil || f.progressive != c.gate || f.safety != c.safety:
 			t.Errorf("%s: gate %v, interval %s, %v", name, f.progressive, f.safety, err)
+		}
+	}
+}
+
+// TestSetsKeepTheirManagedFields: the name of the one who approves a step comes
+// from them, so the cache must not drop them, whatever namespaces are watched.
+func TestSetsKeepTheirManagedFields(t *testing.T) {
+	t.Parallel()
+	for _, namespaces := range [][]string{nil, {"teams"}, {"team-*"}} {
+		f := &setFlags{}
+		f.rules.Namespaces = namespaces
+		kept := false
+		for o, by := range f.hubCache("argocd").ByObject {
+			if _, ok := o.(*v1alpha1.ApplicationSet); !ok || by.Transform == nil {
+				continue
+			}
+			set := &v1alpha1.ApplicationSet{}
+			set.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "user:alice"}}
+			after, err := by.Transform(set)
+			now, ok := after.(*v1alpha1.ApplicationSet)
+			kept = err == nil && ok && len(now.ManagedFields) == 1
+		}
+		if !kept {
+			t.Errorf("with namespaces %v the cache drops who approved", namespaces)
 		}
 	}
 }

@@ -114,6 +114,7 @@ func (f *setFlags) hubCache(namespace string) cache.Options {
 		DefaultNamespaces: map[string]cache.Config{namespace: {}}, DefaultTransform: cache.TransformStripManagedFields(),
 	}
 	if len(f.rules.Namespaces) == 0 {
+		options.ByObject = map[client.Object]cache.ByObject{&v1alpha1.ApplicationSet{}: {Transform: whole}}
 		return options
 	}
 	watched := map[string]cache.Config{namespace: {}}
@@ -125,10 +126,14 @@ func (f *setFlags) hubCache(namespace string) cache.Options {
 		watched[n] = cache.Config{}
 	}
 	options.ByObject = map[client.Object]cache.ByObject{
-		&v1alpha1.ApplicationSet{}: {Namespaces: watched}, &v1alpha1.Application{}: {Namespaces: watched},
+		&v1alpha1.ApplicationSet{}: {Namespaces: watched, Transform: whole}, &v1alpha1.Application{}: {Namespaces: watched},
 	}
 	return options
 }
+
+// whole leaves an object as it is: who approved a step, or asked for anything
+// else by annotation, is told by the managed fields of the ApplicationSet.
+func whole(o any) (any, error) { return o, nil }
 
 // fromParams takes the settings that decide what is watched from
 // argocd-cmd-params-cm, once: a change of them needs a restart.

@@ -199,7 +199,7 @@ func TestClusterCredentials(t *testing.T) {
 	must(t, err)
 	f.core, err = kubernetes.NewForConfig(f.admin)
 	must(t, err)
-	metrics := freePort(t)
+	metrics := freeAddress(t)
 	must(t, f.rig.Launch("--metrics-addr", metrics))
 	parts := []struct {
 		name string
@@ -217,7 +217,7 @@ func TestClusterCredentials(t *testing.T) {
 	}
 }
 
-func freePort(t *testing.T) string {
+func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

@@ -89,14 +89,25 @@ func (c *Connection) readSchema(gv schema.GroupVersion, p *published) error {
 	if doc.Components == nil {
 		return fmt.Errorf("schema of %s: holds no types", gv)
 	}
-	p.shapes = shapes(doc.Components.Schemas)
+	p.shapes = shapes(doc.Components.Schemas, builtIn(gv.Group))
 	p.types, err = managedfields.NewTypeConverter(doc.Components.Schemas, false)
 	return err
 }
 
+// builtIn says that a group may be one of Kubernetes itself.
+func builtIn(group string) bool {
+	return !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io")
+}
+
+// neverEmpty are fields without which the API server refuses an object of a
+// built-in kind that requires them. What those kinds publish as required it
+// mostly fills in or takes as zero, such as roleRef.apiGroup and the value of a
+// PriorityClass; of custom resources it enforces every required field.
+var neverEmpty = []string{"containers", "jobTemplate", "kind", "name", "schedule", "selector", "template"}
+
 // shapes reduces schemas to what a check without types needs.
-func shapes(all map[string]*spec.Schema) map[schema.GroupVersionKind]*diff.Shape {
-	s := shaper{all: all, named: map[string]*diff.Shape{}}
+func shapes(all map[string]*spec.Schema, builtIn bool) map[schema.GroupVersionKind]*diff.Shape {
+	s := shaper{all: all, builtIn: builtIn, named: map[string]*diff.Shape{}}
 	out := map[schema.GroupVersionKind]*diff.Shape{}
 	for name, one := range all {
 		kinds, _ := one.Extensions["x-kubernetes-group-version-kind"].([]any)
@@ -112,8 +123,9 @@ func shapes(all map[string]*spec.Schema) map[schema.GroupVersionKind]*diff.Shape
 }
 
 type shaper struct {
-	all   map[string]*spec.Schema
-	named map[string]*diff.Shape
+	all     map[string]*spec.Schema
+	builtIn bool
+	named   map[string]*diff.Shape
 }
 
 // ref is the shape of a named schema; it may be asked for while it is made.
@@ -151,7 +163,7 @@ func (s *shaper) fill(out *diff.Shape, from *spec.Schema) {
 	out.Required = slices.Clone(from.Required)
 	out.Required = slices.DeleteFunc(out.Required, func(f string) bool {
 		p, ok := from.Properties[f]
-		return ok && p.Default != nil // the API server fills it in
+		return ok && p.Default != nil || s.builtIn && !slices.Contains(neverEmpty, f) // the API server fills it in
 	})
 	slices.Sort(out.Required)
 	for name, p := range from.Properties {

@@ -50,7 +50,7 @@ schemas:
       again: {$ref: '#/components/schemas/Spec'}
 `
 
-func things(t *testing.T) diff.Schema {
+func things(t *testing.T, builtIn bool) diff.Schema {
 	t.Helper()
 	raw, err := yaml.YAMLToJSON([]byte(document))
 	if err != nil {
@@ -64,13 +64,13 @@ func things(t *testing.T) diff.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return diff.Schema{Types: types, Shape: shapes(components.Schemas)[schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Thing"}]}
+	return diff.Schema{Types: types, Shape: shapes(components.Schemas, builtIn)[schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Thing"}]}
 }
 
 // TestProblemsBySchema finds without a request what the API server would
 // refuse.
 func TestProblemsBySchema(t *testing.T) {
-	s := things(t)
+	s := things(t, false)
 	for name, c := range map[string]struct {
 		spec    string
 		present bool
@@ -114,6 +114,26 @@ func TestProblemsBySchema(t *testing.T) {
 		slices.Sort(got)
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestBuiltInKindsFillInMuch asks of built-in kinds only for fields that their
+// API server never fills in.
+func TestBuiltInKindsFillInMuch(t *testing.T) {
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "example.com/v1", "kind": "Thing", "metadata": map[string]any{"name": "a"}, "spec": map[string]any{"named": map[string]any{"x": map[string]any{}}},
+	}}
+	var got []string
+	for _, p := range things(t, true).Problems(u, true) {
+		got = append(got, p.Text)
+	}
+	if diff := cmp.Diff([]string{".spec.named.x.name: is required"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for group, want := range map[string]bool{"": true, "apps": true, "rbac.authorization.k8s.io": true, "example.com": false, "argoproj.io": false} {
+		if builtIn(group) != want {
+			t.Errorf("group %q is built in: %v", group, !want)
 		}
 	}
 }

@@ -107,7 +107,7 @@ func connectThrough(ctx context.Context, via *url.URL, address string) (net.Conn
 		return nil, errors.Join(err, conn.Close())
 	}
 	buffer := bufio.NewReader(conn)
-	answer, err := http.ReadResponse(buffer, r)
+	answer, err := http.ReadResponse(buffer, r) //nolint:bodyclose // what follows is the tunnel, closed with the connection
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

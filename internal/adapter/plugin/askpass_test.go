@@ -146,7 +146,11 @@ func TestStandardServices(t *testing.T) {
 			t.Errorf("description of %s: %v, %v", name, files, err)
 		}
 	}
-	if response, err := s.http.Get("http://plugin/other"); err != nil || response.StatusCode != http.StatusNotFound {
-		t.Errorf("another path: %v, %v", response, err)
+	response, err := s.http.Get("http://plugin/other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusNotFound {
+		t.Errorf("another path: %d, %v", response.StatusCode, err)
 	}
 }

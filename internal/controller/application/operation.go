@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -57,6 +58,9 @@ func (p *pass) operate(ctx context.Context) error {
 	phase, message, err := p.step(ctx)
 	if late {
 		message = lateMessage(phase, message)
+	}
+	if apierrors.IsConflict(err) {
+		return err // somebody else wrote the Application: begin anew
 	}
 	if cluster.Unreachable(err) {
 		state.Message = fmt.Sprintf("waiting for cluster %s: %s", p.cluster.Name, err.Error())
