@@ -39,7 +39,7 @@ func main() {
 		name = "sluice"
 	}
 	line := cli.New(console.System(name, build()),
-		allCommand(), setsCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand())
+		allCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand())
 	os.Exit(line.Run(ctx, args))
 }
 
