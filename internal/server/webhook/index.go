@@ -16,13 +16,19 @@ import (
 // Index finds Applications by what their sources read, whatever the transport.
 type Index struct {
 	mu     sync.RWMutex
-	byRepo map[string]map[types.NamespacedName]*v1alpha1.Application
+	byRepo map[string]map[types.NamespacedName]*entry
 	keys   map[types.NamespacedName][]string
 }
 
 // NewIndex is empty.
 func NewIndex() *Index {
-	return &Index{byRepo: map[string]map[types.NamespacedName]*v1alpha1.Application{}, keys: map[types.NamespacedName][]string{}}
+	return &Index{byRepo: map[string]map[types.NamespacedName]*entry{}, keys: map[types.NamespacedName][]string{}}
+}
+
+// entry is an Application with what its sources follow.
+type entry struct {
+	paths   string // annotation manifest-generate-paths
+	sources []source
 }
 
 // source is what one source of an Application follows.
@@ -30,6 +36,8 @@ type source struct {
 	url, chart, revision, tagPrefix, path string
 	// dry is the unrendered source of a hydrator.
 	dry bool
+	// keys are those of the Index.
+	keys []string
 }
 
 func sources(app *v1alpha1.Application) []source {
@@ -40,6 +48,9 @@ func sources(app *v1alpha1.Application) []source {
 	if h := app.Spec.SourceHydrator; h != nil {
 		out = append(out, source{url: h.DrySource.RepoURL, revision: h.DrySource.TargetRevision, path: h.DrySource.Path, dry: true})
 	}
+	for i := range out {
+		out[i].keys = out[i].find()
+	}
 	return out
 }
 
@@ -48,7 +59,7 @@ func ociKey(url string) string {
 	return "oci:" + strings.TrimRight(strings.TrimPrefix(strings.ToLower(url), "oci://"), "/")
 }
 
-func (s source) keys() []string {
+func (s source) find() []string {
 	var out []string
 	if locator := repo.Locator(s.url); locator != "" && s.chart == "" {
 		out = append(out, locator)
@@ -65,9 +76,10 @@ func (s source) keys() []string {
 // Set takes an Application over; it must not change afterwards.
 func (x *Index) Set(app *v1alpha1.Application) {
 	key := client.ObjectKeyFromObject(app)
+	e := &entry{paths: app.Annotations[v1alpha1.AnnotationGeneratePaths], sources: sources(app)}
 	var keys []string
-	for _, s := range sources(app) {
-		keys = append(keys, s.keys()...)
+	for _, s := range e.sources {
+		keys = append(keys, s.keys...)
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
@@ -76,9 +88,9 @@ func (x *Index) Set(app *v1alpha1.Application) {
 	x.forget(key, keys)
 	for _, k := range keys {
 		if x.byRepo[k] == nil {
-			x.byRepo[k] = map[types.NamespacedName]*v1alpha1.Application{}
+			x.byRepo[k] = map[types.NamespacedName]*entry{}
 		}
-		x.byRepo[k][key] = app
+		x.byRepo[k][key] = e
 	}
 	if len(keys) > 0 {
 		x.keys[key] = keys
@@ -120,28 +132,27 @@ type Mark struct {
 
 // Concerned lists the Applications whose sources a push may have moved, by name.
 func (x *Index) Concerned(p Push) []Mark {
-	return x.find(repo.Locator(p.URL), func(app *v1alpha1.Application, s source) bool {
-		return p.Touches(s.url) && p.Moves(s.revision, s.tagPrefix) && concerned(app.Annotations[v1alpha1.AnnotationGeneratePaths], s.path, p.Files)
+	return x.find(repo.Locator(p.URL), func(e *entry, s source) bool {
+		return p.Moves(s.revision, s.tagPrefix) && concerned(e.paths, s.path, p.Files)
 	})
 }
 
 // Published lists the Applications that may use a new version of an artifact.
 func (x *Index) Published(i Image) []Mark {
-	key := ociKey(i.URL)
 	moved := repo.Push{Ref: "refs/tags/" + i.Tag}
-	return x.find(key, func(_ *v1alpha1.Application, s source) bool {
-		return slices.Contains(s.keys(), key) && (s.revision == "" || moved.Moves(s.revision, s.tagPrefix))
+	return x.find(ociKey(i.URL), func(_ *entry, s source) bool {
+		return s.revision == "" || moved.Moves(s.revision, s.tagPrefix)
 	})
 }
 
-func (x *Index) find(key string, hit func(*v1alpha1.Application, source) bool) []Mark {
+func (x *Index) find(key string, hit func(*entry, source) bool) []Mark {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	var out []Mark
-	for name, app := range x.byRepo[key] {
+	out := make([]Mark, 0, len(x.byRepo[key]))
+	for name, e := range x.byRepo[key] {
 		m, found := Mark{Key: name}, false
-		for _, s := range sources(app) {
-			if hit(app, s) {
+		for _, s := range e.sources {
+			if slices.Contains(s.keys, key) && hit(e, s) {
 				found, m.Hydrate = true, m.Hydrate || s.dry
 			}
 		}
