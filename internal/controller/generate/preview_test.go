@@ -1,6 +1,7 @@
 package generate_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -103,4 +104,48 @@ func TestPreviewOfAnUnstoredSet(t *testing.T) {
 	if _, err := w.Reconcile(t.Context(), types.NamespacedName{Namespace: controlPlane, Name: "new"}); err != nil || len(w.apps(controlPlane)) > 0 {
 		t.Errorf("a preview left something: %v, %v", err, w.apps(controlPlane))
 	}
+}
+
+// TestTheCacheIsLeftAlone: what a write answers is not read into objects of the
+// cache, whose parts a decision shares.
+func TestTheCacheIsLeftAlone(t *testing.T) {
+	w := newWorld(t, generate.Rules{})
+	w.apply("set", spec("[{list: {elements: [{id: a}]}}]", "{{id}}"))
+	if _, err := w.evaluate("set"); err != nil {
+		t.Fatal(err)
+	}
+	var stored v1alpha1.Application
+	key := client.ObjectKey{Namespace: controlPlane, Name: "a"}
+	if err := w.hub.Get(t.Context(), key, &stored); err != nil {
+		t.Fatal(err)
+	}
+	cached := stored.DeepCopy()
+	cached.Status.Resources = []v1alpha1.ResourceStatus{{Name: "cached"}}
+	stored.Status.Resources = []v1alpha1.ResourceStatus{{Name: "stored"}}
+	if err := w.hub.Update(t.Context(), &stored); err != nil {
+		t.Fatal(err)
+	}
+	w.sources.Reader = &behind{Client: w.hub, app: cached}
+	w.renew()
+	w.apply("set", strings.Replace(spec("[{list: {elements: [{id: a}]}}]", "{{id}}"), "namespace: x", "namespace: changed", 1))
+	if _, err := w.evaluate("set"); err != nil || strings.Join(w.writes, ",") != "patch a" {
+		t.Fatalf("%v, writes %v", err, w.writes)
+	}
+	if got := cached.Status.Resources[0].Name; got != "cached" {
+		t.Errorf("the cache holds %s", got)
+	}
+}
+
+// behind is a cache that still has an older Application.
+type behind struct {
+	client.Client
+	app *v1alpha1.Application
+}
+
+func (b *behind) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	if apps, ok := list.(*v1alpha1.ApplicationList); ok {
+		apps.Items = []v1alpha1.Application{*b.app}
+		return nil
+	}
+	return b.Client.List(ctx, list, opts...)
 }
