@@ -31,7 +31,8 @@ type Change struct {
 	Action Action
 	// Reason of Keep and Refuse, in words for people.
 	Reason string
-	// Before is what exists, After what is to exist; nil is nothing.
+	// Before is what exists, After what is to exist; nil is nothing. They share
+	// parts with the cache: nobody may change them.
 	Before, After *v1alpha1.Application
 	// letsGo says that an update only gives automated sync back.
 	letsGo bool

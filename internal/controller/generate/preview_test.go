@@ -1,6 +1,7 @@
 package generate_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -103,4 +104,55 @@ func TestPreviewOfAnUnstoredSet(t *testing.T) {
 	if _, err := w.Reconcile(t.Context(), types.NamespacedName{Namespace: controlPlane, Name: "new"}); err != nil || len(w.apps(controlPlane)) > 0 {
 		t.Errorf("a preview left something: %v, %v", err, w.apps(controlPlane))
 	}
+}
+
+// TestTheCacheIsLeftAlone: what a write answers is not read into objects of the
+// cache, whose parts a decision shares.
+func TestTheCacheIsLeftAlone(t *testing.T) {
+	w := newWorld(t, generate.Rules{})
+	w.apply("set", spec("[{list: {elements: [{id: a}]}}]", "{{id}}"))
+	if _, err := w.evaluate("set"); err != nil {
+		t.Fatal(err)
+	}
+	var stored v1alpha1.Application
+	key := client.ObjectKey{Namespace: controlPlane, Name: "a"}
+	if err := w.hub.Get(t.Context(), key, &stored); err != nil {
+		t.Fatal(err)
+	}
+	cached := stored.DeepCopy()
+	cached.Status.Resources = []v1alpha1.ResourceStatus{{Name: "cached"}}
+	w.sources.Reader = &behind{Client: w.hub, app: cached}
+	w.hub = &answering{w.hub}
+	w.renew()
+	w.apply("set", strings.Replace(spec("[{list: {elements: [{id: a}]}}]", "{{id}}"), "namespace: x", "namespace: changed", 1))
+	if _, err := w.evaluate("set"); err != nil || strings.Join(w.writes, ",") != "patch a" {
+		t.Fatalf("%v, writes %v", err, w.writes)
+	}
+	if got := cached.Status.Resources[0].Name; got != "cached" {
+		t.Errorf("the cache holds %s", got)
+	}
+}
+
+// behind is a cache that still has an older Application.
+type behind struct {
+	client.Client
+	app *v1alpha1.Application
+}
+
+func (b *behind) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	if apps, ok := list.(*v1alpha1.ApplicationList); ok {
+		apps.Items = []v1alpha1.Application{*b.app}
+		return nil
+	}
+	return b.Client.List(ctx, list, opts...)
+}
+
+// answering reads the answer to a patch into the object, as the real client does.
+type answering struct{ client.Client }
+
+func (a *answering) Patch(ctx context.Context, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+	if app, ok := o.(*v1alpha1.Application); ok && len(app.Status.Resources) > 0 {
+		app.Status.Resources[0].Name = "answered"
+	}
+	return a.Client.Patch(ctx, o, p, opts...)
 }

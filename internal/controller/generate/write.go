@@ -73,7 +73,8 @@ func (e *evaluation) carry(ctx context.Context, c Change) error {
 	case c.letsGo:
 		return e.freed(ctx, c.Before, c.After)
 	}
-	if err := e.Client.Patch(ctx, c.After, client.MergeFrom(c.Before)); err != nil {
+	after := c.After.DeepCopy() // the answer is read into it, and the cache's own status is shared
+	if err := e.Client.Patch(ctx, after, client.MergeFrom(c.Before)); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	e.Recorder.Event(e.set, corev1.EventTypeNormal, "updated", fmt.Sprintf("updated Application %q", c.Name))
