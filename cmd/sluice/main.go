@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 	"github.com/sluice-cd/sluice/internal/cli"
@@ -27,6 +30,13 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == worker.Command {
 		os.Exit(renderWorker(ctx, os.Args[2]))
 	}
+	if len(os.Args) == 4 && os.Args[1] == gitrepo.TunnelCommand {
+		if err := gitrepo.Tunnel(ctx, os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "sluice:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(plugin.BinaryName) == plugin.AskPassBinary {
 		os.Exit(askPass(ctx, os.Args[1:]))
 	}
@@ -38,8 +48,10 @@ func main() {
 	default:
 		name = "sluice"
 	}
-	line := cli.New(console.System(name, build()),
-		allCommand(), setsCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand())
+	line := cli.New(console.System(name, build()), cli.Parts{
+		InProcess: inProcess, Forward: portForward, Dashboard: dashboard,
+		Others: []*cobra.Command{allCommand(), setsCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand()},
+	})
 	os.Exit(line.Run(ctx, args))
 }
 

@@ -161,7 +161,7 @@ func TestNestedApplications(t *testing.T) {
 		n.create("owner", onOne)
 		good(t, r, "owner", revision)
 		n.create("second", onOne)
-		n.says("second", v1alpha1.ConditionSharedResourceWarning, "ConfigMap/both is part of applications argocd/second and owner")
+		n.says("owner", v1alpha1.ConditionSharedResourceWarning, "ConfigMap/both is part of applications argocd/owner and second")
 	})
 	t.Run("orphaned objects", func(t *testing.T) { orphaned(t, r) })
 }

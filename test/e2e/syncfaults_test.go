@@ -290,6 +290,8 @@ func (f *syncFaults) kindRemoved() {
 	p.message(`Make sure the "Fragile" CRD is installed on the destination cluster`)
 	prints(p.T, p.rig, "one", "service/web", "get", "service", "web", "-n", p.name, "-o", "name")
 	p.apply(faultKind)
+	(&stack{T: p.T, rig: p.rig}).patch(p.name, `{"status": {"operationState": {"phase": "Terminating"}}}`) // its attempts would wait for the image that never gets ready
+	p.message("Operation terminated")
 	p.commit(strings.Replace(web, "never-ready", "v1", 1) + fragile)
 	p.well()
 	prints(p.T, p.rig, "one", "fragile.faults.example.com/f", "get", "fragile", "f", "-n", p.name, "-o", "name")
@@ -321,17 +323,21 @@ func (f *syncFaults) finalizer() {
 	p := f.begin("finalizer", config("1")+"---\n"+held)
 	p.create()
 	p.well()
-	p.commit(config("2"))
+	p.commit(config("2") + "---\n" + strings.Replace(config("2"), "{name: side}", "{name: late, annotations: {argocd.argoproj.io/sync-wave: '1'}}", 1))
 	app := p.message("waiting for deletion of /ConfigMap/held")
 	if !strings.Contains(app.Status.OperationState.Message, "example.com/never") {
 		p.Errorf("the message does not name the finalizer: %s", app.Status.OperationState.Message)
 	}
 	prints(p.T, p.rig, "one", "2", "get", "configmap", "side", "-n", p.name, "-o", "jsonpath={.data.version}")
+	if p.wrote("patch configmaps/late") != 0 {
+		p.Error("the next wave did not wait for what was pruned")
+	}
 	s := &stack{T: p.T, rig: p.rig}
 	s.patch(p.name, `{"status": {"operationState": {"phase": "Terminating"}}}`)
 	p.message("Operation terminated")
 	p.run("patch", "configmap", "held", "-n", p.name, "--type", "merge", "-p", `{"metadata":{"finalizers":null}}`)
-	p.sees("in sync", func(app *v1alpha1.Application) bool { return app.Status.Sync.Status == v1alpha1.SyncStatusSynced })
+	s.patch(p.name, `{"operation": {"sync": {}}}`)
+	prints(p.T, p.rig, "one", "2", "get", "configmap", "late", "-n", p.name, "-o", "jsonpath={.data.version}")
 }
 
 // serverErrors: an API server that is half up.

@@ -102,15 +102,16 @@ var bounds = map[string]func(*run){
 		r.commit(hook("Job", "check", "x:fail", "hook: PreSync") + "---" + configs("a"))
 		r.create("CreateNamespace=true")
 		bad := r.revision
-		r.patch("operation: {sync: " + r.operation("") + ", retry: {limit: 5, refresh: true, backoff: {duration: 1h, maxDuration: 1h}}}")
+		r.patch("operation: {sync: " + r.operation("") + ", retry: {limit: -1, refresh: true, backoff: {duration: 1h, maxDuration: 1h}}}")
 		r.until("the operation waits for its repetition", func() error {
-			if s := r.app().Status.OperationState; s == nil || s.RetryCount != 1 || s.FinishedAt == nil {
+			if s := r.app().Status.OperationState; s == nil || s.RetryCount == 0 {
 				return fmt.Errorf("operation %+v", s)
 			}
 			return nil
 		})
 		r.commit(hook("Job", "check", "x:v1", "hook: PreSync") + "---" + configs("a"))
-		if s := r.end(); s.Phase != v1alpha1.OperationSucceeded || s.SyncResult.Revision != r.revision || s.SyncResult.Revision == bad {
+		// other cases commit to the same branch: each of their commits ends a pause, too
+		if s := r.end(); s.Phase != v1alpha1.OperationSucceeded || s.SyncResult.Revision == bad {
 			r.Errorf("operation %s at %s: %s", s.Phase, s.SyncResult.Revision, s.Message)
 		}
 	},

@@ -133,7 +133,7 @@ func (r *run) past(all []*piece) {
 		r.program(helm, "install", "life-"+serverSide, chart, "-n", driftName, "--kubeconfig", r.cluster.Kubeconfig, "--server-side="+serverSide)
 	}
 	for _, p := range all {
-		tracked := diff.Prepare(p.obj)
+		tracked := diff.Prepare(p.obj).DeepCopy()
 		object.Track(tracked, driftName, driftName)
 		switch p.life {
 		case byArgoClientSide:
@@ -224,9 +224,10 @@ func (r *run) drift() {
 	r.create("")
 
 	drifted := outOfSync(r.status(v1alpha1.SyncStatusOutOfSync))
+	conn := r.comparer()
 	for _, p := range all {
 		if p.life >= byArgoClientSide && slices.Contains(drifted, p.obj.GetKind()+"/"+p.obj.GetName()) {
-			r.Errorf("%s was applied by Argo CD's conventions and is not in sync before the first sync: %v", p.obj.GetName(), r.fields(r.comparer(), p.obj))
+			r.Errorf("%s was applied by Argo CD's conventions and is not in sync before the first sync: %v", p.obj.GetName(), r.fields(conn, p.obj))
 		}
 	}
 	r.succeeds("")
@@ -234,14 +235,13 @@ func (r *run) drift() {
 		r.Errorf("not in sync at once: %v", bad)
 	}
 	r.wrote(r.succeeds(""))
-	r.edits(all)
+	r.edits(conn, all)
 }
 
 // edits changes one field of one object of each sample, of every life in
 // turn: exactly those are out of sync, in exactly that field, and the next
 // sync writes exactly those.
-func (r *run) edits(all []*piece) {
-	conn := r.comparer()
+func (r *run) edits(conn *cluster.Connection, all []*piece) {
 	var edited []string
 	var changed []*piece
 	for i, p := range all {

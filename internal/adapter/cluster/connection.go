@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/discovery"
@@ -58,6 +60,8 @@ type Connection struct {
 	watches   map[schema.GroupKind]*kindWatch
 	predicted map[object.Key]prediction
 	schemas   map[schema.GroupVersion]*published
+	// converted are live objects in other versions than they are watched in.
+	converted map[versioned]*unstructured.Unstructured
 	// described is the version in the gauges.
 	described string
 }
@@ -186,9 +190,11 @@ func (c *Connection) enter(version string, err error) {
 	}
 }
 
-// Unreachable says that an error speaks of the connection, not of the request.
+// Unreachable says that an error speaks of the connection, not of the request:
+// nobody knows then whether the request was carried out.
 func Unreachable(err error) bool {
-	return err != nil && (errors.Is(err, context.DeadlineExceeded) || utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) ||
+	var broken *url.Error
+	return err != nil && (errors.As(err, &broken) || errors.Is(err, context.DeadlineExceeded) || utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) ||
 		utilnet.IsTimeout(err) || utilnet.IsHTTP2ConnectionLost(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) ||
 		apierrors.IsServiceUnavailable(err) || apierrors.IsTimeout(err) || utilnet.IsProbableEOF(err))
 }
@@ -268,4 +274,14 @@ func (c *Connection) Scope(gvk schema.GroupVersionKind) (namespaced, known bool)
 		return true, false
 	}
 	return m.Scope.Name() == meta.RESTScopeNameNamespace, true
+}
+
+// Version is the version of a kind that the cluster prefers, "" when it does
+// not have the kind.
+func (c *Connection) Version(group, kind string) string {
+	m, err := c.mapping(schema.GroupVersionKind{Group: group, Kind: kind})
+	if err != nil {
+		return ""
+	}
+	return m.GroupVersionKind.Version
 }

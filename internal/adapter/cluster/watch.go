@@ -138,8 +138,12 @@ func (s *sink) see(obj any) error {
 		return nil
 	}
 	trim(u)
-	if n, changed := s.conn.store.put(u); changed && n.instance != "" {
+	n, changed := s.conn.store.put(u)
+	if changed && n.instance != "" {
 		s.conn.fleet.tell(Change{Server: s.conn.cluster.Server, Instance: n.instance, Shown: !s.counts(n)})
+	}
+	if changed && n.before != nil && n.before.instance != "" && n.before.instance != n.instance {
+		s.conn.changed(n.before.instance) // somebody took the object away from it
 	}
 	s.conn.fleet.metrics.events.WithLabelValues(s.conn.cluster.Server, s.kind.gvk.Group, s.kind.gvk.Kind).Inc()
 	return nil

@@ -345,7 +345,7 @@ func (p *pass) resource(ctx context.Context, v *view, pair syncplan.Pair) (*v1al
 		r.Health = &v1alpha1.HealthStatus{Status: v1alpha1.HealthMissing}
 		return r, "", nil
 	}
-	judged := p.Health.Assess(ctx, pair.Live, v.live.Pods(pair.Key))
+	judged := p.verdict(ctx, pair.Live, v.live.Pods(pair.Key))
 	if !judged.Known {
 		return r, "", nil
 	}

@@ -190,6 +190,27 @@ func (p *pass) judge(ctx context.Context, v *view) error {
 
 // compare asks the API server, or computes when that refuses to answer.
 func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff.Ignore) error {
+	live, err := j.conn.InVersion(ctx, pair.Live, pair.Target.GroupVersionKind())
+	if cluster.Unreachable(err) {
+		return err
+	}
+	if err != nil {
+		j.note(pair.Key, diff.Result{}, "not readable in the version of Git: "+err.Error(), "")
+		return nil
+	}
+	if live != pair.Live && diff.InSync(ctx, pair.Target, live, ignore, j.options) {
+		pair.InSync, pair.Identical = true, ignore.Empty()
+		return nil
+	}
+	same := *pair
+	same.Live = live
+	err = j.ask(ctx, &same, ignore)
+	pair.InSync, pair.Identical = same.InSync, same.Identical
+	return err
+}
+
+// ask compares a pair whose sides have the same version.
+func (j judgement) ask(ctx context.Context, pair *syncplan.Pair, ignore diff.Ignore) error {
 	if err := ignore.Broken(); err != nil {
 		j.note(pair.Key, diff.Result{}, err.Error(), "")
 		return nil

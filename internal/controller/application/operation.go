@@ -391,7 +391,7 @@ func (p *pass) assess(ctx context.Context, v *view) func(object.Key) (health.Sta
 			return health.Status{Code: health.Missing}, true
 		}
 		pods := v.live.Pods(k)
-		judged := p.Health.Assess(ctx, live, pods)
+		judged := p.verdict(ctx, live, pods)
 		if held := health.Held(pods); held != "" && judged.Code == v1alpha1.HealthProgressing {
 			judged.Message = held // a Job says nothing of pods that cannot start
 		}

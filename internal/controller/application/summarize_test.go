@@ -60,7 +60,17 @@ func resource(group, kind, name, code string, annotations map[string]string) syn
 // (spec/diff-health.md §9.2).
 func TestHealthOfAnApplication(t *testing.T) {
 	thing := func(name, code string) syncplan.Pair { return resource("a.b", "Thing", name, code, nil) }
-	app := func(name, code string) syncplan.Pair { return resource("argoproj.io", "Application", name, code, nil) }
+	app := func(name, code string) syncplan.Pair {
+		p := resource("argoproj.io", "Application", name, code, nil)
+		p.Live.Object["status"] = map[string]any{"reconciledAt": "2026-01-02T12:00:00Z", "sync": map[string]any{"status": "OutOfSync"}}
+		return p
+	}
+	with := func(p syncplan.Pair, value any, path ...string) syncplan.Pair {
+		if err := unstructured.SetNestedField(p.Live.Object, value, path...); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
 	skipped := resource("a.b", "Thing", "skipped", "Degraded", map[string]string{"argocd.argoproj.io/hook": "Skip"})
 	ignored := resource("a.b", "Thing", "ignored", "Degraded", map[string]string{v1alpha1.AnnotationIgnoreHealth: "true"})
 	extra := thing("extra", "Degraded")
@@ -81,6 +91,13 @@ func TestHealthOfAnApplication(t *testing.T) {
 		"ignored objects do not":        {[]syncplan.Pair{thing("a", "Healthy"), ignored}, "Healthy", ""},
 		"a child Application counts":    {[]syncplan.Pair{app("child", "Progressing")}, "Progressing", ""},
 		"unknown children do not":       {[]syncplan.Pair{app("child", "Unknown"), app("other", "Missing")}, "Healthy", ""},
+		"a new child":                   {[]syncplan.Pair{with(app("child", "Missing"), "", "status", "reconciledAt")}, "Progressing", ""},
+		"a child with an operation":     {[]syncplan.Pair{with(app("child", "Healthy"), "x", "operation", "sync", "revision")}, "Progressing", ""},
+		"a child in an operation":       {[]syncplan.Pair{with(app("child", "Healthy"), "Running", "status", "operationState", "phase")}, "Progressing", ""},
+		"a child about to be synced":    {[]syncplan.Pair{with(app("child", "Missing"), true, "spec", "syncPolicy", "automated", "enabled")}, "Progressing", ""},
+		"a child nobody syncs":          {[]syncplan.Pair{with(app("child", "Missing"), false, "spec", "syncPolicy", "automated", "enabled")}, "Healthy", ""},
+		"a child whose sync failed":     {[]syncplan.Pair{with(with(app("child", "Missing"), true, "spec", "syncPolicy", "automated", "enabled"), "Failed", "status", "operationState", "phase")}, "Healthy", ""},
+		"a degraded child":              {[]syncplan.Pair{with(app("child", "Degraded"), "Running", "status", "operationState", "phase")}, "Degraded", ""},
 		"nor the Application itself":    {[]syncplan.Pair{app("self", "Degraded")}, "Healthy", ""},
 		"another kind may be unknown":   {[]syncplan.Pair{thing("a", "Unknown")}, "Unknown", ""},
 		"an error":                      {[]syncplan.Pair{thing("a", "error"), thing("b", "Healthy")}, "Unknown", "error setting app health: a cannot be judged"},

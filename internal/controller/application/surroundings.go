@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/health"
 	"github.com/sluice-cd/sluice/internal/domain/nesting"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
@@ -86,21 +87,13 @@ func (p *pass) orphans(ctx context.Context, v *view) string {
 		return ""
 	}
 	p.soon(orphanPause)
-	found, err := p.conn.Survey(ctx, namespace, p.excluded)
-	if err != nil {
-		p.log.Warn("namespace not looked through", "namespace", namespace, "error", err.Error())
-		return ""
-	}
 	targets := map[object.Key]bool{}
 	for _, pair := range slices.Concat(v.pairs, v.hooks) {
 		targets[pair.Key] = true
 	}
 	var names []string
-	for _, key := range found {
-		o := policy.Object{Group: key.Group, Kind: key.Kind, Namespace: key.Namespace, Name: key.Name, Namespaced: true}
-		if !targets[key] && !expected(key, rules.Ignore) && policy.Manage(p.project, p.cluster, o) == nil {
-			names = append(names, key.Kind+"/"+key.Name)
-		}
+	for _, key := range p.strays(ctx, func(k object.Key) bool { return targets[k] }) {
+		names = append(names, key.Kind+"/"+key.Name)
 	}
 	if len(names) == 0 {
 		return ""
@@ -111,6 +104,24 @@ func (p *pass) orphans(ctx context.Context, v *view) string {
 		names = append(names[:shownObjects], fmt.Sprintf("and %d more", more))
 	}
 	return text + ": " + strings.Join(names, ", ")
+}
+
+// strays are the objects of the destination namespace that nobody manages,
+// this Application neither, when the project asks for them.
+func (p *pass) strays(ctx context.Context, ours func(object.Key) bool) []object.Key {
+	rules, namespace := p.project.Spec.OrphanedResources, p.app.Spec.Destination.Namespace
+	if rules == nil || namespace == "" {
+		return nil
+	}
+	found, err := p.conn.Survey(ctx, namespace, p.excluded)
+	if err != nil {
+		p.log.Warn("namespace not looked through", "namespace", namespace, "error", err.Error())
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(found), func(key object.Key) bool {
+		o := policy.Object{Group: key.Group, Kind: key.Kind, Namespace: key.Namespace, Name: key.Name, Namespaced: true}
+		return ours(key) || expected(key, rules.Ignore) || policy.Manage(p.project, p.cluster, o) != nil
+	})
 }
 
 // expected says that nobody has to manage an object: it is there in every
@@ -130,4 +141,41 @@ func expected(key object.Key, rules []v1alpha1.OrphanedResourceKey) bool {
 	return slices.ContainsFunc(rules, func(r v1alpha1.OrphanedResourceKey) bool {
 		return r.Group == key.Group && glob(r.Kind, key.Kind) && glob(r.Name, key.Name)
 	})
+}
+
+// verdict is the health of a live object. Whoever lets Applications be judged,
+// by a script, wants to wait for them: one whose sync is still to come, or under
+// way, is Progressing, whatever its status says of the time before.
+func (p *pass) verdict(ctx context.Context, live *unstructured.Unstructured, pods []object.Pod) health.Verdict {
+	judged := p.Health.Assess(ctx, live, pods)
+	gvk := live.GroupVersionKind()
+	if gvk.Group != v1alpha1.GroupVersion.Group || gvk.Kind != "Application" || !judged.Known || live.GetUID() == p.app.UID {
+		return judged
+	}
+	switch judged.Code {
+	case v1alpha1.HealthHealthy, v1alpha1.HealthMissing, v1alpha1.HealthUnknown:
+		if unsettled(live) {
+			judged.Status = health.Status{Code: v1alpha1.HealthProgressing, Message: "its sync is not complete"}
+		}
+	}
+	return judged
+}
+
+// unsettled says that an Application has not been looked at yet, is being
+// synced, or is about to be.
+func unsettled(live *unstructured.Unstructured) bool {
+	text := func(path ...string) string {
+		value, _, _ := unstructured.NestedString(live.Object, path...)
+		return value
+	}
+	phase := v1alpha1.OperationPhase(text("status", "operationState", "phase"))
+	_, requested, _ := unstructured.NestedMap(live.Object, "operation")
+	if requested || text("status", "reconciledAt") == "" || phase != "" && !phase.Completed() {
+		return true
+	}
+	automated, on, _ := unstructured.NestedMap(live.Object, "spec", "syncPolicy", "automated")
+	if enabled, set := automated["enabled"].(bool); !on || set && !enabled {
+		return false
+	}
+	return text("status", "sync", "status") == string(v1alpha1.SyncStatusOutOfSync) && (phase == "" || phase == v1alpha1.OperationSucceeded)
 }

@@ -99,7 +99,7 @@ func Next(s State) Move {
 		return p.succeed()
 	case len(p.running) > 0:
 		return p.wait("healthy state of", p.running)
-	case len(p.terminating) > 0:
+	case len(p.terminating) > 0 && !p.prunedNow():
 		m := p.wait("deletion of", p.terminating)
 		m.Message += heldBy(p.terminating[0].Live)
 		return m
@@ -117,6 +117,14 @@ func (p *progress) cutOff() bool {
 	return slices.ContainsFunc(p.Tasks, func(t Task) bool {
 		return !t.Prune() && !t.Created && t.Phase == first.Phase && t.Wave == first.Wave && p.result(t).Phase != ""
 	})
+}
+
+// prunedNow says that the wave of the first pending task is the one that was
+// pruned: its other objects are written at once, the next wave waits until
+// what was pruned is gone (spec/sync.md §6.1).
+func (p *progress) prunedNow() bool {
+	first := p.pending[0]
+	return slices.ContainsFunc(p.terminating, func(t Task) bool { return t.Phase == first.Phase && t.Wave == first.Wave })
 }
 
 // endsWithHooks says that the operation has several steps and that the last
