@@ -42,6 +42,9 @@ const (
 	idleTimeout   = 2 * time.Minute
 	peekTimeout   = 10 * time.Second
 	readTimeout   = 2 * time.Minute
+	// answerTimeout is for a request as a whole; streams take it off. Without it
+	// the deadline of one answer would hold for the next on its connection.
+	answerTimeout = 4 * time.Minute
 )
 
 // Serve answers on the listener until ctx ends, and then lets running requests
@@ -51,7 +54,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		o.Drain = 20 * time.Second
 	}
 	server := &http.Server{
-		Handler: o.Handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 128 << 10,
+		Handler: o.Handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 128 << 10,
 		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	server.Protocols = &http.Protocols{}

@@ -91,6 +91,7 @@ func (a *api) streamed(w http.ResponseWriter, r *http.Request, call *route.Call,
 	}
 	defer release()
 	s := &sender{a: a, w: w, events: strings.Contains(r.Header.Get("Accept"), "text/event-stream"), seed: maphash.MakeSeed(), last: map[string]uint64{}}
+	s.rest()
 	if f, ok := request.(Attachment); ok {
 		s.file = f.Filename()
 	}
@@ -214,9 +215,11 @@ func (s *sender) begin() {
 	}
 }
 
-// write sends bytes at once; s.mu is held.
+// write sends bytes at once; s.mu is held. Between messages a stream has no
+// deadline: HTTP/2 would reset one that is silent for long.
 func (s *sender) write(raw []byte) error {
 	s.a.extend(s.w)
+	defer s.rest()
 	if s.zip == nil {
 		if _, err := s.w.Write(raw); err != nil {
 			return err
@@ -230,6 +233,11 @@ func (s *sender) write(raw []byte) error {
 		}
 	}
 	return http.NewResponseController(s.w).Flush()
+}
+
+// rest takes the deadline off until the next message.
+func (s *sender) rest() {
+	_ = http.NewResponseController(s.w).SetWriteDeadline(time.Time{}) // not every writer has deadlines
 }
 
 func (s *sender) send(m any) error {
