@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 	"github.com/sluice-cd/sluice/internal/cli"
@@ -26,6 +27,13 @@ func main() {
 	defer stop()
 	if len(os.Args) == 3 && os.Args[1] == worker.Command {
 		os.Exit(renderWorker(ctx, os.Args[2]))
+	}
+	if len(os.Args) == 4 && os.Args[1] == gitrepo.TunnelCommand {
+		if err := gitrepo.Tunnel(ctx, os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "sluice:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	if os.Getenv(plugin.BinaryName) == plugin.AskPassBinary {
 		os.Exit(askPass(ctx, os.Args[1:]))

@@ -42,6 +42,10 @@ func (f *allFlags) mirrorOptions(store *settings.Store, clk clock.WithTicker, re
 	if err != nil {
 		logger.Warn("setting not usable", "error", err.Error())
 	}
+	var tunnel []string
+	if self, err := os.Executable(); err == nil {
+		tunnel = []string{self, gitrepo.TunnelCommand}
+	}
 	return gitrepo.Options{
 		RequestTimeout: timeout, HostRequests: perHost,
 		Dir: filepath.Join(f.data, "mirrors"), AllowFile: f.allowFile, DiskBudget: f.diskBudgetMiB << 20, MaxPackBytes: f.maxPackMiB << 20, MaxGitMemory: f.gitMemoryMiB << 20,
@@ -52,8 +56,8 @@ func (f *allFlags) mirrorOptions(store *settings.Store, clk clock.WithTicker, re
 			every, jitter := store.RepositoryPace(f.pollInterval)
 			return gitrepo.Pace{Every: every, Jitter: jitter}
 		},
-		Environment: proxyEnvironment(os.Environ()),
-		Clock:       clk, Log: logger.With("component", "git"), Registerer: registry,
+		Environment: proxyEnvironment(os.Environ()), Tunnel: tunnel,
+		Clock: clk, Log: logger.With("component", "git"), Registerer: registry,
 	}
 }
 

@@ -63,6 +63,8 @@ type reach struct {
 	preview   later[previewer]
 	remotes   later[repository.Remotes]
 	fleet     later[*cluster.Fleet]
+	hint      later[func(repo.Push) int]
+	hintSets  later[func(context.Context, appset.Event) error]
 }
 
 // clusterState is what is known of a cluster.
@@ -118,6 +120,11 @@ func (r *reach) open(p reachParts) (func(), error) {
 	}
 	r.remotes.set(remotes)
 	r.fleet.set(p.fleet)
+	r.hint.set(p.mirrors.Hint)
+	r.hintSets.set(func(ctx context.Context, ev appset.Event) error {
+		_, err := p.sets.Hint(ctx, p.mgr.GetClient(), ev)
+		return err
+	})
 	r.engine.set(&engine.Engine{Reader: p.reader, Fleet: p.fleet, Perform: actions, Settings: p.store.Snapshot})
 	r.preview.set(func(ctx context.Context, set *v1alpha1.ApplicationSet) ([]v1alpha1.Application, error) {
 		shown, err := p.sets.Preview(ctx, set)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -50,6 +51,7 @@ type serverFlags struct {
 	dex          string
 	dexPlain     bool
 	dexStrict    bool
+	events       []string
 	namespaces   []string
 	// changed says that a flag was given.
 	changed func(flag string) bool
@@ -65,6 +67,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.Gzip, "enable-gzip", true, "compress answers for clients that accept it")
 	flags.StringVar(&f.contentTypes, "api-content-types", "application/json", "content types, divided by ;, that requests may have that change something; empty switches the check off")
 	flags.StringVar(&f.dex, "dex-server", "argocd-dex-server:5556", "host:port or URL of the Dex beside the server; empty is nowhere")
+	flags.StringSliceVar(&f.events, "enable-k8s-event", []string{"all"}, "reasons of which the server makes Kubernetes events: all, none or a list")
 	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
 	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
 	flags.StringSliceVar(&f.namespaces, "application-namespaces", nil, "further namespaces, or globs, in which Applications may live")
@@ -142,8 +145,13 @@ func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server,
 		return nil, err
 	}
 	go known.Run(ctx)
+	pages, audited, err := f.beyond(ctx, p, log)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(pages, known.Pages())
 	return server.New(ctx, server.Options{
-		Who: known.Auth, Decide: known.Policies, More: known.Routes(), Pages: known.Pages(),
+		Who: known.Auth, Decide: known.Policies, More: known.Routes(), Pages: pages, Audit: audited,
 		Config: f.Config, Hub: p.hub, Settings: p.settings.Snapshot, Manifests: p.reach.manifests.get, Engine: p.reach.engine.get,
 		Desk: p.reach.desk.get, Preview: p.reach.preview.get, Remotes: p.reach.remotes.get, ClusterState: p.reach.clusterState,
 		Probe: func(ctx context.Context, c destination.Cluster) (string, error) {

@@ -9,13 +9,18 @@ import (
 )
 
 // measureAccess runs Go benchmarks of single decisions of the server: one
-// check of permissions at 1,000 policy lines, the dearest of its cases.
+// check of permissions at 1,000 policy lines, the dearest of its cases, and one
+// push that concerns 1,500 Applications, until the last of them is marked.
 func measureAccess(ctx context.Context, _ size) ([]Figure, error) {
 	check, err := slowest(ctx, "BenchmarkAllowed", "./internal/domain/rbac")
 	if err != nil {
 		return nil, err
 	}
-	return []Figure{figure("server.rbac_check_us", "us", check/1e3, 5)}, nil
+	hook, err := slowest(ctx, "BenchmarkWebhook", "./internal/server/webhook")
+	if err != nil {
+		return nil, err
+	}
+	return []Figure{figure("server.rbac_check_us", "us", check/1e3, 5), figure("server.webhook_ms", "ms", hook/1e6, 50)}, nil
 }
 
 var perOperation = regexp.MustCompile(`\s([\d.]+) ns/op`)

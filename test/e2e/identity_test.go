@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/test/rig"
 )
 
@@ -150,6 +151,8 @@ func TestIdentity(t *testing.T) {
 	patched(t, r, &corev1.ConfigMap{}, "argocd-rbac-cm", `{"data":{"policy.csv":""}}`)
 	s.within(2*time.Second, alice, "/api/v1/account/admin", 403)
 
+	webhooks(t, r, s)
+	audited(t, r, s, admin)
 	s.stop() // nothing is lost with the process
 	s = serve(t, r)
 	s.expect(admin, "GET", "/api/v1/applications", "", 200)
@@ -161,5 +164,70 @@ func TestIdentity(t *testing.T) {
 	}
 	if data := secretOf(t, r, "sluice-sessions").Data; !bytes.Contains(data["logins.json"], []byte("admin")) {
 		t.Errorf("the failed login is not in the ledger: %s", data)
+	}
+}
+
+// webhooks sends a push about an Application, unsigned and then with a secret.
+func webhooks(t *testing.T, r *rig.Rig, s *apiServer) {
+	t.Helper()
+	app := &v1alpha1.Application{}
+	must(t, r.Apply(t.Context(), `{apiVersion: argoproj.io/v1alpha1, kind: Application, metadata: {name: hooked, namespace: argocd},
+spec: {project: default, source: {repoURL: "https://git.example.com/acme/shop", path: a, targetRevision: main}, destination: {name: in-cluster, namespace: x}}}`, app))
+	push := func(after, token string) int {
+		t.Helper()
+		body := `{"object_kind":"push","ref":"refs/heads/main","after":"` + after + `","project":{"web_url":"https://git.example.com/acme/shop","default_branch":"main"}}`
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.base+"/api/webhook", strings.NewReader(body))
+		must(t, err)
+		q.Header.Set("X-Gitlab-Event", "Push Hook")
+		q.Header.Set("X-Gitlab-Token", token)
+		res, err := http.DefaultClient.Do(q)
+		must(t, err)
+		must(t, res.Body.Close())
+		return res.StatusCode
+	}
+	marked := func() {
+		t.Helper()
+		must(t, rig.Until(t.Context(), 20*time.Second, "the Application is marked", func(ctx context.Context) (bool, error) {
+			err := r.Hub.Get(ctx, client.ObjectKey{Namespace: "argocd", Name: "hooked"}, app)
+			return app.Annotations[v1alpha1.AnnotationRefresh] == "normal", err
+		}))
+	}
+	if status := push("1", ""); status != 200 {
+		t.Errorf("an unsigned push without a secret: %d", status)
+	}
+	marked()
+	patched(t, r, &v1alpha1.Application{}, "hooked", `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":null}}}`)
+	patched(t, r, &corev1.Secret{}, "argocd-secret", `{"stringData":{"webhook.gitlab.secret":"shared"}}`)
+	must(t, rig.Until(t.Context(), 5*time.Second, "the secret is demanded", func(context.Context) (bool, error) {
+		return push(fmt.Sprint(time.Now().UnixNano()), "guess") == 400, nil
+	}))
+	patched(t, r, &v1alpha1.Application{}, "hooked", `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":null}}}`)
+	if status := push("3", "shared"); status != 200 {
+		t.Errorf("a push with the secret: %d", status)
+	}
+	marked()
+}
+
+// audited deletes the Application and finds who did it, in the log and as an
+// event.
+func audited(t *testing.T, r *rig.Rig, s *apiServer, token string) {
+	t.Helper()
+	s.expect(token, "DELETE", "/api/v1/applications/hooked?cascade=false", "", 200)
+	must(t, rig.Until(t.Context(), 20*time.Second, "an event says who deleted the Application", func(ctx context.Context) (bool, error) {
+		var events corev1.EventList
+		if err := r.Hub.List(ctx, &events, client.InNamespace("argocd")); err != nil {
+			return false, err
+		}
+		for _, e := range events.Items {
+			if e.Reason == "ResourceDeleted" && e.InvolvedObject.Name == "hooked" && strings.HasPrefix(e.Message, "admin ") && e.Source.Component == "argocd-server" {
+				return true, nil
+			}
+		}
+		return false, nil
+	}))
+	raw, err := os.ReadFile(r.Log())
+	must(t, err)
+	if !bytes.Contains(raw, []byte("msg=audit")) || !bytes.Contains(raw, []byte("Application/argocd/hooked")) {
+		t.Error("the log does not say who deleted the Application")
 	}
 }

@@ -228,8 +228,12 @@ func TestAbsentAndForbiddenLookAlike(t *testing.T) {
 		body := bodyOf(r)
 		statusA, headerA, bodyA := w.ask(t, "nobody", r.Method, there, body)
 		statusB, headerB, bodyB := w.ask(t, "nobody", r.Method, absent, strings.ReplaceAll(body, `"name":"web"`, `"name":"nothing"`))
-		headerA.Del("Date")
-		headerB.Del("Date")
+		for _, h := range []http.Header{headerA, headerB} {
+			h.Del("Date")
+			h.Del("Content-Length") // of the name that the caller himself has sent
+		}
+		same := strings.NewReplacer("fleet", "nothing", "web", "nothing") // which the answer may repeat
+		bodyA, bodyB = same.Replace(bodyA), same.Replace(bodyB)
 		if statusA != statusB || bodyA != bodyB || cmp.Diff(headerA, headerB) != "" {
 			t.Errorf("%s tells what exists: %d %s and %d %s", r.Name(), statusA, bodyA, statusB, bodyB)
 		}

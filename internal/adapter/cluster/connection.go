@@ -291,3 +291,13 @@ func (c *Connection) Scope(gvk schema.GroupVersionKind) (namespaced, known bool)
 	}
 	return m.Scope.Name() == meta.RESTScopeNameNamespace, true
 }
+
+// Version is the version of a kind that the cluster prefers, "" when it does
+// not have the kind.
+func (c *Connection) Version(group, kind string) string {
+	m, err := c.mapping(schema.GroupVersionKind{Group: group, Kind: kind})
+	if err != nil {
+		return ""
+	}
+	return m.GroupVersionKind.Version
+}

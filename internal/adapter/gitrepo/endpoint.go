@@ -27,6 +27,7 @@ type endpoint struct {
 	token      tokenSource // of a GitHub App; nil without one
 	client     *http.Client
 	allowFile  bool
+	tunnel     []string
 
 	mu      sync.Mutex
 	url     string // no secret in it
@@ -36,15 +37,19 @@ type endpoint struct {
 // newEndpoint prepares access to r; dir is a private folder for its secrets.
 func newEndpoint(r repo.Repository, address repo.Address, dir string, o Options) (*endpoint, error) {
 	target, user, password := splitUser(r)
-	files, err := writeSecrets(r, dir)
+	proxied := sshProxy(r, address)
+	if proxied != "" && len(o.Tunnel) == 0 {
+		return nil, fmt.Errorf("repository %s: ssh through a proxy is not available here", repo.Redact(r.URL))
+	}
+	files, err := writeSecrets(r, proxied, dir)
 	if err != nil {
 		return nil, err
 	}
 	hidden := newHider(r, user, password)
 	config := filepath.Join(dir, "config")
-	e := &endpoint{git: newGit(o, dir, config), repository: r, address: address, dir: dir, files: files, url: target, allowFile: o.AllowFile}
+	e := &endpoint{git: newGit(o, dir, config), repository: r, address: address, dir: dir, files: files, url: target, allowFile: o.AllowFile, tunnel: o.Tunnel}
 	e.git.hide = hidden.hide
-	e.vars = append(e.vars, "GIT_SSH_COMMAND="+sshCommand(r, files), "GIT_SSH_VARIANT=ssh")
+	e.vars = append(e.vars, "GIT_SSH_COMMAND="+sshCommand(r, files, o.Tunnel), "GIT_SSH_VARIANT=ssh")
 	if r.NoProxy != "" {
 		e.vars = append(e.vars, "NO_PROXY="+r.NoProxy, "no_proxy="+r.NoProxy)
 	}
@@ -106,7 +111,7 @@ func (e *endpoint) restore() error {
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return fmt.Errorf("credentials of repository %s: %w", e.repository, err)
 	}
-	if _, err := writeSecrets(e.repository, e.dir); err != nil {
+	if _, err := writeSecrets(e.repository, sshProxy(e.repository, e.address), e.dir); err != nil {
 		return err
 	}
 	return e.configure(e.header())
@@ -229,11 +234,11 @@ func authorization(bearer, user, password string) (string, error) {
 }
 
 // writeSecrets puts keys and certificates into private files.
-func writeSecrets(r repo.Repository, dir string) (map[string]string, error) {
+func writeSecrets(r repo.Repository, proxied, dir string) (map[string]string, error) {
 	written := map[string]string{}
 	for name, content := range map[string]string{
 		"id": r.SSHPrivateKey.Reveal(), "known_hosts": r.KnownHosts, "client.crt": r.TLSClientCertData,
-		"client.key": r.TLSClientCertKey.Reveal(), "ca.crt": r.CAData,
+		"client.key": r.TLSClientCertKey.Reveal(), "ca.crt": r.CAData, "proxy": proxied,
 	} {
 		if content == "" {
 			continue
@@ -249,7 +254,7 @@ func writeSecrets(r repo.Repository, dir string) (map[string]string, error) {
 
 // sshWords is the ssh command with everything that a machine or a user might
 // have configured switched off.
-func sshWords(r repo.Repository, files map[string]string) []string {
+func sshWords(r repo.Repository, files map[string]string, tunnel []string) []string {
 	words := []string{
 		"ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5",
 		"-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "UpdateHostKeys=no",
@@ -265,17 +270,28 @@ func sshWords(r repo.Repository, files map[string]string) []string {
 	if r.Insecure {
 		strict = "no"
 	}
+	if f, ok := files["proxy"]; ok {
+		words = append(words, "-o", "ProxyCommand="+shellWords(append(slices.Clone(tunnel), f), true)+" '%h:%p'")
+	}
 	return append(words, "-o", "IdentityFile="+option(key), "-o", "UserKnownHostsFile="+option(hosts), "-o", "StrictHostKeyChecking="+strict)
 }
 
 // sshCommand is what git starts for ssh. Git passes it to a shell, so every
 // word is quoted; none of them comes from outside but the folder's name.
-func sshCommand(r repo.Repository, files map[string]string) string {
-	words := sshWords(r, files)
+func sshCommand(r repo.Repository, files map[string]string, tunnel []string) string {
+	return shellWords(sshWords(r, files, tunnel), false)
+}
+
+// shellWords quotes words for a shell; with percent, ssh reads them before it.
+func shellWords(words []string, percent bool) string {
+	quoted := make([]string, len(words))
 	for i, w := range words {
-		words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		if percent {
+			w = strings.ReplaceAll(w, "%", "%%")
+		}
+		quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 	}
-	return strings.Join(words, " ")
+	return strings.Join(quoted, " ")
 }
 
 // option quotes a file name for ssh's own reading of an option.

@@ -108,6 +108,9 @@ func spoken(text string) string {
 	for _, line := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }) {
 		line = strings.TrimSpace(line)
 		fatal, isFatal := strings.CutPrefix(line, "fatal: ")
+		if at := strings.Index(line, "ssh through "); at >= 0 {
+			return line[at:] // our own words, see Tunnel: ssh only says that it was closed
+		}
 		switch {
 		case line == "" || progress.MatchString(line):
 		case strings.HasPrefix(line, "Cloning into ") || strings.HasPrefix(line, "Please make sure") || strings.HasPrefix(line, "and the repository exists"):

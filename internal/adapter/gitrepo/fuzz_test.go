@@ -96,7 +96,10 @@ func FuzzTreeObject(f *testing.F) {
 		f.Add([]byte("100644 " + name + "\x0001234567890123456789" + "120000 l" + name + "\x0001234567890123456789"))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		entries, err := parseTree(raw)
+		if _, err := parseTree(raw, 32); err != nil && !errors.Is(err, errDamaged) {
+			t.Errorf("%q gives %v", raw, err)
+		}
+		entries, err := parseTree(raw, 20)
 		if err != nil {
 			return
 		}

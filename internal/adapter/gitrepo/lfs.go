@@ -175,7 +175,7 @@ func (e *endpoint) largeServer(ctx context.Context, limit time.Duration) (action
 	if e.address.User != "" {
 		host = e.address.User + "@" + host
 	}
-	args := sshWords(e.repository, e.files)[1:]
+	args := sshWords(e.repository, e.files, e.tunnel)[1:]
 	if e.address.Port != "" {
 		args = append(args, "-p", e.address.Port)
 	}

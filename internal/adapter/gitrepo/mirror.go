@@ -103,7 +103,7 @@ func (m *mirror) read(by *access, id string) (*commitTree, error) {
 	if o.kind != "tree" {
 		return nil, fmt.Errorf("is a %s, not a commit", o.kind)
 	}
-	entries, err := parseTree(o.content)
+	entries, err := parseTree(o.content, len(o.id)/2)
 	if err != nil {
 		return nil, err
 	}

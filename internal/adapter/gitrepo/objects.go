@@ -162,7 +162,7 @@ const maxEntries = 100_000
 var errDamaged = errors.New("tree object is damaged")
 
 // parseTree decodes a tree object; entries come in name order.
-func parseTree(raw []byte) ([]tree.Entry, error) {
+func parseTree(raw []byte, size int) ([]tree.Entry, error) {
 	var out []tree.Entry
 	for len(raw) > 0 {
 		mode, rest, ok := bytes.Cut(raw, []byte{' '})
@@ -170,10 +170,10 @@ func parseTree(raw []byte) ([]tree.Entry, error) {
 			return nil, errDamaged
 		}
 		name, rest, ok := bytes.Cut(rest, []byte{0})
-		if !ok || len(rest) < 20 {
+		if !ok || len(rest) < size {
 			return nil, errDamaged
 		}
-		e := tree.Entry{Name: string(name), ID: hex.EncodeToString(rest[:20])}
+		e := tree.Entry{Name: string(name), ID: hex.EncodeToString(rest[:size])}
 		if e.Name == "" || e.Name == "." || e.Name == ".." || strings.Contains(e.Name, "/") {
 			return nil, fmt.Errorf("%w: it has an entry named %q", errDamaged, e.Name)
 		}
@@ -188,7 +188,7 @@ func parseTree(raw []byte) ([]tree.Entry, error) {
 		if out = append(out, e); len(out) > maxEntries {
 			return nil, fmt.Errorf("folder has more than %d entries", maxEntries)
 		}
-		raw = rest[20:]
+		raw = rest[size:]
 	}
 	// Git sorts a folder as if its name ended in a slash.
 	slices.SortFunc(out, func(a, b tree.Entry) int { return cmp.Compare(a.Name, b.Name) })

@@ -57,6 +57,9 @@ type Options struct {
 	// Environment is added to that of git, which otherwise inherits only
 	// PATH: HTTPS_PROXY and the like.
 	Environment []string
+	// Tunnel is the command that runs Tunnel, for ssh through a proxy; without
+	// it, such repositories are refused.
+	Tunnel []string
 	// Random makes keys (default crypto/rand).
 	Random     io.Reader
 	Clock      clock.WithTicker

@@ -27,7 +27,13 @@ func (m *mirror) preparePartial(ctx context.Context, fresh string) error {
 	if err := os.RemoveAll(reader); err != nil {
 		return fmt.Errorf("mirror of %s: %w", m.name, err)
 	}
-	if _, err := m.all.local.run(ctx, command{args: []string{"init", "--quiet", "--bare", "--template=", "--", reader}, dir: m.home, limit: time.Minute}); err != nil {
+	format, err := m.all.local.run(ctx, command{args: []string{"rev-parse", "--show-object-format"}, dir: fresh, limit: time.Minute})
+	if err != nil {
+		return err
+	}
+	if _, err := m.all.local.run(ctx, command{
+		args: []string{"init", "--quiet", "--bare", "--template=", "--object-format=" + strings.TrimSpace(string(format)), "--", reader}, dir: m.home, limit: time.Minute,
+	}); err != nil {
 		return err
 	}
 	promised, err := filepath.Glob(filepath.Join(fresh, "objects", "pack", "*.promisor"))

@@ -2,6 +2,7 @@ package gitrepo
 
 import (
 	"bytes"
+	"crypto/sha1" //nolint:gosec // the size of ids
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -15,13 +16,17 @@ import (
 )
 
 var (
-	fullID  = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	shortID = regexp.MustCompile(`^[0-9a-fA-F]{7,40}$`)
+	fullID  = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+	shortID = regexp.MustCompile(`^[0-9a-fA-F]{7,64}$`)
 )
 
-type objectID [20]byte
+// objectID is the id of an object in either format: SHA-1 or SHA-256.
+type objectID struct {
+	raw  [sha256.Size]byte
+	size uint8
+}
 
-func (o objectID) String() string { return hex.EncodeToString(o[:]) }
+func (o objectID) String() string { return hex.EncodeToString(o.raw[:o.size]) }
 
 // Refs is what a remote offers: id by full ref name, HEAD included, sorted by
 // name, found by halving. The id of an annotated tag is that of the commit it
@@ -49,11 +54,8 @@ func parseRefs(raw []byte) *Refs {
 	peeledOf := -1
 	for line := range bytes.Lines(raw) {
 		id, name, ok := bytes.Cut(bytes.TrimSpace(line), []byte{'\t'})
-		var o objectID
-		if !ok || len(id) != 2*len(o) || len(name) == 0 {
-			continue
-		}
-		if _, err := hex.Decode(o[:], id); err != nil {
+		o, valid := parseID(string(id))
+		if !ok || !valid || len(name) == 0 {
 			continue
 		}
 		if peeled, isPeeled := bytes.CutSuffix(name, []byte("^{}")); isPeeled {
@@ -122,8 +124,12 @@ func (r *Refs) offers(id string) bool {
 }
 
 func parseID(id string) (o objectID, ok bool) {
-	_, err := hex.Decode(o[:], []byte(id[:min(len(id), 2*len(o))]))
-	return o, err == nil && len(id) == 2*len(o)
+	if len(id) != 2*sha1.Size && len(id) != 2*sha256.Size {
+		return o, false
+	}
+	n, err := hex.Decode(o.raw[:], []byte(id))
+	o.size = uint8(n) //nolint:gosec // 20 or 32
+	return o, err == nil
 }
 
 // tagsAt are the names of the tags that lead to id, in name order.

@@ -139,7 +139,7 @@ func (s commitStore) folder(id string) ([]tree.Entry, error) {
 	if o.kind != "tree" {
 		return nil, fmt.Errorf("object %s is a %s: %w", id, o.kind, errDamaged)
 	}
-	entries, err := parseTree(o.content)
+	entries, err := parseTree(o.content, len(o.id)/2)
 	if err != nil {
 		return nil, err
 	}

@@ -78,11 +78,11 @@ func TestFailuresAreErrors(t *testing.T) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = io.WriteString(w, `"`+strings.Repeat("x", 10)+`"`)
 		}, ""},
-		"500": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, said, 500) }, "answers 500: the host is in trouble"},
-		"401": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, said, 401) }, "answers 401: check the token"},
-		"403": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, said, 403) }, "answers 403: check the token"},
+		"500": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, said, http.StatusInternalServerError) }, "answers 500: the host is in trouble"},
+		"401": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, said, http.StatusUnauthorized) }, "answers 401: check the token"},
+		"403": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, said, http.StatusForbidden) }, "answers 403: check the token"},
 		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://login.example/"+token[:4], 302)
+			http.Redirect(w, r, "https://login.example/"+token[:4], http.StatusFound)
 		}, "redirects to login.example, which is not followed"},
 		"too large": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -104,6 +104,9 @@ func TestFailuresAreErrors(t *testing.T) {
 	} {
 		server := httptest.NewServer(http.HandlerFunc(c.answer))
 		for host, ask := range questions {
+			if failure == "too large" && host != "gitea" && host != "bitbucket" && host != "awsCodeCommit" {
+				continue // one transport for all: a library, our own client, and AWS will do
+			}
 			t.Run(failure+"/"+host, func(t *testing.T) {
 				n, err := put(t.Context(), client(server, "AWS_ACCESS_KEY_ID=AKID", "AWS_SECRET_ACCESS_KEY="+token), access(), ask, server.URL)
 				if err == nil {

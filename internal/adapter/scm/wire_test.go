@@ -45,7 +45,7 @@ func client(server *httptest.Server, environment ...string) *scm.Client {
 	}
 	return scm.New(scm.Options{
 		Environment: environment, Bitbucket: at + "/2.0", AWS: func(service, region string) string { return at + "/" + service + "." + region },
-		Timeout: 20 * time.Second, GitHubMetrics: true, ReadFile: os.ReadFile,
+		Timeout: 5 * time.Minute, GitHubMetrics: true, ReadFile: os.ReadFile,
 		Log: slog.New(slog.DiscardHandler), Clock: testclock.NewFakePassiveClock(time.Unix(now, 0)), Registerer: prometheus.NewRegistry(),
 	})
 }

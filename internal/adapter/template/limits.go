@@ -21,7 +21,7 @@ const (
 	maxRandom = 1 << 16
 	maxWidth  = 9_999
 	maxTime   = 5 * time.Second
-	maxSteps  = 1_000_000
+	maxSteps  = 200_000
 	maxCostly = 20
 	nodeCost  = 8
 )

@@ -103,11 +103,24 @@ func (c *Controller) Tree(ctx context.Context, key types.NamespacedName) (inspec
 	if err != nil {
 		return inspect.Tree{}, err
 	}
-	return p.tree(ctx), nil
+	nodes := p.nodes(ctx)
+	out := inspect.Tree{Nodes: nodes}
+	for _, k := range p.strays(ctx, among(nodes)) {
+		out.Orphans = append(out.Orphans, inspect.Node{Object: inspect.Object{
+			Group: k.Group, Version: p.conn.Version(k.Group, k.Kind), Kind: k.Kind, Namespace: k.Namespace, Name: k.Name,
+		}})
+	}
+	return out, nil
 }
 
-// tree is made of what the status names and what is live.
-func (p *pass) tree(ctx context.Context) inspect.Tree {
+func among(nodes []inspect.Node) func(object.Key) bool {
+	return func(k object.Key) bool {
+		return slices.ContainsFunc(nodes, func(n inspect.Node) bool { return n.Key() == k })
+	}
+}
+
+// nodes are made of what the status names and what is live.
+func (p *pass) nodes(ctx context.Context) []inspect.Node {
 	seen := p.conn.Known(p.instance)
 	roots := map[object.Key]inspect.Node{}
 	for _, r := range p.app.Status.Resources {
@@ -134,7 +147,7 @@ func (p *pass) tree(ctx context.Context) inspect.Tree {
 	for _, n := range roots {
 		list = append(list, n)
 	}
-	return inspect.Tree{Nodes: inspect.Grow(list, p.conn.Descendants(owners))}
+	return inspect.Grow(list, p.conn.Descendants(owners))
 }
 
 // Object implements inspect.Reader.
@@ -144,14 +157,20 @@ func (c *Controller) Object(ctx context.Context, key types.NamespacedName, o ins
 		return nil, err
 	}
 	missing := fmt.Errorf("%s %s %s %w %s", o.Kind, o.Group, o.Name, inspect.ErrNoObject, key.Name)
-	nodes := p.tree(ctx).Nodes
+	nodes := p.nodes(ctx)
 	i := slices.IndexFunc(nodes, func(n inspect.Node) bool {
 		return n.Key() == o.Key() && (o.Version == "" || n.Version == o.Version) && (o.UID == "" || n.UID == o.UID)
 	})
-	if i < 0 || nodes[i].UID == "" {
+	version := o.Version
+	switch {
+	case i >= 0 && nodes[i].UID != "":
+		version = nodes[i].Version
+	case i >= 0 || !slices.Contains(p.strays(ctx, among(nodes)), o.Key()):
 		return nil, missing
+	case version == "":
+		version = p.conn.Version(o.Group, o.Kind)
 	}
-	live, err := p.conn.Read(ctx, schema.GroupVersionKind{Group: o.Group, Version: nodes[i].Version, Kind: o.Kind}, o.Namespace, o.Name)
+	live, err := p.conn.Read(ctx, schema.GroupVersionKind{Group: o.Group, Version: version, Kind: o.Kind}, o.Namespace, o.Name)
 	if apierrors.IsNotFound(err) {
 		return nil, missing
 	}

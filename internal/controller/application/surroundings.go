@@ -87,21 +87,13 @@ func (p *pass) orphans(ctx context.Context, v *view) string {
 		return ""
 	}
 	p.soon(orphanPause)
-	found, err := p.conn.Survey(ctx, namespace, p.excluded)
-	if err != nil {
-		p.log.Warn("namespace not looked through", "namespace", namespace, "error", err.Error())
-		return ""
-	}
 	targets := map[object.Key]bool{}
 	for _, pair := range slices.Concat(v.pairs, v.hooks) {
 		targets[pair.Key] = true
 	}
 	var names []string
-	for _, key := range found {
-		o := policy.Object{Group: key.Group, Kind: key.Kind, Namespace: key.Namespace, Name: key.Name, Namespaced: true}
-		if !targets[key] && !expected(key, rules.Ignore) && policy.Manage(p.project, p.cluster, o) == nil {
-			names = append(names, key.Kind+"/"+key.Name)
-		}
+	for _, key := range p.strays(ctx, func(k object.Key) bool { return targets[k] }) {
+		names = append(names, key.Kind+"/"+key.Name)
 	}
 	if len(names) == 0 {
 		return ""
@@ -112,6 +104,24 @@ func (p *pass) orphans(ctx context.Context, v *view) string {
 		names = append(names[:shownObjects], fmt.Sprintf("and %d more", more))
 	}
 	return text + ": " + strings.Join(names, ", ")
+}
+
+// strays are the objects of the destination namespace that nobody manages,
+// this Application neither, when the project asks for them.
+func (p *pass) strays(ctx context.Context, ours func(object.Key) bool) []object.Key {
+	rules, namespace := p.project.Spec.OrphanedResources, p.app.Spec.Destination.Namespace
+	if rules == nil || namespace == "" {
+		return nil
+	}
+	found, err := p.conn.Survey(ctx, namespace, p.excluded)
+	if err != nil {
+		p.log.Warn("namespace not looked through", "namespace", namespace, "error", err.Error())
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(found), func(key object.Key) bool {
+		o := policy.Object{Group: key.Group, Kind: key.Kind, Namespace: key.Namespace, Name: key.Name, Namespaced: true}
+		return ours(key) || expected(key, rules.Ignore) || policy.Manage(p.project, p.cluster, o) != nil
+	})
 }
 
 // expected says that nobody has to manage an object: it is there in every

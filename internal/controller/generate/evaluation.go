@@ -118,7 +118,7 @@ func (e *evaluation) templatedProject() []v1alpha1.ApplicationSetCondition {
 	for i, g := range e.set.Spec.Generators {
 		kinds = append(kinds, fmt.Sprintf("generators[%d] (%s)", i, strings.Join(appset.Kinds(g), ", ")))
 	}
-	message := fmt.Sprintf("spec.template.spec.project is %q: whoever controls %s chooses the project of the Applications", e.set.Spec.Template.Spec.Project, strings.Join(kinds, ", "))
+	message := fmt.Sprintf("%s: whoever controls %s chooses the project of the Applications", appset.ProjectChoice(e.set), strings.Join(kinds, ", "))
 	c := cond(v1alpha1.AppSetTemplatedProject, true, "ParametersChooseProject", message)
 	told := slices.ContainsFunc(e.set.Status.Conditions, func(old v1alpha1.ApplicationSetCondition) bool { return old.Type == c.Type && old.Message == message })
 	e.mu.Lock()

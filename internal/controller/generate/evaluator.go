@@ -95,10 +95,7 @@ const maxEvaluation = 10 * time.Minute
 // evaluate runs the generators of a set and renders its Applications. Also with
 // an error the result says which repositories were read and when to look again.
 func (v *Evaluator) evaluate(ctx context.Context, set *v1alpha1.ApplicationSet, m mode) (*evaluated, error) {
-	out := &evaluated{rules: v.rules(), project: set.Spec.Template.Spec.Project}
-	if TemplatedProject(set) {
-		out.project = ""
-	}
+	out := &evaluated{rules: v.rules(), project: reader(set)}
 	ctx, cancel := context.WithTimeout(ctx, maxEvaluation)
 	defer cancel()
 	var policyErr error
@@ -125,12 +122,19 @@ func (v *Evaluator) evaluate(ctx context.Context, set *v1alpha1.ApplicationSet, 
 	return out, v.validate(ctx, set.Namespace, rendered)
 }
 
-// TemplatedProject says that parameters choose the project of the set's
-// Applications (spec/applicationset.md §5.6): then whoever controls a generator
-// controls the project.
-func TemplatedProject(set *v1alpha1.ApplicationSet) bool {
-	return strings.Contains(set.Spec.Template.Spec.Project, "{{")
+// reader is the project for which generators read repositories: that of the
+// template, or none when parameters choose it (spec/applicationset.md §3.3).
+func reader(set *v1alpha1.ApplicationSet) string {
+	if p := set.Spec.Template.Spec.Project; !strings.Contains(p, "{{") {
+		return p
+	}
+	return ""
 }
+
+// TemplatedProject says that parameters, or a generator's template, choose the
+// project of the set's Applications (spec/applicationset.md §5.6): then whoever
+// controls a generator controls the project.
+func TemplatedProject(set *v1alpha1.ApplicationSet) bool { return appset.ProjectChoice(set) != "" }
 
 // validate notes which Applications must not be written.
 func (v *Evaluator) validate(ctx context.Context, namespace string, r *appset.Rendered) error {

@@ -30,10 +30,7 @@ func (v *Evaluator) Concerned(ctx context.Context, ev appset.Event) ([]types.Nam
 		if set.DeletionTimestamp != nil || !rules.Watches(set.Namespace, v.Namespace) {
 			continue
 		}
-		project := set.Spec.Template.Spec.Project
-		if TemplatedProject(set) {
-			project = ""
-		}
+		project := reader(set)
 		o := &outside{Evaluator: v, ctx: ctx, rules: rules, set: set, used: map[string]bool{}, own: map[string]answer{}}
 		world := appset.World{
 			Clusters: snapshot.Clusters, Unusable: snapshot.Unusable, Outside: o, Go: v.Engine, NewGlobs: rules.NewGlobs,

@@ -140,10 +140,6 @@ func (w *world) renew() {
 	})
 }
 
-func (w *world) params(data map[string]string) {
-	w.sources.Settings.(*declared).snapshot = settings.Parse(nil, []*corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Name: settings.ParamsName}, Data: data}})
-}
-
 // apply stores a set given as the YAML of its spec.
 func (w *world) apply(name, spec string) {
 	w.t.Helper()

@@ -68,6 +68,15 @@ func TestGuardLimits(t *testing.T) {
 			t.Errorf("%s: %+v, want deletion %v", c.name, r, c.deletes)
 		}
 	}
+	doubtful := appset.Drop{Set: guarded(nil), Surplus: names(1), Owned: 100, Now: noon, Doubts: []string{"the host lists nothing"}}
+	held := appset.Rule(doubtful)
+	if held.Delete || !strings.HasSuffix(held.Guarded, "; the host lists nothing") {
+		t.Errorf("a doubtful answer: %+v", held)
+	}
+	doubtful.Held, doubtful.Now = []string{held.Guarded}, noon.Add(time.Hour)
+	if again := appset.Rule(doubtful); again.New || !again.Since.Equal(noon) {
+		t.Errorf("a doubtful answer, again: %+v", again)
+	}
 	if r := appset.Rule(appset.Drop{Set: guarded(nil), Owned: 10, Now: noon}); r != (appset.Ruling{}) {
 		t.Errorf("nothing to delete: %+v", r)
 	}

@@ -142,27 +142,7 @@ func (r *Rendered) check() {
 // merged lays a generator's template over the set's: what the generator's
 // states wins.
 func merged(base v1alpha1.ApplicationSetTemplate, g v1alpha1.ApplicationSetGenerator) (any, error) {
-	var over *v1alpha1.FreeForm
-	switch {
-	case g.List != nil:
-		over = g.List.Template
-	case g.Clusters != nil:
-		over = g.Clusters.Template
-	case g.Git != nil:
-		over = g.Git.Template
-	case g.SCMProvider != nil:
-		over = g.SCMProvider.Template
-	case g.PullRequest != nil:
-		over = g.PullRequest.Template
-	case g.ClusterDecisionResource != nil:
-		over = g.ClusterDecisionResource.Template
-	case g.Plugin != nil:
-		over = g.Plugin.Template
-	case g.Matrix != nil:
-		over = g.Matrix.Template
-	case g.Merge != nil:
-		over = g.Merge.Template
-	}
+	over := templateOf(g)
 	raw, err := json.Marshal(base)
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)

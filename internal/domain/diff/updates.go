@@ -33,7 +33,7 @@ func (u Updates) Matter(ctx context.Context, before, after *unstructured.Unstruc
 		return true
 	}
 	status := scripted || !u.Options.ignoresStatus(after.GetKind())
-	if !status && health.Unscripted(before, nil) != health.Unscripted(after, nil) {
+	if !status && (health.Unscripted(before, nil) != health.Unscripted(after, nil) || observed(before) != observed(after)) {
 		return true
 	}
 	ignore := u.Rules.For(object.KeyOf(after))
@@ -51,6 +51,12 @@ func (u Updates) Matter(ctx context.Context, before, after *unstructured.Unstruc
 		return true
 	}
 	return !sameBut(a.Object, b.Object, status)
+}
+
+// observed is the generation that the status speaks of: a sync waits for it.
+func observed(o *unstructured.Unstructured) int64 {
+	n, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
+	return n
 }
 
 // sameBut compares two objects but for what never counts, and for status

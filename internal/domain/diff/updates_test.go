@@ -56,6 +56,7 @@ func TestUpdatesThatMatter(t *testing.T) {
 		"a rule that cannot be read":      {change: set("2", "metadata", "resourceVersion"), rules: []diff.Rule{broken}, want: true},
 		"status that says the same":       {change: set(int64(7), "status", "collisionCount")},
 		"status that is worse":            {change: set(int64(1), "status", "availableReplicas"), want: true},
+		"a generation that is observed":   {change: set(int64(2), "status", "observedGeneration"), want: true},
 		"status that a script reads":      {change: set(int64(7), "status", "collisionCount"), scripted: true, want: true},
 		"status that is compared as well": {change: set(int64(7), "status", "collisionCount"), status: diff.StatusOfNone, want: true},
 	} {

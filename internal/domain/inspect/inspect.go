@@ -24,7 +24,7 @@ type Reader interface {
 	Resources(ctx context.Context, app types.NamespacedName) ([]Resource, error)
 	// Tree is what the Application manages with all that came of it (GET
 	// resource-tree of spec/api.md §3). It needs neither Git nor the API
-	// server of the cluster.
+	// server of the cluster, unless the project asks for orphans.
 	Tree(ctx context.Context, app types.NamespacedName) (Tree, error)
 	// Object reads one object of the tree from the cluster; the values of a
 	// Secret are masked (GET resource of spec/api.md §3). An empty version is
@@ -86,7 +86,9 @@ type Tree struct {
 	// Nodes are its objects and all that they own, parents before children
 	// and otherwise in the order of their keys.
 	Nodes []Node
-	// Orphans live in the Application's namespace and belong to nobody.
+	// Orphans live in the Application's namespace and belong to nobody; of
+	// them only the names are known. None unless the project asks for them
+	// (spec.orphanedResources).
 	Orphans []Node
 }
 

@@ -11,11 +11,13 @@ type Signed struct {
 	Signature string // armored; empty when there is none
 }
 
-// Commit takes the signature out of a commit object.
+// Commit takes the signature out of a commit object. A commit may have one for
+// each format of objects: that of its own format counts.
 func Commit(raw []byte) Signed {
 	var payload bytes.Buffer
-	var sig strings.Builder
-	rest, inSignature := raw, false
+	var sha1, sha256 strings.Builder
+	var into *strings.Builder // while lines of a signature follow
+	rest := raw
 	for len(rest) > 0 {
 		end := bytes.IndexByte(rest, '\n') + 1
 		if end == 0 {
@@ -29,18 +31,22 @@ func Commit(raw []byte) Signed {
 		rest = rest[end:]
 		switch {
 		case bytes.HasPrefix(line, []byte("gpgsig ")):
-			inSignature = true
-			sig.Write(line[len("gpgsig "):])
+			into = &sha1
+			into.Write(line[len("gpgsig "):])
 		case bytes.HasPrefix(line, []byte("gpgsig-sha256 ")):
-			inSignature = true // of the object in another format
-		case inSignature && line[0] == ' ':
-			sig.Write(line[1:])
+			into = &sha256
+			into.Write(line[len("gpgsig-sha256 "):])
+		case into != nil && line[0] == ' ':
+			into.Write(line[1:])
 		default:
-			inSignature = false
+			into = nil
 			payload.Write(line)
 		}
 	}
-	return Signed{payload.Bytes(), sig.String()}
+	if first, _, _ := bytes.Cut(raw, []byte("\n")); len(first) == len("tree ")+64 {
+		return Signed{payload.Bytes(), sha256.String()}
+	}
+	return Signed{payload.Bytes(), sha1.String()}
 }
 
 var tagMarks = [][]byte{[]byte("-----BEGIN PGP SIGNATURE-----"), []byte("-----BEGIN PGP MESSAGE-----"), []byte("-----BEGIN SSH SIGNATURE-----"), []byte("-----BEGIN SIGNED MESSAGE-----")}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/appset"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/server/fault"
 	"github.com/sluice-cd/sluice/internal/server/route"
@@ -44,6 +45,8 @@ func (s *Service) check(c *route.Call, set *v1alpha1.ApplicationSet) error {
 		return fault.New(fault.PermissionDenied, "namespace '%s' is not permitted", set.Namespace)
 	case strings.Contains(set.Spec.Template.Spec.Project, "{{"):
 		return fault.New(fault.InvalidArgument, "the Argo CD API does not currently support creating ApplicationSets with templated `project` fields")
+	case appset.ProjectChoice(set) != "": // the right to create was asked for one project only
+		return fault.New(fault.InvalidArgument, "%s, which is not the project of spec.template: name one project alone", appset.ProjectChoice(set))
 	}
 	if err := c.Must(s.what(set, "create")); err != nil {
 		return err

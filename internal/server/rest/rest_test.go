@@ -150,7 +150,7 @@ func start(t *testing.T, change func(*Options)) *rig {
 }
 
 // ask sends method, path and body as ann, with headers given as "name: value".
-func (r *rig) ask(t *testing.T, method, path, body string, headers ...string) (*http.Response, string) {
+func (r *rig) ask(t *testing.T, method, path, body string, headers ...string) (reply, string) {
 	t.Helper()
 	q, err := http.NewRequestWithContext(t.Context(), method, r.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -173,7 +173,13 @@ func (r *rig) ask(t *testing.T, method, path, body string, headers ...string) (*
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(raw)
+	return reply{resp.StatusCode, resp.Header}, string(raw)
+}
+
+// reply is the head of an answer.
+type reply struct {
+	StatusCode int
+	Header     http.Header
 }
 
 func TestUnary(t *testing.T) {
@@ -312,7 +318,7 @@ func newCounted(t *testing.T, r *rig, name, method string) prometheus.Collector 
 }
 
 // waiting opens a stream that says nothing and returns what comes of it.
-func (r *rig) waiting(t *testing.T, accept string) (*http.Response, <-chan string) {
+func (r *rig) waiting(t *testing.T, accept string) (reply, <-chan string) {
 	t.Helper()
 	q, err := http.NewRequestWithContext(t.Context(), "GET", r.URL+"/api/v1/waits/a", nil)
 	if err != nil {
@@ -330,7 +336,7 @@ func (r *rig) waiting(t *testing.T, accept string) (*http.Response, <-chan strin
 		raw, _ := io.ReadAll(resp.Body)
 		out <- string(raw)
 	}()
-	return resp, out
+	return reply{resp.StatusCode, resp.Header}, out
 }
 
 func (r *rig) step(t *testing.T, waiters int, d time.Duration) {

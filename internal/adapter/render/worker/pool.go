@@ -148,8 +148,8 @@ type Rendered struct {
 
 // Render renders one source: plain YAML here, everything that runs a tool in
 // a child. Once it has begun it ends at the latest with the timeout of the pool
-// or with ctx, and then the child is dead; before, it waits for its turn as long
-// as ctx lets it. The type and what was used are set for a failure, too.
+// or with ctx, and then the child is dead; before, it waits for its turn and its
+// child as long as ctx lets it. The type and what was used are set for a failure, too.
 func (p *Pool) Render(ctx context.Context, r render.Request) (Rendered, error) {
 	out, err := p.inParent(ctx, r)
 	if !errors.Is(err, render.ErrNeedsWorker) {
@@ -163,14 +163,17 @@ func (p *Pool) Render(ctx context.Context, r render.Request) (Rendered, error) {
 		return Rendered{}, fmt.Errorf("%s: waiting for a free renderer: %w", where(r), err)
 	}
 	defer p.slots.Release(1)
-	ctx, cancel := p.timed(ctx)
-	defer cancel()
 	one, err := p.take(ctx)
 	if err != nil {
 		return Rendered{}, fmt.Errorf("%s: %w", where(r), err)
 	}
+	ctx, cancel := p.timed(ctx) // what a child takes to start is no fault of the source
+	defer cancel()
 	return p.inChild(ctx, one, r)
 }
+
+// startTimeout bounds the start of a child.
+const startTimeout = time.Minute
 
 // timed bounds one render.
 func (p *Pool) timed(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -229,6 +232,8 @@ func (p *Pool) take(ctx context.Context) (*process, error) {
 		return one, nil
 	}
 	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	one, err := start(ctx, p.options.Command, p.options.Memory)
 	if err != nil {
 		return nil, err

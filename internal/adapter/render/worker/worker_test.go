@@ -115,7 +115,7 @@ func TestABadRenderFailsAlone(t *testing.T) {
 		template, message string
 		timeout           time.Duration
 	}{
-		"hangs":       {endless, "c: rendering did not end within 2s: make the source simpler, or raise --render-timeout", 2 * time.Second},
+		"hangs":       {endless, "c: rendering did not end within 10s: make the source simpler, or raise --render-timeout", 10 * time.Second},
 		"eats memory": {`{{ repeat 2000000000 "x" }}`, "c: rendering needed more than 256 MiB of memory: make the source smaller, or raise --render-memory", time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,207 @@
+package audit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gobwas/glob"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/internal/server/route"
+)
+
+// Options of an Auditor.
+type Options struct {
+	// Client writes events; nil writes none.
+	Client client.Client
+	// Namespace is that of the control plane.
+	Namespace string
+	// Reasons of which events are made: all, none or a list; none at all is all.
+	Reasons []string
+	// Config is argocd-cm.
+	Config func() map[string]string
+	// Log takes the entries.
+	Log        *slog.Logger
+	Clock      clock.PassiveClock
+	Registerer prometheus.Registerer
+}
+
+// Auditor records calls.
+type Auditor struct {
+	Options
+	events  chan *corev1.Event
+	dropped prometheus.Counter
+
+	mu   sync.Mutex
+	last string
+}
+
+var _ route.Auditor = (*Auditor)(nil)
+
+// Bounds of events.
+const (
+	maxQueue     = 1000
+	writers      = 4
+	writeTimeout = 10 * time.Second
+)
+
+// New makes an Auditor; Run writes its events.
+func New(o Options) (*Auditor, error) {
+	a := &Auditor{Options: o, events: make(chan *corev1.Event, maxQueue), dropped: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "sluice_audit_events_dropped_total", Help: "Number of audit events that are in the log only, because the hub took no more.",
+	})}
+	if o.Registerer != nil {
+		if err := o.Registerer.Register(a.dropped); err != nil {
+			return nil, fmt.Errorf("metrics of the audit: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// Record takes a finished call over; it does not wait for anybody.
+func (a *Auditor) Record(ctx context.Context, r route.Record) {
+	now := a.Clock.Now()
+	for i, e := range Entries(r, now) {
+		a.write(ctx, e)
+		if a.Client == nil || !e.done() || absent(e.object) || !a.wanted(e.Reason) {
+			continue
+		}
+		select {
+		case a.events <- a.event(e, now.Add(time.Duration(i))): // names of events are times
+		default:
+			a.dropped.Inc()
+		}
+	}
+}
+
+// write logs an entry. Each line holds a digest of itself and of the line
+// before, so that a line that is taken away or changed is noticed.
+func (a *Auditor) write(ctx context.Context, e Entry) {
+	raw, err := json.Marshal(e)
+	if err != nil {
+		a.Log.ErrorContext(ctx, "an audit entry cannot be encoded", "call", e.Call, "error", err.Error())
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := a.last
+	a.last = seal(before, raw)
+	a.Log.InfoContext(ctx, "audit", "entry", json.RawMessage(raw), "before", before, "seal", a.last)
+}
+
+// seal is the digest of a line and the one before.
+func seal(before string, raw []byte) string {
+	sum := sha256.Sum256(append([]byte(before+"\n"), raw...))
+	return hex.EncodeToString(sum[:16])
+}
+
+// wanted says whether events of a reason are made; the first of all and none
+// in the list wins.
+func (a *Auditor) wanted(reason string) bool {
+	for _, r := range a.Reasons {
+		switch r {
+		case "all":
+			return true
+		case "none":
+			return false
+		}
+	}
+	return len(a.Reasons) == 0 || slices.Contains(a.Reasons, reason)
+}
+
+// event is the Kubernetes event of an entry (spec/observability.md §3).
+func (a *Auditor) event(e Entry, now time.Time) *corev1.Event {
+	o := e.object
+	namespace := o.GetNamespace()
+	if namespace == "" {
+		namespace = a.Namespace
+	}
+	group := "argoproj.io/v1alpha1"
+	if kind(o) == "Secret" || kind(o) == "ConfigMap" {
+		group = "v1"
+	}
+	at := metav1.NewTime(now)
+	out := &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: fmt.Sprintf("%s.%x", o.GetName(), now.UnixNano()), Labels: a.labels(o),
+			Annotations: map[string]string{"user": e.User},
+		},
+		InvolvedObject: corev1.ObjectReference{APIVersion: group, Kind: kind(o), Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion()},
+		Reason:         e.Reason, Message: e.Message, Type: corev1.EventTypeNormal, Count: 1, FirstTimestamp: at, LastTimestamp: at,
+		Source: corev1.EventSource{Component: "argocd-server"},
+	}
+	if kind(o) == "AppProject" {
+		out.Annotations = nil
+	}
+	return out
+}
+
+// labels are those of the object that resource.includeEventLabelKeys lists and
+// resource.excludeEventLabelKeys does not.
+func (a *Auditor) labels(o client.Object) map[string]string {
+	cm := a.Config()
+	include, exclude := patterns(cm["resource.includeEventLabelKeys"]), patterns(cm["resource.excludeEventLabelKeys"])
+	var out map[string]string
+	for key, value := range o.GetLabels() {
+		hit := func(g glob.Glob) bool { return g.Match(key) }
+		if slices.ContainsFunc(include, hit) && !slices.ContainsFunc(exclude, hit) {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[key] = value
+		}
+	}
+	return out
+}
+
+func patterns(list string) []glob.Glob {
+	var out []glob.Glob
+	for _, text := range strings.Split(list, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		if g, err := glob.Compile(text); err == nil {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// Run writes events until ctx ends.
+func (a *Auditor) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	for range writers {
+		all.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case e := <-a.events:
+					a.create(ctx, e)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func (a *Auditor) create(ctx context.Context, e *corev1.Event) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	if err := a.Client.Create(ctx, e); err != nil {
+		a.dropped.Inc()
+		a.Log.WarnContext(ctx, "an audit event is not written", "object", e.InvolvedObject.Kind+"/"+e.InvolvedObject.Namespace+"/"+e.InvolvedObject.Name, "reason", e.Reason, "error", err.Error())
+	}
+}
