@@ -23,7 +23,7 @@ seed=${SLUICE_ROLLOUT_SEED:-$(date +%Y%m%d)000000}
 
 part "scenarios of rollouts on clusters" go test -tags soak ./test/e2e -v -count=1 -timeout 90m \
   -run 'TestRolloutScenarios|TestTwoLevelBlastRadius|TestCommitAtEachPhase|TestProjectWindowInRollout|TestPrometheusGatesRollout'
-part "clusters: credentials, faults, memory, nesting" go test -tags soak ./test/e2e -v -count=1 -timeout 60m \
+part "faults, credentials, nested Applications, renderers without memory" go test -tags soak ./test/e2e -v -count=1 -timeout 90m \
   -run 'TestClusterCredentials|TestSyncFaults|TestNestedApplications|TestRendererOutOfMemory'
 part "the record of rollouts, fuzzed" go test ./internal/domain/rollout -fuzz FuzzRecord -fuzztime 60s
 part "$events random events from seed $seed" env SLUICE_ROLLOUT_EVENTS="$events" SLUICE_ROLLOUT_SEED="$seed" \

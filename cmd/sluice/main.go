@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
@@ -46,8 +48,10 @@ func main() {
 	default:
 		name = "sluice"
 	}
-	line := cli.New(console.System(name, build()),
-		allCommand(), setsCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand())
+	line := cli.New(console.System(name, build()), cli.Parts{
+		InProcess: inProcess, Forward: portForward, Dashboard: dashboard,
+		Others: []*cobra.Command{allCommand(), setsCommand(), serverCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand()},
+	})
 	os.Exit(line.Run(ctx, args))
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cd/sluice/internal/cli/account"
+	"github.com/sluice-cd/sluice/internal/cli/admin"
 	"github.com/sluice-cd/sluice/internal/cli/app"
 	"github.com/sluice-cd/sluice/internal/cli/appset"
 	"github.com/sluice-cd/sluice/internal/cli/cluster"
@@ -32,10 +33,23 @@ type CLI struct {
 	server bool
 }
 
-// New makes the command line; others are commands of the program that are not
-// part of it, such as the servers.
-func New(c *console.Console, others ...*cobra.Command) *CLI {
-	d := &connect.Dialer{Console: c}
+// Parts are what the program gives the command line besides its console; nil is
+// what it does not have.
+type Parts struct {
+	// InProcess opens an API in this process, over Kubernetes alone.
+	InProcess func(ctx context.Context, f *connect.Flags) (*connect.Tunnel, error)
+	// Forward opens a port-forward to a server.
+	Forward func(ctx context.Context, f *connect.Flags) (*connect.Tunnel, error)
+	// Dashboard serves API and UI on an address.
+	Dashboard func(ctx context.Context, f *connect.Flags, address string, ready func(url string)) error
+	// Others are commands that are no part of the command line: the servers.
+	Others []*cobra.Command
+}
+
+// New makes the command line.
+func New(c *console.Console, p Parts) *CLI {
+	d := &connect.Dialer{Console: c, InProcess: p.InProcess, Forward: p.Forward}
+	others := p.Others
 	root := &cobra.Command{
 		Use: c.Name, Short: "GitOps delivery for Kubernetes fleets: a change reaches the fleet step by step",
 		SilenceUsage: true, SilenceErrors: true, Args: cobra.ArbitraryArgs,
@@ -57,7 +71,7 @@ func New(c *console.Console, others ...*cobra.Command) *CLI {
 		app.Command(d), appset.Command(d), proj.Command(d), cluster.Command(d),
 		repo.Command(d), repo.Credentials(d), repo.Certificates(d), repo.Keys(d),
 		account.Command(d), login.Login(d), login.Relogin(d), login.Logout(d),
-		contextCommand(d), configureCommand(d), versionCommand(d), completionCommand(d),
+		admin.Command(administration(d, p)), contextCommand(d), configureCommand(d), versionCommand(d), completionCommand(d),
 	)
 	for _, other := range others {
 		if c.Name != "sluice" {
@@ -76,6 +90,16 @@ func New(c *console.Console, others ...*cobra.Command) *CLI {
 		return d.Validate()
 	}
 	return l
+}
+
+func administration(d *connect.Dialer, p Parts) admin.Options {
+	o := admin.Options{Dialer: d}
+	if p.Dashboard != nil {
+		o.Dashboard = func(ctx context.Context, address string, ready func(string)) error {
+			return p.Dashboard(ctx, &d.Flags, address, ready)
+		}
+	}
+	return o
 }
 
 func isOther(cmd *cobra.Command, others []*cobra.Command) bool {

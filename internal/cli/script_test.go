@@ -40,7 +40,7 @@ func program(name string) int {
 		Version: "v1.2.3", BuildDate: "2026-01-01T00:00:00Z", GitCommit: "abc", GitTreeState: "clean", GoVersion: "go1", Compiler: "gc", Platform: "linux/amd64",
 	})
 	c.Clock = begun{clock.RealClock{}, time.Now()}
-	return cli.New(c).Run(context.Background(), os.Args[1:])
+	return cli.New(c, cli.Parts{}).Run(context.Background(), os.Args[1:])
 }
 
 // begun is a clock that runs from a fixed time on, in whole seconds of which

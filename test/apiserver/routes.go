@@ -10,6 +10,8 @@ import (
 func (s *Server) routes() {
 	s.mux = http.NewServeMux()
 	s.applications()
+	s.changes()
+	s.watches()
 	s.objects()
 	s.sets()
 	s.others()
@@ -81,6 +83,11 @@ func (s *Server) applications() {
 		}
 		return a, err
 	})
+}
+
+// changes are the routes that change an Application.
+func (s *Server) changes() {
+	const one = "/api/v1/applications/{name}"
 	s.answer("PUT "+one, func(r *http.Request, body object) (any, error) {
 		a, err := s.app(r)
 		if err == nil {
@@ -142,6 +149,9 @@ func (s *Server) applications() {
 		}
 		return object{}, err
 	})
+}
+
+func (s *Server) watches() {
 	s.mux.HandleFunc("GET /api/v1/stream/applications", func(w http.ResponseWriter, r *http.Request) {
 		n := r.URL.Query().Get("name")
 		s.stream(w, r, n, func() {

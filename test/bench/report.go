@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"text/tabwriter"
 )
 
@@ -35,7 +36,7 @@ func report(figures []Figure, path string) error {
 	t := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "FIGURE\tVALUE\tUNIT\tBAR\tOK")
 	for _, f := range figures {
-		fmt.Fprintf(t, "%s\t%.1f\t%s\t%.0f\t%v\n", f.Name, f.Value, f.Unit, f.Bar, f.OK)
+		fmt.Fprintf(t, "%s\t%.2f\t%s\t%s\t%v\n", f.Name, f.Value, f.Unit, strconv.FormatFloat(f.Bar, 'f', -1, 64), f.OK)
 		if !f.OK {
 			missed++
 		}

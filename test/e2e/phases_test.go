@@ -54,7 +54,7 @@ func (p *payments) freeze(names ...string) {
 	if len(names) > 0 {
 		var apps []string
 		for _, n := range names {
-			apps = append(apps, fmt.Sprintf("%q", short[n]+"-*"))
+			apps = append(apps, fmt.Sprintf("%q", short[n]+"-payment-service"))
 		}
 		windows = fmt.Sprintf(`[{"kind":"deny","schedule":"* * * * *","duration":"1h","applications":[%s]}]`, strings.Join(apps, ","))
 	}
@@ -69,9 +69,9 @@ var phases = []scenario{
 		p.push()
 		before := p.tag()
 		p.until("the canary waits for its project", func(_ *v1alpha1.ApplicationSet, r records) bool { return r["c"].Reason == "SyncWindowClosed" })
-		p.push()
-		p.until("the next version waits as well", func(s *v1alpha1.ApplicationSet, r records) bool {
-			return r["c"].Reason == "SyncWindowClosed" && len(r["c"].TargetRevisions) == 1
+		id := p.push()
+		p.until("the next version waits as well", func(_ *v1alpha1.ApplicationSet, r records) bool {
+			return r["c"].Reason == "SyncWindowClosed" && slices.Equal(r["c"].TargetRevisions, []string{id})
 		})
 		p.freeze()
 		p.supersede(before)
@@ -93,9 +93,9 @@ var phases = []scenario{
 		}
 	}},
 	{"progressing", func(p *payments) {
-		p.push("c=slow")
+		p.push("c=never-ready")
 		before := p.tag()
-		p.await("c", "slow-"+before)
+		p.await("c", "never-ready-"+before)
 		p.supersede(before)
 	}},
 	{"baking", func(p *payments) {
@@ -158,7 +158,11 @@ var phases = []scenario{
 		p.phase("RolledBack", id)
 		p.supersede(before)
 	}},
-	{"completed", func(p *payments) { p.supersede("never-" + p.tag()) }},
+	{"completed", func(p *payments) {
+		id := p.push()
+		settle(p.T, p.r, id, time.Minute)
+		p.ordered(p.tag())
+	}},
 }
 
 // TestProjectWindowInRollout is I13 on clusters: the Application whose project
@@ -264,7 +268,7 @@ func TestPrometheusGatesRollout(t *testing.T) {
 	p.ordered(p.tag())
 	p.until("three good measurements are shown", func(s *v1alpha1.ApplicationSet, _ records) bool {
 		a := s.Status.Rollout.Steps[0].Analysis
-		return len(a) == 1 && a[0].Successful == 3 && a[0].Failed == 0 && a[0].Value == "0"
+		return len(a) == 1 && a[0].Successful == 3 && a[0].Failed == 0 && strings.Trim(a[0].Value, "[]") == "0"
 	})
 
 	e.errors.Store(40)

@@ -90,7 +90,7 @@ func proves(proof []string, id string, scripts map[string]bool) error {
 }
 
 // tested says what is wrong with TestName or TestName/case in a folder. The
-// case is the beginning, of whole words, of a string in the file of the test,
+// case is the beginning, of whole words, of a string in the tests of the folder,
 // with _ for spaces.
 func tested(name, dir string) error {
 	name, part, parts := strings.Cut(name, "/")
@@ -100,17 +100,19 @@ func tested(name, dir string) error {
 	if err != nil {
 		return err
 	}
+	there, played := false, !parts
 	for _, file := range files {
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}
-		if function.Match(raw) {
-			if parts && !words.Match(raw) {
-				return fmt.Errorf("%s of %s has no case %q", name, dir, part)
-			}
-			return nil
-		}
+		there, played = there || function.Match(raw), played || words.Match(raw)
+	}
+	switch {
+	case there && !played:
+		return fmt.Errorf("%s of %s has no case %q", name, dir, part)
+	case there:
+		return nil
 	}
 	return fmt.Errorf("there is no test %s in %s", name, dir)
 }

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/server/store"
@@ -43,7 +44,7 @@ func TestLinks(t *testing.T) {
 			"name": "db", "managedFields": []any{"CANARY"}, "annotations": map[string]any{"kubectl.kubernetes.io/last-applied-configuration": "CANARY"},
 		},
 	}}
-	m := &Maker{Hub: hub, Render: template.New().Render, Log: slog.New(slog.DiscardHandler)}
+	m := &Maker{Hub: hub, Render: template.New(clock.RealClock{}).Render, Log: slog.New(slog.DiscardHandler)}
 	out := m.Make(t.Context(), "resource.links", o, map[string]any{"resource": o, "app": map[string]any{"team": "a"}})
 	var got []string
 	for _, l := range out.Items {

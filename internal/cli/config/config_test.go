@@ -1,0 +1,90 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestPath(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	dir := func() (string, error) { return home, nil }
+	env := map[string]string{"XDG_CONFIG_HOME": "/xdg"}
+	getenv := func(k string) string { return env[k] }
+	expect := func(explicit, want string) {
+		t.Helper()
+		if got, err := Path(explicit, getenv, dir); got != want || err != nil {
+			t.Errorf("%s, %v, want %s", got, err, want)
+		}
+	}
+	expect("", "/xdg/argocd/config")
+	if err := os.Mkdir(filepath.Join(home, ".argocd"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	expect("", filepath.Join(home, ".argocd", "config"))
+	env["ARGOCD_CONFIG_DIR"] = "/dir"
+	expect("", "/dir/config")
+	expect("/mine", "/mine")
+	delete(env, "ARGOCD_CONFIG_DIR")
+	delete(env, "XDG_CONFIG_HOME")
+	if err := os.Remove(filepath.Join(home, ".argocd")); err != nil {
+		t.Fatal(err)
+	}
+	expect("", filepath.Join(home, ".config", "argocd", "config"))
+}
+
+func TestFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "deep", "config")
+	if f, err := Read(path); f != nil || err != nil {
+		t.Fatalf("no file: %v, %v", f, err)
+	}
+	f := &File{CurrentContext: "a"}
+	f.Put(Context{Name: "a", Server: Server{Server: "s", CertificateAuthorityData: []byte("pem")}, User: User{Name: "a", AuthToken: "t"}})
+	f.Put(Context{Name: "b", Server: Server{Server: "s"}, User: User{Name: "b"}})
+	if err := Write(path, f); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("mode %v, %v", info.Mode(), err)
+	}
+	got, err := Read(path)
+	if err != nil || len(got.Servers) != 1 || got.Users[0].AuthToken != "t" {
+		t.Fatalf("%v, %v", got, err)
+	}
+	for mode, ok := range map[os.FileMode]bool{0o400: true, 0o600: true, 0o640: false, 0o644: false, 0o700: false} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Read(path); (err == nil) != ok {
+			t.Errorf("mode %v: %v", mode, err)
+		}
+	}
+	if !got.Remove("a") || got.CurrentContext != "b" || len(got.Servers) != 1 || len(got.Users) != 1 {
+		t.Errorf("without a: %v", got)
+	}
+	if got.Remove("a") || !got.Remove("b") || !got.Empty() {
+		t.Errorf("without b: %v", got)
+	}
+}
+
+func TestBroken(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"contexts: [":        "local config invalid",
+		"current-context: x": "Context 'x' undefined",
+		"current-context: x\ncontexts: [{name: x, server: s, user: u}]":                         "Server 's' undefined",
+		"current-context: x\ncontexts: [{name: x, server: s, user: u}]\nservers: [{server: s}]": "User 'u' undefined",
+	} {
+		path := filepath.Join(t.TempDir(), "config")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Read(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
