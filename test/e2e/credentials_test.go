@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -199,7 +198,7 @@ func TestClusterCredentials(t *testing.T) {
 	must(t, err)
 	f.core, err = kubernetes.NewForConfig(f.admin)
 	must(t, err)
-	metrics := freeAddress(t)
+	metrics := "127.0.0.1:" + freePort(t)
 	must(t, f.rig.Launch("--metrics-addr", metrics))
 	parts := []struct {
 		name string
@@ -215,14 +214,6 @@ func TestClusterCredentials(t *testing.T) {
 			p.run(part)
 		})
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // bearer deploys with a token, has it refused, and with a new one in the

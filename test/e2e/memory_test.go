@@ -63,7 +63,7 @@ func TestRendererOutOfMemory(t *testing.T) {
 	r := start(t, "one:env=test")
 	_, err := r.Repo.Apply(gitserver.Change{Message: "charts", Write: heavyChart})
 	must(t, err)
-	address := freeAddress(t)
+	address := "127.0.0.1:" + freePort(t)
 	must(t, r.Launch("--repo-server", address))
 	server := startRepoServer(t, r, address, 1<<30, "--render-memory", "128Mi")
 	for _, name := range []string{"heavy", "light"} {

@@ -190,11 +190,27 @@ func (c *Connection) enter(version string, err error) {
 	}
 }
 
-// Unreachable says that an error speaks of the connection, not of the request:
-// nobody knows then whether the request was carried out.
-func Unreachable(err error) bool {
+// noAnswer is an error of a request to a cluster that was never answered.
+type noAnswer struct{ error }
+
+// Unwrap gives the error of the connection.
+func (n noAnswer) Unwrap() error { return n.error }
+
+// Unanswered marks the error of a request to a cluster when it speaks of the
+// connection only: nobody knows then whether the request was carried out.
+// Others are given back as they are.
+func Unanswered(err error) error {
 	var broken *url.Error
-	return err != nil && (errors.As(err, &broken) || errors.Is(err, context.DeadlineExceeded) || utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) ||
+	if errors.As(err, &broken) {
+		return noAnswer{err}
+	}
+	return err
+}
+
+// Unreachable says that an error speaks of the connection, not of the request.
+func Unreachable(err error) bool {
+	var lost noAnswer
+	return err != nil && (errors.As(err, &lost) || errors.Is(err, context.DeadlineExceeded) || utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) ||
 		utilnet.IsTimeout(err) || utilnet.IsHTTP2ConnectionLost(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) ||
 		apierrors.IsServiceUnavailable(err) || apierrors.IsTimeout(err) || utilnet.IsProbableEOF(err))
 }

@@ -226,7 +226,7 @@ func (x *execution) carryOut(ctx context.Context, group []syncplan.Act) error {
 	for _, act := range group {
 		g.Go(func() error {
 			r, err := x.do(gctx, act)
-			if cluster.Unreachable(err) {
+			if err = cluster.Unanswered(err); cluster.Unreachable(err) {
 				return err
 			}
 			x.guard.Lock()

@@ -1,0 +1,36 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// TestUnanswered: a stream that breaks says nothing of the object; the answer
+// of a server, and errors of others than clusters, are what they say.
+func TestUnanswered(t *testing.T) {
+	broken := &url.Error{Op: "Patch", URL: "https://far", Err: errors.New("stream error: stream ID 5; INTERNAL_ERROR")}
+	invalid := apierrors.NewBadRequest("no")
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"none":                  {nil, false},
+		"a broken stream":       {Unanswered(fmt.Errorf("configmap/a: %w", broken)), true},
+		"not of a cluster":      {fmt.Errorf("chart: %w", broken), false},
+		"an answer":             {Unanswered(invalid), false},
+		"throttled":             {Unanswered(apierrors.NewTooManyRequests("later", 1)), true},
+		"an object that exists": {Unanswered(apierrors.NewAlreadyExists(schema.GroupResource{}, "a")), false},
+	} {
+		if got := Unreachable(c.err); got != c.want {
+			t.Errorf("%s: unreachable %v, want %v", name, got, c.want)
+		}
+	}
+	if Unanswered(broken).Error() != broken.Error() {
+		t.Error("the text of the error changed")
+	}
+}
