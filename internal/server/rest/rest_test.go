@@ -326,7 +326,7 @@ func (r *rig) waiting(t *testing.T, accept string) (reply, <-chan string) {
 	}
 	q.Header.Set("Authorization", "Bearer ann")
 	q.Header.Set("Accept", accept)
-	resp, err := http.DefaultClient.Do(q)
+	resp, err := http.DefaultClient.Do(q) //nolint:bodyclose // the reader below closes it
 	if err != nil {
 		t.Fatal(err)
 	}
