@@ -86,7 +86,7 @@ func BenchmarkFanOut(b *testing.B) {
 	const watchers = 500
 	arrived := make(chan string, watchers)
 	for range watchers {
-		resp, err := http.Get(h.URL + "/api/v1/stream/applications?resourceVersion=1&fields=result.type,result.application.metadata.name,result.application.status.sync")
+		resp, err := http.Get(h.URL + "/api/v1/stream/applications?resourceVersion=1&fields=result.type,result.application.metadata.name,result.application.status.sync") //nolint:bodyclose // the reader below closes it
 		if err != nil {
 			b.Fatal(err)
 		}
