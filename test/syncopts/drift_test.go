@@ -2,6 +2,7 @@ package syncopts
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -263,14 +264,18 @@ func (r *run) edits(conn *cluster.Connection, all []*piece) {
 		}
 		return nil
 	})
-	for _, p := range changed {
-		r.until("the change of "+p.obj.GetName(), func() error {
-			if got := r.fields(conn, p.obj); !slices.Equal(got, []string{p.field}) {
-				return fmt.Errorf("%s differs in %v, want %s", p.obj.GetName(), got, p.field)
+	r.until("each differs in exactly the field that was changed", func() error {
+		var wrong []string
+		for _, p := range changed {
+			if got := r.fields(conn, p.obj); strings.Join(got, " ") != p.field {
+				wrong = append(wrong, fmt.Sprintf("%s differs in %v, want %s", p.obj.GetName(), got, p.field))
 			}
-			return nil
-		})
-	}
+		}
+		if len(wrong) > 0 {
+			return errors.New(strings.Join(wrong, "\n"))
+		}
+		return nil
+	})
 	written := r.succeeds("")
 	if len(written) != len(changed) {
 		r.Errorf("%d objects were written, want the %d that were edited: %v", len(written), len(changed), written)

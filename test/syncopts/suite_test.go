@@ -225,12 +225,29 @@ func (r *run) writes() []string {
 	return out
 }
 
-// wrote compares what was written.
+// wrote compares what was written, in order; objects of one kind in a row are
+// applied side by side and have none among themselves.
 func (r *run) wrote(got []string, want ...string) {
 	r.Helper()
+	got, want = settled(got), settled(want)
 	if !slices.Equal(got, want) {
 		r.Errorf("written were\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 	}
+}
+
+// settled sorts the neighbours of one verb and kind.
+func settled(lines []string) []string {
+	out := slices.Clone(lines)
+	kind := func(line string) string { return line[:strings.LastIndex(line, "/")+1] }
+	for begin := 0; begin < len(out); {
+		end := begin + 1
+		for end < len(out) && kind(out[end]) == kind(out[begin]) {
+			end++
+		}
+		slices.Sort(out[begin:end])
+		begin = end
+	}
+	return out
 }
 
 // live reads an object of the case; nil when it is not there.

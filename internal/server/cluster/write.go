@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,6 +84,31 @@ func (s *Service) reach(ctx context.Context, g *Given) (string, error) {
 	return version, nil
 }
 
+// same says that the cluster is declared as it is given, so that declaring it
+// again changes nothing (spec/cli.md §4).
+func (e entry) same(g *Given) bool {
+	given, err := g.config()
+	if err != nil {
+		return false
+	}
+	var a, b any
+	if json.Unmarshal(given, &a) != nil || json.Unmarshal(e.secret.Data["config"], &b) != nil || !reflect.DeepEqual(a, b) {
+		return false
+	}
+	for k, v := range g.Labels {
+		if e.secret.Labels[k] != v {
+			return false
+		}
+	}
+	for k, v := range g.Annotations {
+		if e.secret.Annotations[k] != v {
+			return false
+		}
+	}
+	return e.Name == g.Name && e.Project == g.Project && e.ClusterResources == g.ClusterResources && slices.Equal(e.Namespaces, g.Namespaces) &&
+		(g.Shard == nil || strconv.FormatInt(*g.Shard, 10) == string(e.secret.Data["shard"]))
+}
+
 // name of the Secret (spec/config.md §6.1).
 func secretName(server string) string {
 	host := server
@@ -109,6 +135,10 @@ func (s *Service) Create(ctx context.Context, c *route.Call, q *CreateRequest) (
 	at := slices.IndexFunc(s.entries(), func(e entry) bool { return e.Server == g.Server && e.secret != nil })
 	if at >= 0 {
 		e := s.entries()[at]
+		if !q.Upsert && e.same(g) && c.Can(access.Request{Resource: "clusters", Action: "get", Object: e.object()}) {
+			out := s.shown(e)
+			return &out, nil
+		}
 		if !q.Upsert {
 			return nil, fault.New(fault.AlreadyExists, "cluster %q already exists: use upsert to change it", g.Server)
 		}
