@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -136,8 +137,13 @@ func (r *reach) open(p reachParts) (func(), error) {
 		}
 		return shown.Applications, nil
 	})
+	direct, err := client.New(p.mgr.GetConfig(), client.Options{Scheme: p.mgr.GetScheme(), Mapper: p.mgr.GetRESTMapper(), HTTPClient: p.mgr.GetHTTPClient()})
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connect to the hub: %w", err)
+	}
 	r.desk.set(steer.New(steer.Options{
-		Reader: p.mgr.GetCache(), Client: p.mgr.GetClient(), Facts: p.facts, Evaluate: evaluated(p.sets), Log: p.log.With("component", "rollout"), Registerer: p.registry,
+		Reader: p.mgr.GetCache(), Client: direct, Facts: p.facts, Evaluate: evaluated(p.sets), Log: p.log.With("component", "rollout"), Registerer: p.registry,
 	}))
 	return pool.Close, nil
 }

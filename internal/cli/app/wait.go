@@ -197,6 +197,7 @@ func (v *verbs) await(ctx context.Context, c *client.Client, id client.App, w wa
 	case err != nil:
 		return last, err
 	}
+	met := last // by the time it is shown, another operation may have begun
 	if fresh, readErr := c.App(ctx, id, string(v1alpha1.RefreshNormal)); readErr == nil && !timedOut {
 		last = fresh
 	}
@@ -209,7 +210,7 @@ func (v *verbs) await(ctx context.Context, c *client.Client, id client.App, w wa
 		v.d.Console.Printf("The command timed out waiting for the conditions to be met.\n")
 		return last, fail.New(v.d.Console.Name+" app explain "+id.Name, "timed out (%ds) waiting for app %q match desired state", w.timeout, id.Name)
 	}
-	return last, nil
+	return met, nil
 }
 
 // judge says when the goal is reached, and fails when an object becomes

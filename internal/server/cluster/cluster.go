@@ -59,7 +59,7 @@ const (
 func (s *Service) Routes() route.Table {
 	return route.Table{
 		route.Unary(route.Spec{Method: "GET", Path: base, RPC: rpc + "List", Rule: route.Lists("clusters/get"), Summary: "List clusters."}, s.List),
-		route.Unary(route.Spec{Method: "POST", Path: base, RPC: rpc + "Create", Rule: route.Needs("clusters/create").And("clusters/update"), Summary: "Register a cluster."}, s.Create),
+		route.Unary(route.Spec{Method: "POST", Path: base, RPC: rpc + "Create", Rule: route.Needs("clusters/create").And("clusters/update").And("clusters/get"), Summary: "Register a cluster."}, s.Create),
 		route.Unary(route.Spec{Method: "GET", Path: one, RPC: rpc + "Get", Rule: route.Needs("clusters/get"), Summary: "Get a cluster."}, s.Get),
 		route.Unary(route.Spec{Method: "PUT", Path: one, RPC: rpc + "Update", Rule: route.Needs("clusters/update"), Summary: "Change a cluster."}, s.Update),
 		route.Unary(route.Spec{Method: "DELETE", Path: one, RPC: rpc + "Delete", Rule: route.Needs("clusters/delete"), Summary: "Forget a cluster."}, s.Delete),
