@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -268,6 +269,12 @@ func (p *Pool) giveBack(one *process) {
 	p.mu.Unlock()
 }
 
+// ended says that an error is what a pipe to a process gives that is no more:
+// which of them depends on whether one reads from it or writes to it.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, os.ErrClosed)
+}
+
 func (p *Pool) inChild(ctx context.Context, one *process, r render.Request) (Rendered, error) {
 	stop := context.AfterFunc(ctx, one.kill)
 	o, objects, err := one.render(ctx, r)
@@ -282,7 +289,7 @@ func (p *Pool) inChild(ctx context.Context, one *process, r render.Request) (Ren
 		p.drop(one)
 		p.metrics.deaths.WithLabelValues(reason).Inc()
 		p.options.Log.Warn("render worker died", "reason", reason, "path", where(r), "project", r.App.Project, "application", r.App.Instance)
-		if reason == "killed" && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		if reason == "killed" && !ended(err) {
 			death = err
 		}
 		return Rendered{}, fmt.Errorf("%s: %w", where(r), death)
