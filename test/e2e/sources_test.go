@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -138,9 +137,10 @@ func generated(t *testing.T, r *rig.Rig, url string) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		prints(t, r, "hub", "list-dev", "get", "applications", "-n", rig.Namespace, "-l", "applicationset-name=list", "-o", "jsonpath={.items[*].metadata.name}")
-		set, err := kubectl(t, r, "hub", "get", "applicationset", "list", "-n", rig.Namespace, "-o", "jsonpath={.status.conditions[*].type}")
-		if must(t, err); !slices.Contains(strings.Fields(set), "ResourcesUpToDate") {
-			t.Errorf("conditions %s, want ResourcesUpToDate among them", set)
-		}
+		must(t, rig.Until(t.Context(), 20*time.Second, "condition ResourcesUpToDate", func(ctx context.Context) (bool, error) {
+			var set v1alpha1.ApplicationSet
+			err := r.Hub.Get(ctx, client.ObjectKey{Namespace: rig.Namespace, Name: "list"}, &set)
+			return slices.ContainsFunc(set.Status.Conditions, func(c v1alpha1.ApplicationSetCondition) bool { return c.Type == "ResourcesUpToDate" }), err
+		}))
 	})
 }
