@@ -185,26 +185,34 @@ spec: {project: default, source: {repoURL: "https://git.example.com/acme/shop", 
 		must(t, res.Body.Close())
 		return res.StatusCode
 	}
-	// a push that the server hears before it has seen the Application is lost, as
-	// it must be: so each look is after another push
-	marked := func(token string) {
+	marked := func(before func() error) {
 		t.Helper()
 		must(t, rig.Until(t.Context(), 20*time.Second, "the Application is marked", func(ctx context.Context) (bool, error) {
-			if status := push(fmt.Sprint(time.Now().UnixNano()), token); status != 200 {
-				return false, fmt.Errorf("the push: %d", status)
+			if err := before(); err != nil {
+				return false, err
 			}
 			err := r.Hub.Get(ctx, client.ObjectKey{Namespace: "argocd", Name: "hooked"}, app)
 			return app.Annotations[v1alpha1.AnnotationRefresh] == "normal", err
 		}))
 	}
-	marked("")
+	// a push that the server hears before it has seen the new Application is lost,
+	// as it must be: so each look is after another push
+	marked(func() error {
+		if status := push(fmt.Sprint(time.Now().UnixNano()), ""); status != 200 {
+			return fmt.Errorf("an unsigned push without a secret: %d", status)
+		}
+		return nil
+	})
 	patched(t, r, &v1alpha1.Application{}, "hooked", `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":null}}}`)
 	patched(t, r, &corev1.Secret{}, "argocd-secret", `{"stringData":{"webhook.gitlab.secret":"shared"}}`)
 	must(t, rig.Until(t.Context(), 5*time.Second, "the secret is demanded", func(context.Context) (bool, error) {
 		return push(fmt.Sprint(time.Now().UnixNano()), "guess") == 400, nil
 	}))
 	patched(t, r, &v1alpha1.Application{}, "hooked", `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":null}}}`)
-	marked("shared")
+	if status := push("3", "shared"); status != 200 {
+		t.Errorf("a push with the secret: %d", status)
+	}
+	marked(func() error { return nil })
 }
 
 // audited deletes the Application and finds who did it, in the log and as an

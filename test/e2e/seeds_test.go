@@ -1,5 +1,3 @@
-//go:build soak
-
 package e2e
 
 import (
@@ -34,8 +32,13 @@ func freePort(t *testing.T) string {
 }
 
 // TestSeedCommands runs the commands of the seeds as printed there, by the name
-// argocd, against a fleet with a server.
-func TestSeedCommands(t *testing.T) {
+// argocd, against a fleet with a server; but for those that stay on a revision
+// against automated sync, which TestSeedCommandsThatHold runs.
+func TestSeedCommands(t *testing.T) { seedCommands(t) }
+
+// seedCommands runs the script, with more in its environment.
+func seedCommands(t *testing.T, more ...string) {
+	t.Helper()
 	r := start(t, "staging-cluster,production-cluster")
 	merged := api.NewConfig()
 	for _, c := range r.Fleet.Clusters() {
@@ -83,6 +86,7 @@ func TestSeedCommands(t *testing.T) {
 	must(t, err)
 	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir, "KUBECONFIG="+filepath.Join(dir, "kubeconfig"),
 		"SERVER="+address, "REPO="+r.Git.URL("gitops-fleet"), "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com")
+	env = append(env, more...)
 	_, err = r.CommitPayment("v1") // the branch must exist before it is cloned
 	must(t, err)
 	clone := exec.Command("git", "clone", "-q", filepath.Join(filepath.Dir(r.Log()), "git", "gitops-fleet.git"), filepath.Join(dir, "work"))

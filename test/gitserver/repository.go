@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Files are contents by path.
@@ -35,6 +36,9 @@ type Change struct {
 type Repository struct {
 	dir string
 	now func() int64
+	// writing is held from reading a branch to moving it, so that commits of
+	// several goroutines follow one another.
+	writing sync.Mutex
 }
 
 // Create makes an empty repository; a name may contain slashes.
@@ -69,6 +73,8 @@ func (r *Repository) Commit(message string, files Files) (string, error) {
 
 // Apply makes one commit and returns its id.
 func (r *Repository) Apply(c Change) (string, error) {
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	branch := "refs/heads/" + c.branch()
 	var in bytes.Buffer
 	fmt.Fprintf(&in, "commit %s\ncommitter Sluice <sluice@example.com> %d +0000\n", branch, r.now())
@@ -114,6 +120,8 @@ func (r *Repository) fastImport(ref string, in *bytes.Buffer) (string, error) {
 // Revert makes a commit on main that gives the files changed by a commit the
 // content they had before it.
 func (r *Repository) Revert(id string) (string, error) {
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	raw, err := r.Git("diff-tree", "-r", "--no-renames", id+"^", id)
 	if err != nil {
 		return "", err

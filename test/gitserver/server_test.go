@@ -1,8 +1,10 @@
 package gitserver_test
 
 import (
+	"fmt"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sluice-cd/sluice/test/gitserver"
@@ -51,5 +53,39 @@ func TestServesCommitsOverHTTP(t *testing.T) {
 	}
 	if got := s.Count("ls-refs"); got != 1 {
 		t.Errorf("counted %d questions for refs, want 1", got)
+	}
+}
+
+// TestCommitsOfManyFollowOneAnother loses none of those made side by side.
+func TestCommitsOfManyFollowOneAnother(t *testing.T) {
+	s, err := gitserver.New(t.TempDir(), gitserver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	r, err := s.Create("shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const writers = 12
+	ids := make([]string, writers)
+	var wait sync.WaitGroup
+	for i := range writers {
+		wait.Go(func() {
+			id, err := r.Commit("one of many", gitserver.Files{fmt.Sprintf("%d/file", i): "x"})
+			if err != nil {
+				t.Error(err)
+			}
+			ids[i] = id
+		})
+	}
+	wait.Wait()
+	if n, err := r.Git("rev-list", "--count", "main"); err != nil || n != fmt.Sprint(writers) {
+		t.Errorf("%s commits, want %d: %v", n, writers, err)
+	}
+	for i, id := range ids {
+		if _, err := r.Git("cat-file", "-e", fmt.Sprintf("%s:%d/file", id, i)); err != nil {
+			t.Errorf("commit %d does not hold its own file: %v", i, err)
+		}
 	}
 }

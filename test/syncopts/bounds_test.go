@@ -118,7 +118,7 @@ var bounds = map[string]func(*run){
 	"few-questions": func(r *run) {
 		r.commit(configs("a", "b") + "---" + deployment("x:v1"))
 		r.create("CreateNamespace=true")
-		r.wrote(r.succeeds(""), "patch namespaces/few-questions", "patch configmaps/a", "patch configmaps/b", "patch deployments/web")
+		r.wroteBeside(r.succeeds(""), "patch namespaces/few-questions", "patch configmaps/a", "patch configmaps/b", "patch deployments/web")
 		r.wrote(r.asked()) // what is missing is checked in memory
 		r.commit(configs("a", "b") + "---" + deployment("x:v2"))
 		r.wrote(r.succeeds(""), "patch deployments/web")
@@ -133,7 +133,7 @@ var bounds = map[string]func(*run){
 		}
 		r.commit(configs("a", "b"))
 		r.create("")
-		r.wrote(r.succeeds(""), "patch configmaps/a", "patch configmaps/b")
+		r.wroteBeside(r.succeeds(""), "patch configmaps/a", "patch configmaps/b")
 		if cm := r.live("v1", "ConfigMap", "b"); text(cm, "data") != `{"mode":"v1"}` || cm.GetLabels()["theirs"] != "stays" {
 			r.Errorf("adopted as %v", cm.Object)
 		}
