@@ -177,7 +177,8 @@ func (r *run) fields(conn *cluster.Connection, target *unstructured.Unstructured
 	object.Track(target, driftName, driftName)
 	seen, err := conn.Observe(r.Context(), cluster.Want{Instance: driftName, Targets: []*unstructured.Unstructured{target}})
 	must(r.T, err)
-	live := seen.Live[object.KeyOf(target)]
+	live, err := conn.InVersion(r.Context(), seen.Live[object.KeyOf(target)], target.GroupVersionKind()) // as the controller compares
+	must(r.T, err)
 	options := diff.ParseSettings(nil).Compare
 	if diff.InSync(r.Context(), target, live, diff.Ignore{}, options) {
 		return nil
