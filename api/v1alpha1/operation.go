@@ -61,6 +61,10 @@ type SyncOperationResource struct {
 
 // OperationState is a running or the last operation.
 type OperationState struct {
+	// Operation has the fields of the Application's operation.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
 	Operation  Operation            `json:"operation"`
 	Phase      OperationPhase       `json:"phase"`
 	Message    string               `json:"message,omitempty"`
@@ -75,9 +79,17 @@ type OperationState struct {
 
 // SyncOperationResult is what a sync was and did.
 type SyncOperationResult struct {
-	Resources                []*ResourceResult         `json:"resources,omitempty"`
-	Revision                 string                    `json:"revision"`
-	Source                   ApplicationSource         `json:"source,omitempty"`
+	Resources []*ResourceResult `json:"resources,omitempty"`
+	Revision  string            `json:"revision"`
+	// Source has the fields of spec.source.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Source ApplicationSource `json:"source,omitempty"`
+	// Sources have the fields of spec.sources.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
 	Sources                  []ApplicationSource       `json:"sources,omitempty"`
 	Revisions                []string                  `json:"revisions,omitempty"`
 	ManagedNamespaceMetadata *ManagedNamespaceMetadata `json:"managedNamespaceMetadata,omitempty"`

@@ -26,10 +26,15 @@ type ApplicationStatus struct {
 
 // SyncStatus is the result of the last comparison.
 type SyncStatus struct {
-	Status     SyncStatusCode `json:"status"`
-	ComparedTo ComparedTo     `json:"comparedTo,omitempty"`
-	Revision   string         `json:"revision,omitempty"`
-	Revisions  []string       `json:"revisions,omitempty"`
+	Status SyncStatusCode `json:"status"`
+	// ComparedTo has no schema, as all copies of the spec in the status: the
+	// API server would check what only this program writes, at each write.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	ComparedTo ComparedTo `json:"comparedTo,omitempty"`
+	Revision   string     `json:"revision,omitempty"`
+	Revisions  []string   `json:"revisions,omitempty"`
 	// AfterOperation (Sluice) is the id of the last finished operation that
 	// this comparison followed: order is told by ids, never by times.
 	AfterOperation string `json:"afterOperation,omitempty"`
@@ -76,14 +81,22 @@ type ResourceStatus struct {
 
 // RevisionHistory is one deployment, oldest first in the status.
 type RevisionHistory struct {
-	Revision        string              `json:"revision,omitempty"`
-	DeployedAt      metav1.Time         `json:"deployedAt"`
-	ID              int64               `json:"id"`
-	Source          ApplicationSource   `json:"source,omitempty"`
-	DeployStartedAt *metav1.Time        `json:"deployStartedAt,omitempty"`
-	Sources         []ApplicationSource `json:"sources,omitempty"`
-	Revisions       []string            `json:"revisions,omitempty"`
-	InitiatedBy     OperationInitiator  `json:"initiatedBy,omitempty"`
+	Revision   string      `json:"revision,omitempty"`
+	DeployedAt metav1.Time `json:"deployedAt"`
+	ID         int64       `json:"id"`
+	// Source has the fields of spec.source.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Source          ApplicationSource `json:"source,omitempty"`
+	DeployStartedAt *metav1.Time      `json:"deployStartedAt,omitempty"`
+	// Sources have the fields of spec.sources.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Sources     []ApplicationSource `json:"sources,omitempty"`
+	Revisions   []string            `json:"revisions,omitempty"`
+	InitiatedBy OperationInitiator  `json:"initiatedBy,omitempty"`
 }
 
 // ApplicationCondition is something a person should know.
