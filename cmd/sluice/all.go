@@ -32,6 +32,7 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	rules "github.com/sluice-cd/sluice/health"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/eventlog"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
@@ -192,7 +193,7 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 		return err
 	}
 	defer unlock()
-	mgr, err := f.manager(ctx, cfg, identity)
+	mgr, err := f.manager(ctx, cfg, identity, logger)
 	if err != nil {
 		return err
 	}
@@ -209,7 +210,7 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 	return mgr.Start(ctx)
 }
 
-func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity string) (manager.Manager, error) {
+func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity string, logger *slog.Logger) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -237,6 +238,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity strin
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
+		EventBroadcaster: eventlog.NewBroadcaster(ctx, logger, metrics.Registry),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the hub: %w", err)
