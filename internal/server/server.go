@@ -51,7 +51,7 @@ type Config struct {
 	ReplaceAllowed bool
 	// Strict is --strict: no deployment by hand against automated sync.
 	Strict bool
-	MinTLS         uint16
+	MinTLS uint16
 }
 
 // Options of a Server.

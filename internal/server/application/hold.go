@@ -35,4 +35,6 @@ func (s *Service) Resume(ctx context.Context, c *route.Call, q *ResumeRequest) (
 }
 
 // strict says that nobody may deploy against automated sync.
-func (s *Service) strict() bool { return s.Strict || s.Hub.Config("argocd-cm")[manualOnlyKey] == "true" }
+func (s *Service) strict() bool {
+	return s.Strict || s.Hub.Config("argocd-cm")[manualOnlyKey] == "true"
+}
