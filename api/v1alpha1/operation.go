@@ -75,6 +75,9 @@ type OperationState struct {
 	// ID (Sluice) names the operation for good. For an operation of a rollout
 	// it is the value of its info item RolloutOperation.
 	ID string `json:"id,omitempty"`
+	// Override (Sluice) says that a person asked for something else than the
+	// target of that time.
+	Override bool `json:"override,omitempty"`
 }
 
 // SyncOperationResult is what a sync was and did.

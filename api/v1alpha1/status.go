@@ -97,6 +97,9 @@ type RevisionHistory struct {
 	Sources     []ApplicationSource `json:"sources,omitempty"`
 	Revisions   []string            `json:"revisions,omitempty"`
 	InitiatedBy OperationInitiator  `json:"initiatedBy,omitempty"`
+	// Health (Sluice) is Healthy when the Application became so after this
+	// deployment and before the next.
+	Health HealthStatusCode `json:"health,omitempty"`
 }
 
 // ApplicationCondition is something a person should know.
@@ -113,13 +116,31 @@ type ApplicationSummary struct {
 	IsAppOfApps  bool     `json:"isAppOfApps,omitempty"`
 }
 
-// Hold (Sluice) says what an operator deployed and what is held back.
+// Reasons of a Hold.
+const (
+	// HoldManualOverride: a person deployed something else than the target.
+	HoldManualOverride = "ManualOverride"
+	// HoldAutomaticRollback: the target failed, and what was before it came back.
+	HoldAutomaticRollback = "AutomaticRollback"
+)
+
+// Hold (Sluice) says what is kept on the cluster although the target is
+// another (spec/application.md §11).
 type Hold struct {
-	Revisions []string     `json:"revisions,omitempty"`
-	Reason    string       `json:"reason,omitempty"`
-	Since     *metav1.Time `json:"since,omitempty"`
-	By        string       `json:"by,omitempty"`
-	Rejected  []string     `json:"rejected,omitempty"`
+	// Revisions that were deployed, one per source, from Source or Sources.
+	Revisions []string            `json:"revisions,omitempty"`
+	Source    *ApplicationSource  `json:"source,omitempty"`
+	Sources   []ApplicationSource `json:"sources,omitempty"`
+	// Reason is HoldManualOverride or HoldAutomaticRollback.
+	Reason string       `json:"reason,omitempty"`
+	Since  *metav1.Time `json:"since,omitempty"`
+	// By is the person, empty when none is known.
+	By string `json:"by,omitempty"`
+	// Rejected are the revisions of the target that is not deployed while the
+	// hold lasts, RejectedDigest tells its manifests; it is empty while they
+	// could not be rendered.
+	Rejected       []string `json:"rejected,omitempty"`
+	RejectedDigest string   `json:"rejectedDigest,omitempty"`
 }
 
 // HydratorStatus is the state of the rendered-manifest flow.

@@ -263,8 +263,7 @@ func (p *pass) summarize(ctx context.Context, v *view) {
 			continue
 		}
 		resources = append(resources, *r)
-		extraneous := pair.Target == nil && strings.Contains(pair.Live.GetAnnotations()[v1alpha1.AnnotationCompareOptions], "IgnoreExtraneous")
-		if r.Status == v1alpha1.SyncStatusOutOfSync && !extraneous {
+		if r.Status == v1alpha1.SyncStatusOutOfSync && !extraneous(pair) {
 			overall = v1alpha1.SyncStatusOutOfSync
 		}
 		counted++
@@ -292,6 +291,11 @@ func (p *pass) summarize(ctx context.Context, v *view) {
 		v.conditions = append(v.conditions, condition(v1alpha1.ConditionComparisonError, healthFault(faults)))
 	}
 	p.conditions(compareConditions, append(v.conditions, v.verdicts.conditions()...)...)
+}
+
+// extraneous says that an object which Git does not have makes no difference.
+func extraneous(pair syncplan.Pair) bool {
+	return pair.Target == nil && strings.Contains(pair.Live.GetAnnotations()[v1alpha1.AnnotationCompareOptions], "IgnoreExtraneous")
 }
 
 // healthFault words why resources could not be judged (spec/diff-health.md

@@ -82,7 +82,7 @@ type Controller struct {
 	// else is to be done.
 	deferred map[types.NamespacedName]bool
 	// compared is the last comparison of each Application.
-	compared map[types.NamespacedName]memory
+	compared map[slot]memory
 	// own are the compiled rules of each Application.
 	own map[types.NamespacedName]ownRules
 	// kept is the state of each history of which the renderer keeps the
@@ -97,7 +97,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
-		deferred: map[types.NamespacedName]bool{}, compared: map[types.NamespacedName]memory{},
+		deferred: map[types.NamespacedName]bool{}, compared: map[slot]memory{},
 		own:  map[types.NamespacedName]ownRules{},
 		kept: map[types.NamespacedName]string{},
 	}
@@ -316,7 +316,8 @@ func (c *Controller) forget(key types.NamespacedName) {
 	delete(c.following, key)
 	delete(c.written, key)
 	delete(c.deferred, key)
-	delete(c.compared, key)
+	delete(c.compared, slot{key, false})
+	delete(c.compared, slot{key, true})
 	delete(c.own, key)
 	c.metrics.forget(key)
 }

@@ -19,7 +19,6 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
-	"github.com/sluice-cd/sluice/internal/domain/autosync"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
@@ -43,6 +42,10 @@ type pass struct {
 	events []event
 	// closed says in words which sync window holds the Application back now.
 	closed string
+	// ended says that an operation has ended, aside that what is looked at is
+	// not the target but what is held, adrift why drift from it is not known.
+	ended, aside bool
+	adrift       string
 	// started says that an automated sync was begun, later that the write of
 	// the status was put off until nothing else is to be done.
 	started, later bool
@@ -93,8 +96,10 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 			return p.again, err
 		}
 		p.compare(ctx)
-		p.automate()
+		p.review()
+		p.automate(ctx)
 		p.showWindow()
+		p.showHold()
 		delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
 		if err := p.save(ctx); err != nil {
 			return p.again, err
@@ -102,7 +107,7 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 		if !p.started {
 			break
 		}
-		p.refresh, p.moved = "", false
+		p.refresh, p.moved, p.ended = "", false, false
 	}
 	if p.started {
 		p.soon(time.Millisecond)
@@ -179,10 +184,8 @@ func (p *pass) unreachable(ctx context.Context, state cluster.State) (time.Durat
 }
 
 // automate starts a sync when the policy asks for one.
-func (p *pass) automate() {
-	d := autosync.Decide(p.app, autosync.Seen{
-		Status: p.app.Status.Sync.Status, Revisions: revisions(p.app.Status.Sync), Resources: p.app.Status.Resources,
-	}, p.Clock.Now())
+func (p *pass) automate(ctx context.Context) {
+	d := p.decide(ctx)
 	if p.automationHeld(d.Operation != nil || d.Wait > 0) {
 		return // the result of the last attempt stays as it is
 	}
@@ -196,7 +199,10 @@ func (p *pass) automate() {
 		p.app.Operation = d.Operation
 		p.begin() // stored with the comparison that asks for it, before the first act
 		p.started = true
-		p.tell(corev1.EventTypeNormal, "OperationStarted", fmt.Sprintf("Initiated automated sync to '%s'", strings.Join(revisions(p.app.Status.Sync), ",")))
+		if d.Hold != nil { // stored with it too: nothing else may take its place
+			p.holdOn(d.Hold)
+		}
+		p.tell(corev1.EventTypeNormal, "OperationStarted", fmt.Sprintf("Initiated automated sync to '%s'", strings.Join(asked(d.Operation.Sync), ",")))
 	}
 }
 
