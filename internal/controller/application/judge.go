@@ -33,6 +33,7 @@ type systemRules struct {
 	updates  diff.Updates
 	compiler jq.Compiler
 	filter   kindfilter.Filter
+	respect  kindfilter.Respect
 }
 
 // jqTimeoutKey of argocd-cmd-params-cm bounds one jq evaluation.
@@ -47,6 +48,10 @@ func (c *Controller) systemRules() *systemRules {
 	var problems []error
 	s.filter, problems = kindfilter.Parse(snapshot.Config)
 	s.parsed.Problems = append(s.parsed.Problems, problems...)
+	var problem error
+	if s.respect, problem = kindfilter.ParseRespect(snapshot.Config); problem != nil {
+		s.parsed.Problems = append(s.parsed.Problems, problem)
+	}
 	if raw := snapshot.Params[jqTimeoutKey]; raw != "" && raw != "0" {
 		limit, err := time.ParseDuration(raw)
 		if err != nil || limit <= 0 {
