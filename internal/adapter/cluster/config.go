@@ -162,6 +162,7 @@ const (
 	requestTimeout   = 5 * time.Second
 	listTimeout      = 30 * time.Second
 	schemaTimeout    = 15 * time.Second
+	discoveryTimeout = 32 * time.Second
 	heartbeatPause   = 2 * time.Second
 	heartbeatTimeout = 4 * time.Second
 )
