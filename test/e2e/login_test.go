@@ -344,7 +344,7 @@ func (f *forms) certificates() {
 	f.secret("one", map[string]any{"tlsClientConfig": map[string]any{"caData": f.admin.CAData}, "execProviderConfig": map[string]any{"command": f.plugin, "apiVersion": "client.authentication.k8s.io/v1"}})
 	f.until("cert-third")
 	deliver("cert-third")
-	program("cert-fourth", short, false) // taken when the one before ends
+	program("cert-fourth", 3*short, false) // taken when the one before ends
 	f.until("cert-fourth")
 	deliver("cert-fourth")
 	program("cert-fifth", time.Hour, false) // taken when the API server refuses the one before
