@@ -135,8 +135,19 @@ func (p *pass) judgement(found *verdicts) judgement {
 	j.rules = append(slices.Clone(system.rules), p.ownRules(system)...)
 	wanted := commaList(p.app.Annotations[v1alpha1.AnnotationCompareOptions])
 	j.options.Mutations = slices.Contains(wanted, "IncludeMutationWebhook=true")
-	j.unasked = slices.Contains(wanted, "ServerSideDiff=false")
+	j.unasked = unasked(wanted, system.snapshot.Params[serverSideDiffKey])
 	return j
+}
+
+// serverSideDiffKey of argocd-cmd-params-cm chooses for Applications that do not
+// say it themselves.
+const serverSideDiffKey = "controller.diff.server.side"
+
+// unasked says that differences are computed without the API server: the
+// Application wants that, or everybody unless the Application does not
+// (spec/diff-health.md §3).
+func unasked(wanted []string, everybody string) bool {
+	return slices.Contains(wanted, "ServerSideDiff=false") || everybody == "false" && !slices.Contains(wanted, "ServerSideDiff=true")
 }
 
 // ownRules are those of the Application, compiled once.
