@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -237,6 +238,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity strin
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
+		EventBroadcaster: record.NewBroadcasterWithCorrelatorOptions(correlation()), //nolint:staticcheck // core v1 events are what users read
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the hub: %w", err)
