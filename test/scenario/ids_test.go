@@ -153,5 +153,5 @@ var capabilities = map[string]string{
 	"step timeout": "H19 H8", "application timeout": "H20", "rollback": "H21 H22 H23 H35", "a rejected target again": "H35-again",
 	"analysis": "H28 H28-good H28-rollback H29 H30", "abort": "H32", "dry run": "H33", "inheritance": "H36", "manual syncs": "I2 I17 H5",
 	"without automated sync": "I5 I6 I6-sync", "unmatched": "B11 B12 B13", "self-heal": "I8 I18", "leaving out": "F16", "project windows": "I13",
-	"crashes": "J2 J8 J25", "two controllers": "J14", "events": "N6",
+	"crashes": "J2 J8 J25", "two controllers": "J14", "events": "N6", "deletion order": "L1 L2", "what is ignored": "A4 A3",
 }
