@@ -273,7 +273,7 @@ func (f *allFlags) parts(ctx context.Context, mgr manager.Manager, cfg *rest.Con
 		return nil, nil, err
 	}
 	mirrorOptions := f.mirrorOptions(p.store, p.clock, p.registry, logger)
-	p.projects = projectsOf(mgr.GetClient(), f.namespace)
+	p.projects = projectsOf(mgr.GetClient(), f.namespace, p.store.Snapshot)
 	mirrorOptions.Submodule = submodules(ctx, p.store.Snapshot, p.projects)
 	mirrors, err := gitrepo.New(ctx, mirrorOptions)
 	if err != nil {

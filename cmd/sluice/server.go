@@ -292,6 +292,7 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 	}
 	s.flags.complete(declared.Snapshot().Params)
 	r := &reach{}
+	r.openDesk(deskParts{reader: p.watched, client: p.hub.Client, params: declared.Snapshot().Params, log: s.log, registry: p.registry})
 	if s.all.repoServer != "" {
 		m, err := s.renderer(ctx, p.cfg)
 		if err != nil {

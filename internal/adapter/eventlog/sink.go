@@ -183,7 +183,7 @@ type Broadcaster struct {
 // NewBroadcaster makes a broadcaster for one manager; it ends with ctx.
 func NewBroadcaster(ctx context.Context, log *slog.Logger, r prometheus.Registerer) *Broadcaster {
 	return &Broadcaster{
-		EventBroadcaster: record.NewBroadcaster(record.WithContext(ctx)),
+		EventBroadcaster: record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(correlation())),
 		run: func(inner record.EventSink) *Sink {
 			s := NewSink(inner, flowcontrol.NewTokenBucketRateLimiter(perSecond, atOnce), log, r)
 			go s.Run(ctx)

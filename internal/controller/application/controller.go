@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"runtime/debug"
 	"strconv"
@@ -140,7 +141,7 @@ func (c *Controller) Start(ctx context.Context) error {
 		UpdateFunc: func(before, after any) {
 			a, okA := before.(*v1alpha1.AppProject)
 			b, okB := after.(*v1alpha1.AppProject)
-			if okA && okB && !reflect.DeepEqual(a.Spec, b.Spec) {
+			if okA && okB && !(reflect.DeepEqual(a.Spec, b.Spec) && maps.Equal(a.Labels, b.Labels)) { // labels say which rules it inherits
 				c.warnOfWindows(after)
 				all(after)
 			}

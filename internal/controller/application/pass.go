@@ -130,24 +130,33 @@ func (p *pass) locate(ctx context.Context) error {
 	if err := p.Cache.Get(ctx, types.NamespacedName{Namespace: p.Namespace, Name: name}, &project); err != nil {
 		return fmt.Errorf("spec.project: Application referencing project %s which does not exist: create the AppProject or correct the field", name)
 	}
-	p.project = &project
-	if !policy.Namespace(&project, p.app.Namespace, p.Namespace) {
+	p.project = snapshot.Effective(&project, func(name string) *v1alpha1.AppProject { return p.global(ctx, name) })
+	if !policy.Namespace(p.project, p.app.Namespace, p.Namespace) {
 		return fmt.Errorf("application '%s' in namespace '%s' is not permitted to use project '%s'", p.app.Name, p.app.Namespace, name)
 	}
 	if len(p.app.Spec.GetSources()) == 0 {
 		return fmt.Errorf("spec.source is empty: set spec.source or spec.sources")
 	}
 	for _, src := range p.app.Spec.GetSources() {
-		if !policy.Source(&project, src.RepoURL) {
+		if !policy.Source(p.project, src.RepoURL) {
 			return fmt.Errorf("spec.source.repoURL: application repo %s is not permitted in project '%s': add it to spec.sourceRepos of the project", src.RepoURL, name)
 		}
 	}
-	if !policy.Destination(&project, p.cluster, p.app.Spec.Destination.Namespace) {
+	if !policy.Destination(p.project, p.cluster, p.app.Spec.Destination.Namespace) {
 		return fmt.Errorf("spec.destination: application destination server '%s' and namespace '%s' do not match any of the allowed destinations in project '%s'",
 			p.cluster.Server, p.app.Spec.Destination.Namespace, name)
 	}
 	p.conn, err = p.Clusters.Connection(p.cluster.Server)
 	return err
+}
+
+// global is a project whose rules others inherit; nil when there is none.
+func (p *pass) global(ctx context.Context, name string) *v1alpha1.AppProject {
+	var project v1alpha1.AppProject
+	if err := p.Cache.Get(ctx, types.NamespacedName{Namespace: p.Namespace, Name: name}, &project); err != nil {
+		return nil
+	}
+	return &project
 }
 
 // invalid ends the pass of an Application whose spec cannot be followed.
