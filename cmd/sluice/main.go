@@ -50,7 +50,7 @@ func main() {
 	}
 	line := cli.New(console.System(name, build()), cli.Parts{
 		InProcess: inProcess, Forward: portForward, Dashboard: dashboard,
-		Others: []*cobra.Command{allCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand()},
+		Others: []*cobra.Command{allCommand(), controllerCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand()},
 	})
 	os.Exit(line.Run(ctx, args))
 }
