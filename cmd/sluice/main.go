@@ -56,7 +56,7 @@ func main() {
 	}
 	line := cli.New(console.System(name, build()), cli.Parts{
 		InProcess: inProcess, Forward: portForward, Dashboard: dashboard,
-		Others: []*cobra.Command{allCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand(), k8sAuthCommand()},
+		Others: []*cobra.Command{allCommand(), controllerCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand(), k8sAuthCommand()},
 	})
 	os.Exit(line.Run(ctx, args))
 }
