@@ -367,8 +367,9 @@ func (p *pass) announce(written *v1alpha1.Application) {
 	if len(changes) > 0 { // one event, for each is a write to the hub
 		p.tell(corev1.EventTypeNormal, "ResourceUpdated", strings.Join(changes, "; "))
 	}
+	where := map[string]string{"dest-server": p.cluster.Server, "dest-namespace": written.Spec.Destination.Namespace} // spec/observability.md §3
 	for _, e := range p.events {
-		p.Recorder.Event(written, e.kind, e.reason, e.message)
+		p.Recorder.AnnotatedEventf(written, where, e.kind, e.reason, "%s", e.message)
 		p.log.Info(e.message, "reason", e.reason)
 	}
 	p.events = nil
