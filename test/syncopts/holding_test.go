@@ -1,11 +1,16 @@
 package syncopts
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/test/gitserver"
+	"github.com/sluice-cd/sluice/test/rig"
 )
 
 // valued is a ConfigMap with one value.
@@ -67,7 +72,6 @@ var holding = map[string]func(*run){
 		r.patch("spec: {syncPolicy: {automated: {selfHeal: true, prune: true}}}")
 		r.shows("one")
 		r.commit(valued("a", "two"))
-		second := r.revision
 		r.refresh()
 		r.shows("two")
 
@@ -76,7 +80,7 @@ var holding = map[string]func(*run){
 		r.begin("syncStrategy: {apply: {}}")
 		r.end()
 		app := r.holding(first)
-		if h := app.Status.Hold; h.Reason != v1alpha1.HoldManualOverride || h.Rejected[0] != second {
+		if h := app.Status.Hold; h.Reason != v1alpha1.HoldManualOverride || h.Rejected[0] == first || h.RejectedDigest == "" {
 			r.Errorf("hold %+v", h)
 		}
 		r.shows("one")
@@ -89,11 +93,12 @@ var holding = map[string]func(*run){
 		r.wrote(r.writes(), "patch configmaps/a")
 
 		// A commit that changes nothing of it does not end the hold.
+		known := r.app().Status.Sync.Revision
 		other := r.beside()
 		r.refresh()
 		r.until("the commit is seen", func() error {
-			if got := r.app().Status.Sync.Revision; got != other {
-				return fmt.Errorf("revision %s, want %s", got, other)
+			if got := r.app().Status.Sync.Revision; got == known {
+				return fmt.Errorf("revision %s still", got)
 			}
 			return nil
 		})
@@ -108,7 +113,8 @@ var holding = map[string]func(*run){
 		}
 		r.status(v1alpha1.SyncStatusSynced)
 
-		// A person's sync to the target ends a hold, and a new target does.
+		// A person's sync to what the target is ends a hold, by whatever commit, and
+		// a new target does.
 		r.revision = first
 		r.begin("")
 		r.end()
@@ -140,10 +146,9 @@ var holding = map[string]func(*run){
 			return nil
 		})
 		r.commit(deployment("x:never-ready"))
-		bad := r.revision
 		r.refresh()
 		app := r.holding(first)
-		if h := app.Status.Hold; h.Reason != v1alpha1.HoldAutomaticRollback || h.Rejected[0] != bad {
+		if h := app.Status.Hold; h.Reason != v1alpha1.HoldAutomaticRollback || h.Rejected[0] == first || h.RejectedDigest == "" {
 			r.Errorf("hold %+v", h)
 		}
 		if got := text(r.live("apps/v1", "Deployment", "web"), "spec", "template", "spec", "containers"); !strings.Contains(got, "x:v1") {
@@ -158,5 +163,56 @@ var holding = map[string]func(*run){
 			return nil
 		})
 		r.holding("")
+	},
+}
+
+// disturb writes to the Application again and again, as people and webhooks do,
+// until the returned function is called.
+func (r *run) disturb() (stop func()) {
+	ctx, cancel := context.WithCancel(r.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; ctx.Err() == nil; n++ {
+			var app v1alpha1.Application
+			app.Namespace, app.Name = rig.Namespace, r.name
+			patch := fmt.Sprintf(`{"metadata":{"annotations":{"example.com/disturbed":"%d"}}}`, n)
+			if err := r.rig.Hub.Patch(ctx, &app, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil && ctx.Err() == nil {
+				r.Errorf("disturb: %v", err)
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// conflicting: others write to the Application in the middle of a sync.
+var conflicting = map[string]func(*run){
+	"prune-conflicts": func(r *run) {
+		const waves = 8
+		gone := []string{configs("kept")}
+		for i := range waves {
+			gone = append(gone, annotated(fmt.Sprintf("gone-%d", i), fmt.Sprintf(`sync-wave: "%d"`, i)))
+		}
+		r.commit(strings.Join(gone, "---"))
+		r.create("CreateNamespace=true")
+		r.succeeds("")
+		r.commit(configs("kept"))
+		stop := r.disturb()
+		r.begin("prune: true")
+		state := r.end()
+		stop()
+		if state.Phase != v1alpha1.OperationSucceeded {
+			r.Fatalf("operation %s: %s", state.Phase, state.Message)
+		}
+		told := 0
+		for _, res := range state.SyncResult.Resources {
+			if res.Status == v1alpha1.ResultPruned && res.Message == "pruned" && res.HookPhase == v1alpha1.OperationSucceeded && res.Version == "v1" {
+				told++
+			}
+		}
+		if told != waves {
+			r.Errorf("%d of %d pruned objects are told: %+v", told, waves, state.SyncResult.Resources)
+		}
 	},
 }
