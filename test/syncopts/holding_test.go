@@ -2,13 +2,19 @@ package syncopts
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/test/gitserver"
 	"github.com/sluice-cd/sluice/test/rig"
 )
@@ -166,14 +172,21 @@ var holding = map[string]func(*run){
 	},
 }
 
-// disturb writes to the Application again and again, as people and webhooks do,
-// until the returned function is called.
+// disturb writes to the Application fifty times a second, as people and webhooks
+// do, until the returned function is called.
 func (r *run) disturb() (stop func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
 		for n := 0; ctx.Err() == nil; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
 			var app v1alpha1.Application
 			app.Namespace, app.Name = rig.Namespace, r.name
 			patch := fmt.Sprintf(`{"metadata":{"annotations":{"example.com/disturbed":"%d"}}}`, n)
@@ -184,6 +197,28 @@ func (r *run) disturb() (stop func()) {
 		}
 	}()
 	return func() { cancel(); <-done }
+}
+
+const kinship = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: PLURAL.offspring.example.com}
+spec:
+  group: offspring.example.com
+  scope: Namespaced
+  names: {kind: KIND, plural: PLURAL}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+`
+
+// bears creates what an operator would make of an object.
+func (r *run) bears(parent *unstructured.Unstructured, kind, name string) *unstructured.Unstructured {
+	r.Helper()
+	child := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "offspring.example.com/v1", "kind": kind, "metadata": map[string]any{
+		"namespace": r.name, "name": name,
+		"ownerReferences": []any{map[string]any{"apiVersion": parent.GetAPIVersion(), "kind": parent.GetKind(), "name": parent.GetName(), "uid": string(parent.GetUID())}},
+	}}}
+	r.until("a "+kind, func() error { return r.target.Create(r.Context(), child) })
+	return child
 }
 
 // conflicting: others write to the Application in the middle of a sync.
@@ -214,5 +249,47 @@ var conflicting = map[string]func(*run){
 		if told != waves {
 			r.Errorf("%d of %d pruned objects are told: %+v", told, waves, state.SyncResult.Resources)
 		}
+	},
+	// What operators make of objects is found, whatever its kind, to the second
+	// generation, and what nobody manages is not watched.
+	"offspring": func(r *run) {
+		for _, k := range []string{"Parent", "Child", "Grandchild", "Stranger"} {
+			raw := strings.NewReplacer("KIND", k, "PLURAL", strings.ToLower(k)+"s").Replace(kinship)
+			crd := &unstructured.Unstructured{}
+			must(r.T, yaml.Unmarshal([]byte(raw), &crd.Object))
+			must(r.T, r.target.Create(r.Context(), crd))
+		}
+		r.commit("apiVersion: offspring.example.com/v1\nkind: Parent\nmetadata: {name: p}\n")
+		r.create("CreateNamespace=true")
+		r.until("the sync succeeds", func() error { // the kind is served when it is
+			if s := r.sync(""); s.Phase != v1alpha1.OperationSucceeded {
+				return errors.New(s.Message)
+			}
+			return nil
+		})
+		parent := r.live("offspring.example.com/v1", "Parent", "p")
+		r.bears(r.bears(parent, "Child", "c"), "Grandchild", "g")
+		must(r.T, r.target.Create(r.Context(), &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "offspring.example.com/v1", "kind": "Stranger", "metadata": map[string]any{"namespace": r.name, "name": "s"}}}))
+
+		conn := r.comparer()
+		_, err := conn.Observe(r.Context(), cluster.Want{Instance: r.name, Targets: []*unstructured.Unstructured{parent}})
+		must(r.T, err)
+		found, err := conn.Scan(r.Context())
+		must(r.T, err)
+		found = slices.DeleteFunc(found, func(k string) bool { return !strings.HasPrefix(k, "offspring.") })
+		if want := []string{"offspring.example.com/v1, Kind=Child", "offspring.example.com/v1, Kind=Grandchild"}; !slices.Equal(found, want) {
+			r.Errorf("found %q, want %q", found, want)
+		}
+		r.until("the whole family is seen", func() error {
+			names := []string{}
+			for _, n := range conn.Descendants([]types.UID{parent.GetUID()}) {
+				names = append(names, n.Kind)
+			}
+			if !slices.Equal(names, []string{"Child", "Grandchild"}) {
+				return fmt.Errorf("descendants %v", names)
+			}
+			return nil
+		})
 	},
 }

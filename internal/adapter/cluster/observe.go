@@ -21,6 +21,9 @@ type Want struct {
 	Targets  []*unstructured.Unstructured
 	// Kinds are further kinds to watch: those it managed before.
 	Kinds []schema.GroupVersionKind
+	// Children are kinds of what becomes of the targets. They are watched, but
+	// neither waited for nor missed when they may not be.
+	Children []schema.GroupVersionKind
 }
 
 // Observation is the live state for one Application. Objects are shared:
@@ -48,6 +51,7 @@ func (c *Connection) Observe(ctx context.Context, w Want) (*Observation, error) 
 	if err := c.follow(ctx, kinds); err != nil {
 		return nil, err
 	}
+	c.glance(w.Children)
 	if err := c.complete(ctx, w); err != nil {
 		return nil, err
 	}
@@ -163,28 +167,13 @@ func (s *store) show(out *Observation, n *node) {
 func (c *Connection) follow(ctx context.Context, kinds []schema.GroupVersionKind) error {
 	var waits []*kindWatch
 	for _, gvk := range kinds {
-		c.mu.Lock()
-		w := c.watches[gvk.GroupKind()]
-		c.mu.Unlock()
-		if w == nil {
-			m, err := c.mapping(gvk)
-			if meta.IsNoMatchError(err) {
-				continue // the kind does not exist: nothing can be live
-			}
-			if err != nil {
-				return err
-			}
-			if len(c.spaces(m)) == 0 {
-				continue // out of sight
-			}
-			c.mu.Lock()
-			if w = c.watches[gvk.GroupKind()]; w == nil {
-				w = c.watchKind(gvk, m)
-				c.watches[gvk.GroupKind()] = w
-			}
-			c.mu.Unlock()
+		w, err := c.watching(gvk)
+		if err != nil {
+			return err
 		}
-		waits = append(waits, w)
+		if w != nil {
+			waits = append(waits, w)
+		}
 	}
 	for _, w := range waits {
 		if err := w.wait(ctx, c); err != nil {
@@ -192,4 +181,41 @@ func (c *Connection) follow(ctx context.Context, kinds []schema.GroupVersionKind
 		}
 	}
 	return nil
+}
+
+// watching is the watch of a kind, begun now if there was none; nil when the
+// cluster does not have the kind or it is out of sight.
+func (c *Connection) watching(gvk schema.GroupVersionKind) (*kindWatch, error) {
+	c.mu.Lock()
+	w := c.watches[gvk.GroupKind()]
+	c.mu.Unlock()
+	if w != nil {
+		return w, nil
+	}
+	m, err := c.mapping(gvk)
+	if meta.IsNoMatchError(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(c.spaces(m)) == 0 {
+		return nil, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w = c.watches[gvk.GroupKind()]; w == nil {
+		w = c.watchKind(gvk, m)
+		c.watches[gvk.GroupKind()] = w
+	}
+	return w, nil
+}
+
+// glance begins to watch kinds that nothing depends on.
+func (c *Connection) glance(kinds []schema.GroupVersionKind) {
+	for _, gvk := range kinds {
+		if _, err := c.watching(gvk); err != nil {
+			c.fleet.options.Log.Debug("kind not watched", "cluster", c.cluster.Name, "kind", gvk.String(), "error", err.Error())
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/health"
+	"github.com/sluice-cd/sluice/internal/domain/inspect"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/domain/syncplan"
@@ -137,7 +138,14 @@ func (p *pass) observe(ctx context.Context, v *view, targets []*unstructured.Uns
 			want.Kinds = append(want.Kinds, schema.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind})
 		}
 	}
-	want.Kinds = slices.DeleteFunc(want.Kinds, func(k schema.GroupVersionKind) bool { return p.excluded(k.GroupKind()) })
+	managed := slices.Clone(want.Kinds)
+	for _, t := range targets {
+		managed = append(managed, t.GroupVersionKind())
+	}
+	want.Children = inspect.ChildKinds(managed)
+	for _, kinds := range []*[]schema.GroupVersionKind{&want.Kinds, &want.Children} {
+		*kinds = slices.DeleteFunc(*kinds, func(k schema.GroupVersionKind) bool { return p.excluded(k.GroupKind()) })
+	}
 	var err error
 	if v.live, err = p.conn.Observe(bounded, want); err != nil {
 		return err
