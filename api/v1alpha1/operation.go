@@ -59,6 +59,10 @@ type SyncOperationResource struct {
 	Exclude   bool   `json:"-"`
 }
 
+// InfoTarget (Sluice) is the name of an info item of an operation: whoever asked
+// for it named no revision, and so means the target, though one is fixed in it.
+const InfoTarget = "SyncTarget"
+
 // OperationState is a running or the last operation.
 type OperationState struct {
 	// Operation has the fields of the Application's operation.
@@ -78,6 +82,8 @@ type OperationState struct {
 	// Override (Sluice) says that a person asked for something else than the
 	// target of that time.
 	Override bool `json:"override,omitempty"`
+	// Digest (Sluice) tells the manifests that the operation brings.
+	Digest string `json:"digest,omitempty"`
 }
 
 // SyncOperationResult is what a sync was and did.

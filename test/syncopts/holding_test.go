@@ -1,11 +1,22 @@
 package syncopts
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/test/gitserver"
+	"github.com/sluice-cd/sluice/test/rig"
 )
 
 // valued is a ConfigMap with one value.
@@ -67,7 +78,6 @@ var holding = map[string]func(*run){
 		r.patch("spec: {syncPolicy: {automated: {selfHeal: true, prune: true}}}")
 		r.shows("one")
 		r.commit(valued("a", "two"))
-		second := r.revision
 		r.refresh()
 		r.shows("two")
 
@@ -76,7 +86,7 @@ var holding = map[string]func(*run){
 		r.begin("syncStrategy: {apply: {}}")
 		r.end()
 		app := r.holding(first)
-		if h := app.Status.Hold; h.Reason != v1alpha1.HoldManualOverride || h.Rejected[0] != second {
+		if h := app.Status.Hold; h.Reason != v1alpha1.HoldManualOverride || h.Rejected[0] == first || h.RejectedDigest == "" {
 			r.Errorf("hold %+v", h)
 		}
 		r.shows("one")
@@ -89,11 +99,12 @@ var holding = map[string]func(*run){
 		r.wrote(r.writes(), "patch configmaps/a")
 
 		// A commit that changes nothing of it does not end the hold.
+		known := r.app().Status.Sync.Revision
 		other := r.beside()
 		r.refresh()
 		r.until("the commit is seen", func() error {
-			if got := r.app().Status.Sync.Revision; got != other {
-				return fmt.Errorf("revision %s, want %s", got, other)
+			if got := r.app().Status.Sync.Revision; got == known {
+				return fmt.Errorf("revision %s still", got)
 			}
 			return nil
 		})
@@ -108,7 +119,8 @@ var holding = map[string]func(*run){
 		}
 		r.status(v1alpha1.SyncStatusSynced)
 
-		// A person's sync to the target ends a hold, and a new target does.
+		// A person's sync to what the target is ends a hold, by whatever commit, and
+		// a new target does.
 		r.revision = first
 		r.begin("")
 		r.end()
@@ -140,10 +152,9 @@ var holding = map[string]func(*run){
 			return nil
 		})
 		r.commit(deployment("x:never-ready"))
-		bad := r.revision
 		r.refresh()
 		app := r.holding(first)
-		if h := app.Status.Hold; h.Reason != v1alpha1.HoldAutomaticRollback || h.Rejected[0] != bad {
+		if h := app.Status.Hold; h.Reason != v1alpha1.HoldAutomaticRollback || h.Rejected[0] == first || h.RejectedDigest == "" {
 			r.Errorf("hold %+v", h)
 		}
 		if got := text(r.live("apps/v1", "Deployment", "web"), "spec", "template", "spec", "containers"); !strings.Contains(got, "x:v1") {
@@ -158,5 +169,127 @@ var holding = map[string]func(*run){
 			return nil
 		})
 		r.holding("")
+	},
+}
+
+// disturb writes to the Application fifty times a second, as people and webhooks
+// do, until the returned function is called.
+func (r *run) disturb() (stop func()) {
+	ctx, cancel := context.WithCancel(r.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ctx.Err() == nil; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			var app v1alpha1.Application
+			app.Namespace, app.Name = rig.Namespace, r.name
+			patch := fmt.Sprintf(`{"metadata":{"annotations":{"example.com/disturbed":"%d"}}}`, n)
+			if err := r.rig.Hub.Patch(ctx, &app, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil && ctx.Err() == nil {
+				r.Errorf("disturb: %v", err)
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+const kinship = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: PLURAL.offspring.example.com}
+spec:
+  group: offspring.example.com
+  scope: Namespaced
+  names: {kind: KIND, plural: PLURAL}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+`
+
+// bears creates what an operator would make of an object.
+func (r *run) bears(parent *unstructured.Unstructured, kind, name string) *unstructured.Unstructured {
+	r.Helper()
+	child := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "offspring.example.com/v1", "kind": kind, "metadata": map[string]any{
+		"namespace": r.name, "name": name,
+		"ownerReferences": []any{map[string]any{"apiVersion": parent.GetAPIVersion(), "kind": parent.GetKind(), "name": parent.GetName(), "uid": string(parent.GetUID())}},
+	}}}
+	r.until("a "+kind, func() error { return r.target.Create(r.Context(), child) })
+	return child
+}
+
+// conflicting: others write to the Application in the middle of a sync.
+var conflicting = map[string]func(*run){
+	"prune-conflicts": func(r *run) {
+		const waves = 8
+		gone := []string{configs("kept")}
+		for i := range waves {
+			gone = append(gone, annotated(fmt.Sprintf("gone-%d", i), fmt.Sprintf(`sync-wave: "%d"`, i)))
+		}
+		r.commit(strings.Join(gone, "---"))
+		r.create("CreateNamespace=true")
+		r.succeeds("")
+		r.commit(configs("kept"))
+		stop := r.disturb()
+		r.begin("prune: true")
+		state := r.end()
+		stop()
+		if state.Phase != v1alpha1.OperationSucceeded {
+			r.Fatalf("operation %s: %s", state.Phase, state.Message)
+		}
+		told := 0
+		for _, res := range state.SyncResult.Resources {
+			if res.Status == v1alpha1.ResultPruned && res.Message == "pruned" && res.HookPhase == v1alpha1.OperationSucceeded && res.Version == "v1" {
+				told++
+			}
+		}
+		if told != waves {
+			r.Errorf("%d of %d pruned objects are told: %+v", told, waves, state.SyncResult.Resources)
+		}
+	},
+	// What operators make of objects is found, whatever its kind, to the second
+	// generation, and what nobody manages is not watched.
+	"offspring": func(r *run) {
+		for _, k := range []string{"Parent", "Child", "Grandchild", "Stranger"} {
+			raw := strings.NewReplacer("KIND", k, "PLURAL", strings.ToLower(k)+"s").Replace(kinship)
+			crd := &unstructured.Unstructured{}
+			must(r.T, yaml.Unmarshal([]byte(raw), &crd.Object))
+			must(r.T, r.target.Create(r.Context(), crd))
+		}
+		r.commit("apiVersion: offspring.example.com/v1\nkind: Parent\nmetadata: {name: p}\n")
+		r.create("CreateNamespace=true")
+		r.until("the sync succeeds", func() error { // the kind is served when it is
+			if s := r.sync(""); s.Phase != v1alpha1.OperationSucceeded {
+				return errors.New(s.Message)
+			}
+			return nil
+		})
+		parent := r.live("offspring.example.com/v1", "Parent", "p")
+		r.bears(r.bears(parent, "Child", "c"), "Grandchild", "g")
+		must(r.T, r.target.Create(r.Context(), &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "offspring.example.com/v1", "kind": "Stranger", "metadata": map[string]any{"namespace": r.name, "name": "s"}}}))
+
+		conn := r.comparer()
+		_, err := conn.Observe(r.Context(), cluster.Want{Instance: r.name, Targets: []*unstructured.Unstructured{parent}})
+		must(r.T, err)
+		found, err := conn.Scan(r.Context())
+		must(r.T, err)
+		found = slices.DeleteFunc(found, func(k string) bool { return !strings.HasPrefix(k, "offspring.") })
+		if want := []string{"offspring.example.com/v1, Kind=Child", "offspring.example.com/v1, Kind=Grandchild"}; !slices.Equal(found, want) {
+			r.Errorf("found %q, want %q", found, want)
+		}
+		r.until("the whole family is seen", func() error {
+			names := []string{}
+			for _, n := range conn.Descendants([]types.UID{parent.GetUID()}) {
+				names = append(names, n.Kind)
+			}
+			if !slices.Equal(names, []string{"Child", "Grandchild"}) {
+				return fmt.Errorf("descendants %v", names)
+			}
+			return nil
+		})
 	},
 }

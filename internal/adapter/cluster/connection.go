@@ -49,6 +49,8 @@ type Connection struct {
 	metadata  metadata.Interface
 	store     *store
 	surveys   surveys
+	// relearnt says that kinds were learnt anew.
+	relearnt chan struct{}
 	// slots are taken by writes on their way.
 	slots chan struct{}
 
@@ -97,7 +99,7 @@ func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connec
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	conn := &Connection{
-		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, metadata: parts, store: newStore(), slots: make(chan struct{}, writesAtOnce),
+		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, metadata: parts, store: newStore(), slots: make(chan struct{}, writesAtOnce), relearnt: make(chan struct{}, 1),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[object.Key]prediction{},
 		schemas: map[schema.GroupVersion]*published{},
@@ -106,6 +108,7 @@ func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connec
 		conn.inherit(before)
 	}
 	go conn.heartbeat()
+	go conn.scans()
 	return conn, nil
 }
 
@@ -273,6 +276,10 @@ func (c *Connection) learn(context.Context) error {
 	clear(c.schemas)
 	c.versions = slices.Compact(versions)
 	c.learnt, c.inherited = c.fleet.options.Clock.Now(), false
+	select {
+	case c.relearnt <- struct{}{}:
+	default: // it is known already
+	}
 	return nil
 }
 

@@ -24,6 +24,9 @@ type Want struct {
 	Before []Named
 	// Respect says what becomes of kinds that may not be listed.
 	Respect kindfilter.Respect
+	// Children are kinds of what becomes of the targets. They are watched, but
+	// neither waited for nor missed when they may not be.
+	Children []schema.GroupVersionKind
 }
 
 // Named names one object of which nothing else is known.
@@ -72,6 +75,7 @@ func (c *Connection) Observe(ctx context.Context, w Want) (*Observation, error) 
 	if err != nil {
 		return nil, err
 	}
+	c.glance(w.Children)
 	if err := c.complete(ctx, w); err != nil {
 		return nil, err
 	}
@@ -244,4 +248,13 @@ func (c *Connection) watchOf(gvk schema.GroupVersionKind) (*kindWatch, error) {
 		c.watches[gvk.GroupKind()] = w
 	}
 	return w, nil
+}
+
+// glance begins to watch kinds that nothing depends on.
+func (c *Connection) glance(kinds []schema.GroupVersionKind) {
+	for _, gvk := range kinds {
+		if _, err := c.watchOf(gvk); err != nil {
+			c.fleet.options.Log.Debug("kind not watched", "cluster", c.cluster.Name, "kind", gvk.String(), "error", err.Error())
+		}
+	}
 }

@@ -129,6 +129,7 @@ func (p *pass) observe(ctx context.Context, v *view, targets []*unstructured.Uns
 	bounded, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	want := cluster.Want{Instance: p.instance, Targets: targets, Before: p.managedBefore(), Respect: p.systemRules().respect}
+	want.Children = p.childKinds(want)
 	var err error
 	if v.live, err = p.conn.Observe(bounded, want); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -116,6 +117,9 @@ func (c *Controller) Start(ctx context.Context) error {
 	c.Clusters.OnChange(c.clusterChanged)
 	c.Clusters.Weigh(func(ctx context.Context, before, after *unstructured.Unstructured) bool {
 		return c.systemRules().updates.Matter(ctx, before, after, c.Health.Scripted(after))
+	})
+	c.Clusters.Leave(func(kind schema.GroupKind, server string) bool {
+		return c.systemRules().filter.Excluded(kind.Group, kind.Kind, server)
 	})
 	c.Settings.OnChange(func(*settings.Snapshot) { c.enqueueAll(ctx) })
 	apps, err := c.Cache.GetInformer(ctx, &v1alpha1.Application{})

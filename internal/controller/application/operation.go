@@ -332,6 +332,7 @@ func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error
 			}
 			return v1alpha1.OperationError, "ComparisonError: " + err.Error(), nil
 		}
+		state.Digest = v.manifests.Digest
 		if phase, why := x.stop(v); phase != "" {
 			return phase, why, nil
 		}

@@ -330,16 +330,21 @@ func (p *pass) putOff() bool {
 	return true
 }
 
+// rebases bounds how often a write is repeated because somebody has put labels
+// or annotations on the Application.
+const rebases = 3
+
 func (p *pass) patch(ctx context.Context) error {
-	patch, err := client.MergeFromWithOptions(p.before, client.MergeFromWithOptimisticLock{}).Data(p.app)
-	if err != nil {
-		return fmt.Errorf("Application %s: %w", p.key, err) //nolint:staticcheck // names an object
+	written, err := p.put(ctx, p.before)
+	for n := 0; n < rebases && apierrors.IsConflict(err); n++ {
+		var now v1alpha1.Application
+		if p.Client.Get(ctx, p.key, &now) != nil || !rebasable(p.before, &now) {
+			return err
+		}
+		base := p.before.DeepCopy()
+		base.ResourceVersion = now.ResourceVersion
+		written, err = p.put(ctx, base)
 	}
-	if !json.Valid(patch) {
-		return fmt.Errorf("Application %s: patch is not valid JSON", p.key) //nolint:staticcheck // names an object
-	}
-	written := p.app.DeepCopy()
-	err = p.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch))
 	if apierrors.IsNotFound(err) {
 		p.started = false // it is gone, and nobody asks for a sync any more
 		return nil
@@ -352,6 +357,27 @@ func (p *pass) patch(ctx context.Context) error {
 	p.before, p.app = written, written.DeepCopy()
 	p.watchers.tell(p.key)
 	return nil
+}
+
+// put writes the difference between a stored version and what it is to be.
+func (p *pass) put(ctx context.Context, base *v1alpha1.Application) (*v1alpha1.Application, error) {
+	patch, err := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}).Data(p.app)
+	if err != nil {
+		return nil, fmt.Errorf("Application %s: %w", p.key, err) //nolint:staticcheck // names an object
+	}
+	if !json.Valid(patch) {
+		return nil, fmt.Errorf("Application %s: patch is not valid JSON", p.key) //nolint:staticcheck // names an object
+	}
+	written := p.app.DeepCopy()
+	return written, p.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch))
+}
+
+// rebasable says that what has become of an Application since it was read
+// changes nothing that a pass rests on: only labels and annotations are others.
+// What they ask for is seen in the next pass.
+func rebasable(read, now *v1alpha1.Application) bool {
+	return read.UID == now.UID && read.DeletionTimestamp.Equal(now.DeletionTimestamp) && slices.Equal(read.Finalizers, now.Finalizers) &&
+		reflect.DeepEqual(read.Spec, now.Spec) && reflect.DeepEqual(read.Status, now.Status) && reflect.DeepEqual(read.Operation, now.Operation)
 }
 
 // announce emits the events of a change that has been stored.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/domain/inspect"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 )
 
@@ -106,3 +107,16 @@ var podOwners = func() map[schema.GroupKind][]schema.GroupKind {
 		{Group: "apps", Kind: "StatefulSet"}: {pod}, {Group: "apps", Kind: "DaemonSet"}: {pod}, set: {pod}, {Group: "batch", Kind: "Job"}: {pod},
 	}
 }()
+
+// childKinds are the kinds of what becomes of the objects that are wanted,
+// without those that are out of sight.
+func (p *pass) childKinds(w cluster.Want) []schema.GroupVersionKind {
+	var managed []schema.GroupVersionKind
+	for _, b := range w.Before {
+		managed = append(managed, b.GroupVersionKind)
+	}
+	for _, t := range w.Targets {
+		managed = append(managed, t.GroupVersionKind())
+	}
+	return slices.DeleteFunc(inspect.ChildKinds(managed), func(k schema.GroupVersionKind) bool { return p.excluded(k.GroupKind()) })
+}

@@ -77,10 +77,11 @@ func (d deployment) held(reason, by string, target Target, now time.Time) *v1alp
 
 // Overrides says that an operation, whose sources and revisions are fixed in
 // result, is a person's and asks for something else than the target, which the
-// given revisions are. The target may move on while the operation runs: who
-// synced to what it was holds nothing.
+// given revisions are. The target may move on before the operation begins and
+// while it runs: who synced to what it was holds nothing.
 func Overrides(app *v1alpha1.Application, op *v1alpha1.Operation, result *v1alpha1.SyncOperationResult, target []string) bool {
-	return !op.InitiatedBy.Automated && !done(result).equals(wanted(app, target))
+	named := !slices.ContainsFunc(op.Info, func(i *v1alpha1.Info) bool { return i != nil && i.Name == v1alpha1.InfoTarget })
+	return named && !op.InitiatedBy.Automated && !done(result).equals(wanted(app, target))
 }
 
 // Settle gives the hold of an Application whose operation has just ended
@@ -93,9 +94,8 @@ func Settle(app *v1alpha1.Application, target Target, now time.Time) *v1alpha1.H
 	if !whole(state) {
 		return before
 	}
-	d := done(state.SyncResult)
 	switch {
-	case d.equals(wanted(app, target.Revisions)):
+	case reached(app, target):
 		return nil
 	case state.Operation.InitiatedBy.Automated:
 		return before
@@ -104,7 +104,15 @@ func Settle(app *v1alpha1.Application, target Target, now time.Time) *v1alpha1.H
 	case before == nil && !Enabled(app.Spec.SyncPolicy):
 		return nil
 	}
-	return d.held(v1alpha1.HoldManualOverride, state.Operation.InitiatedBy.Username, target, now)
+	return done(state.SyncResult).held(v1alpha1.HoldManualOverride, state.Operation.InitiatedBy.Username, target, now)
+}
+
+// reached says that the last operation was for the target. A revision with the
+// manifests of the target is as good: in a repository of many Applications most
+// commits are somebody else's.
+func reached(app *v1alpha1.Application, target Target) bool {
+	state := app.Status.OperationState
+	return done(state.SyncResult).equals(wanted(app, target.Revisions)) || state.Digest != "" && state.Digest == target.Digest
 }
 
 // whole says that an operation has ended and deployed all it was for, or

@@ -79,15 +79,29 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// TestEqualManifestsAreNotHeld: in a repository of many Applications another
+// revision is often nothing else.
+func TestEqualManifestsAreNotHeld(t *testing.T) {
+	a := app(v1alpha1.OperationSucceeded, "old", byHand)
+	a.Status.OperationState.Digest = target.Digest
+	if h := autosync.Settle(a, target, now); h != nil {
+		t.Errorf("held: %+v", h)
+	}
+	if h := autosync.Settle(a, autosync.Target{Revisions: target.Revisions}, now); h == nil {
+		t.Error("not held, though nobody knows what the target renders to")
+	}
+}
+
 func TestOverrides(t *testing.T) {
 	a := app(v1alpha1.OperationSucceeded, "x")
 	person, automated := &v1alpha1.Operation{}, &v1alpha1.Operation{InitiatedBy: v1alpha1.OperationInitiator{Automated: true}}
 	result := a.Status.OperationState.SyncResult
+	unnamed := &v1alpha1.Operation{Info: []*v1alpha1.Info{nil, {Name: v1alpha1.InfoTarget}}}
 	for _, c := range []struct {
 		op     *v1alpha1.Operation
 		target []string
 		want   bool
-	}{{person, []string{"x"}, false}, {person, []string{"y"}, true}, {person, nil, true}, {automated, []string{"y"}, false}} {
+	}{{person, []string{"x"}, false}, {person, []string{"y"}, true}, {person, nil, true}, {automated, []string{"y"}, false}, {unnamed, []string{"y"}, false}} {
 		if got := autosync.Overrides(a, c.op, result, c.target); got != c.want {
 			t.Errorf("%+v of %v: %v", c.op.InitiatedBy, c.target, got)
 		}
@@ -229,6 +243,7 @@ func TestBack(t *testing.T) {
 		"degraded, with time left":                    {app(succeeded, "new", giveUp, past, degraded, ended(time.Minute)), false, 4 * time.Minute, ""},
 		"degraded when its time is up":                {app(succeeded, "new", giveUp, past, degraded, ended(6*time.Minute)), true, 0, ""},
 		"progressing when its time is up":             {app(succeeded, "new", giveUp, past, is(v1alpha1.HealthProgressing, time.Minute), ended(6*time.Minute)), true, 0, ""},
+		"a commit that changes nothing of it comes":   {app(succeeded, "older", giveUp, past, degraded, ended(6*time.Minute), func(a *v1alpha1.Application) { a.Status.OperationState.Digest = "d-new" }), true, 0, ""},
 		"its own time is up":                          {app(succeeded, "new", giveUp, past, degraded, ended(2*time.Minute), timeout("90s")), true, 0, ""},
 		"healthy when its time is up":                 {app(succeeded, "new", giveUp, past, healthy, is(v1alpha1.HealthHealthy, time.Minute), ended(6*time.Minute)), false, 0, ""},
 		"healthy once, degraded when its time was up": {app(succeeded, "new", giveUp, past, healthy, is(v1alpha1.HealthDegraded, 2*time.Minute), ended(6*time.Minute)), true, 0, ""},

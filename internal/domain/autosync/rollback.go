@@ -58,17 +58,17 @@ func Back(app *v1alpha1.Application, target Target, now time.Time) Turn {
 		}
 	}
 	now = now.Truncate(time.Second)
-	want := wanted(app, target.Revisions)
-	if !whole(state) || !done(state.SyncResult).equals(want) || state.FinishedAt == nil {
+	if !whole(state) || !reached(app, target) || state.FinishedAt == nil {
 		return Turn{}
 	}
-	why, wait := failure(app, want, limit, now)
+	last := done(state.SyncResult)
+	why, wait := failure(app, last, limit, now)
 	if why == "" {
 		return Turn{Decision: Decision{Wait: wait}}
 	}
 	for i := len(app.Status.History) - 1; i >= 0; i-- {
 		h := &app.Status.History[i]
-		if h.Health != v1alpha1.HealthHealthy || past(h).equals(want) {
+		if h.Health != v1alpha1.HealthHealthy || past(h).equals(last) {
 			continue
 		}
 		op := newOperation(policy, past(h))
@@ -84,13 +84,13 @@ func refuse(format string, args ...any) Turn {
 }
 
 // failure says why the last sync counts as failed, or when to look again.
-func failure(app *v1alpha1.Application, want deployment, limit time.Duration, now time.Time) (why string, wait time.Duration) {
+func failure(app *v1alpha1.Application, last deployment, limit time.Duration, now time.Time) (why string, wait time.Duration) {
 	state, health := app.Status.OperationState, app.Status.Health
 	if state.Phase != v1alpha1.OperationSucceeded {
 		if state.Message == terminated {
 			return "", 0
 		}
-		return fmt.Sprintf("the sync to [%s] failed: %s", strings.Join(want.revisions, " "), state.Message), 0
+		return fmt.Sprintf("the sync to [%s] failed: %s", strings.Join(last.revisions, " "), state.Message), 0
 	}
 	if app.Status.Sync.AfterOperation != state.ID {
 		return "", 0 // what is known of its health is older than the sync
@@ -103,11 +103,11 @@ func failure(app *v1alpha1.Application, want deployment, limit time.Duration, no
 		return "", 0
 	}
 	n := len(app.Status.History)
-	once := n > 0 && app.Status.History[n-1].Health == v1alpha1.HealthHealthy && past(&app.Status.History[n-1]).equals(want)
+	once := n > 0 && app.Status.History[n-1].Health == v1alpha1.HealthHealthy && past(&app.Status.History[n-1]).equals(last)
 	if once && health.LastTransitionTime != nil && health.LastTransitionTime.After(end) {
 		return "", 0 // it was fine when its time was up
 	}
-	return fmt.Sprintf("the Application is %s %s after the sync to [%s]", health.Status, limit, strings.Join(want.revisions, " ")), 0
+	return fmt.Sprintf("the Application is %s %s after the sync to [%s]", health.Status, limit, strings.Join(last.revisions, " ")), 0
 }
 
 // Proven says that the newest entry of the history is what the last operation
