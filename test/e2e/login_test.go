@@ -372,10 +372,14 @@ func (f *forms) watchHealth(name string) func() string {
 	done := make(chan string, 1)
 	go func() {
 		found := ""
-		for _ = range time.Tick(50 * time.Millisecond) {
-			if ctx.Err() != nil {
+		ticks := time.NewTicker(50 * time.Millisecond)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-ctx.Done():
 				done <- found
 				return
+			case <-ticks.C:
 			}
 			if app, err := get(ctx, f.rig, name); err == nil && app.Status.Sync.Status == v1alpha1.SyncStatusUnknown {
 				found = fmt.Sprint(app.Status.Conditions)

@@ -2,7 +2,7 @@ package cloudauth
 
 import (
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // the header of the assertion names certificates so
+	"crypto/sha1" // the header of the assertion names certificates so
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -89,7 +89,7 @@ const assertionLife = 5 * time.Minute
 
 // assertion is a JWT that proves possession of the key of a certificate.
 func assertion(file, password, client, audience string, now time.Time) (string, error) {
-	raw, err := os.ReadFile(file) //nolint:gosec // the administrator names it
+	raw, err := os.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("certificate: %w", err)
 	}
@@ -101,7 +101,7 @@ func assertion(file, password, client, audience string, now time.Time) (string, 
 		Issuer: client, Subject: client, Audience: jwt.ClaimStrings{audience}, ID: uuid.NewString(),
 		NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(assertionLife)),
 	})
-	short, long := sha1.Sum(certificate.Raw), sha256.Sum256(certificate.Raw) //nolint:gosec // a name, no proof
+	short, long := sha1.Sum(certificate.Raw), sha256.Sum256(certificate.Raw) // a name, no proof
 	t.Header["x5t"] = base64.RawURLEncoding.EncodeToString(short[:])
 	t.Header["x5t#S256"] = base64.RawURLEncoding.EncodeToString(long[:])
 	return t.SignedString(key)

@@ -176,7 +176,7 @@ func (l login) federated(ctx context.Context) (*oauth2.Token, error) {
 	if file == "" {
 		return nil, errors.New("AZURE_FEDERATED_TOKEN_FILE is not set: label the pod azure.workload.identity/use=true")
 	}
-	raw, err := os.ReadFile(file) //nolint:gosec // the administrator names it
+	raw, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("AZURE_FEDERATED_TOKEN_FILE: %w", err)
 	}

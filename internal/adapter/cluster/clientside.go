@@ -99,18 +99,17 @@ func (w *write) rebound(live *unstructured.Unstructured) bool {
 	return bound && have != nil && (want["kind"] != have["kind"] || want["name"] != have["name"])
 }
 
-// PatchMeta says how the lists of a built-in kind merge; nil is a kind of which
-// nothing is known.
-func PatchMeta(gvk schema.GroupVersionKind) strategicpatch.LookupPatchMeta {
+// BuiltIn is what is known of a kind of Kubernetes itself, nothing of others.
+func BuiltIn(gvk schema.GroupVersionKind) diff.Kind {
 	typed, err := scheme.Scheme.New(gvk)
 	if err != nil {
-		return nil
+		return diff.Kind{}
 	}
-	meta, err := strategicpatch.NewPatchMetaFromStruct(typed)
+	lists, err := strategicpatch.NewPatchMetaFromStruct(typed)
 	if err != nil {
-		return nil
+		return diff.Kind{}
 	}
-	return meta
+	return diff.Kind{Lists: lists, New: func() any { return typed.DeepCopyObject() }}
 }
 
 // threeWay computes the patch from what was applied last, what is wanted and
@@ -128,7 +127,7 @@ func threeWay(wanted, live *unstructured.Unstructured) (types.PatchType, []byte,
 	if err != nil {
 		return "", nil, err
 	}
-	lists := PatchMeta(wanted.GroupVersionKind())
+	lists := BuiltIn(wanted.GroupVersionKind()).Lists
 	if lists == nil {
 		if original == nil {
 			original = []byte("{}")

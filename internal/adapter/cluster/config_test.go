@@ -77,7 +77,7 @@ func TestCredentials(t *testing.T) {
 		})
 	}
 	installed := filepath.Join(os.Getenv("PATH"), LoginProgram)
-	if err := os.WriteFile(installed, []byte("#!/bin/true\n"), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(installed, []byte("#!/bin/true\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	got, err := restConfig(destination.Cluster{Name: "x", Server: far, Config: []byte(`{"execProviderConfig": {"command": "argocd-k8s-auth", "args": ["gcp"]}}`)}, nil)

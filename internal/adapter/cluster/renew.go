@@ -50,7 +50,7 @@ func (n *renewing) RoundTrip(r *http.Request) (*http.Response, error) {
 		return answer, nil
 	default:
 		if again.Body, err = r.GetBody(); err != nil {
-			return answer, nil //nolint:nilerr // the first answer is as good
+			return answer, nil // the first answer is as good
 		}
 	}
 	_ = answer.Body.Close() // nobody reads it

@@ -70,7 +70,7 @@ func TestAListOfOneNamespaceSaysNothingOfOthers(t *testing.T) {
 func TestOutcomesOfAWatch(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "", errors.New("no"))
 	away := errors.New("connection refused")
-	w := &kindWatch{pending: map[string]bool{"a": true, "b": true}, refusals: map[string]error{}, moved: make(chan struct{})}
+	w := &kindWatch{pending: map[string]bool{"a": true, "b": true}, refusals: map[string]error{}, lacking: map[string]bool{}, moved: make(chan struct{})}
 	is := func(step string, wantDone bool, want error) {
 		t.Helper()
 		if done, _, err := w.outcome(); done != wantDone || !errors.Is(err, want) {
@@ -92,7 +92,13 @@ func TestOutcomesOfAWatch(t *testing.T) {
 		t.Error("the first refusal is news, the second is none")
 	}
 	is("a is refused", true, forbidden)
-	if !w.listed("a") {
+	if got := w.unconfirmed(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("to be asked about are %v", got)
+	}
+	if w.confirm("a"); len(w.unconfirmed()) > 0 {
+		t.Error("asked again about what is known")
+	}
+	if !w.listed("a") || w.lacking["a"] {
 		t.Error("the right is back, and that is news")
 	}
 	is("all is listed", true, nil)

@@ -56,15 +56,28 @@ func (c *Connection) leftOut(ctx context.Context, w *kindWatch, respect kindfilt
 	if respect == kindfilter.RespectNormal {
 		return true
 	}
-	w.mu.Lock()
-	spaces := slices.Sorted(maps.Keys(w.refusals))
-	w.mu.Unlock()
-	for _, namespace := range spaces {
+	for _, namespace := range w.unconfirmed() {
 		if allowed, err := c.mayList(ctx, w.resource, namespace); err != nil || allowed {
 			return false
 		}
+		w.confirm(namespace)
 	}
 	return true
+}
+
+// unconfirmed are the namespaces whose list is refused, but for those of which
+// it is known that the right lacks.
+func (w *kindWatch) unconfirmed() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(w.refusals)), func(n string) bool { return w.lacking[n] })
+}
+
+// confirm notes that the right to list lacks, until a list succeeds.
+func (w *kindWatch) confirm(namespace string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lacking[namespace] = true
 }
 
 // mayList asks the API server whether the credential may list a resource.

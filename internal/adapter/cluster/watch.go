@@ -34,6 +34,9 @@ type kindWatch struct {
 	pending  map[string]bool
 	refusals map[string]error
 	problem  error
+	// lacking are the namespaces for which the API server confirmed that the
+	// right to list lacks.
+	lacking map[string]bool
 	// moved closes, and is made anew, when one of the above changes.
 	moved chan struct{}
 }
@@ -49,6 +52,7 @@ func (w *kindWatch) listed(namespace string) (back bool) {
 	}
 	delete(w.pending, namespace)
 	delete(w.refusals, namespace)
+	delete(w.lacking, namespace)
 	if len(w.pending) == 0 {
 		w.problem = nil
 	}
@@ -131,7 +135,7 @@ func (c *Connection) watchKind(gvk schema.GroupVersionKind, m *meta.RESTMapping)
 	ctx, cancel := context.WithCancel(c.ctx)
 	spaces := c.spaces(m)
 	w := &kindWatch{
-		gvk: gvk, resource: m.Resource, stop: cancel, pending: map[string]bool{}, refusals: map[string]error{}, moved: make(chan struct{}),
+		gvk: gvk, resource: m.Resource, stop: cancel, pending: map[string]bool{}, refusals: map[string]error{}, lacking: map[string]bool{}, moved: make(chan struct{}),
 	}
 	for _, namespace := range spaces {
 		w.pending[namespace] = true

@@ -300,7 +300,7 @@ func weigh(target *unstructured.Unstructured, refusal, failure error, modified b
 // what was applied last (§3.1).
 func (j judgement) foresee(ctx context.Context, pair *syncplan.Pair, mode syncplan.Mode) (*unstructured.Unstructured, error) {
 	if mode != syncplan.ServerSide {
-		return diff.ThreeWay(pair.Target, pair.Live, cluster.PatchMeta(pair.Target.GroupVersionKind()))
+		return diff.ThreeWay(pair.Target, pair.Live, cluster.BuiltIn(pair.Target.GroupVersionKind()))
 	}
 	known, err := j.conn.Schema(ctx, pair.Target.GroupVersionKind())
 	if err != nil {

@@ -2,6 +2,7 @@ package diff_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -30,17 +31,17 @@ func parsed(t *testing.T, text string) *unstructured.Unstructured {
 
 const lastAppliedAnnotation = "kubectl.kubernetes.io/last-applied-configuration"
 
-func lists(t *testing.T, o *unstructured.Unstructured) strategicpatch.LookupPatchMeta {
+func kindOf(t *testing.T, o *unstructured.Unstructured) diff.Kind {
 	t.Helper()
 	typed, err := scheme.Scheme.New(o.GroupVersionKind())
 	if err != nil {
-		return nil
+		return diff.Kind{}
 	}
 	meta, err := strategicpatch.NewPatchMetaFromStruct(typed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return meta
+	return diff.Kind{Lists: meta, New: func() any { return reflect.New(reflect.TypeOf(typed).Elem()).Interface() }}
 }
 
 const (
@@ -104,6 +105,17 @@ func TestThreeWay(t *testing.T) {
 		"a change in a list that is replaced":         {object: threePolicy, live: []string{"{port: 80}", "{port: 80, protocol: TCP}"}, desired: []string{"80", "81"}, want: []string{"spec.ingress[0].ports[port=81]: <nil> -> map[port:81 protocol:TCP]", "spec.ingress[0].ports[port=80]: map[port:80 protocol:TCP] -> <nil>"}},
 		"a field that goes from such a list": {object: strings.Replace(threePolicy, "{port: 80}", "{port: 80, endPort: 90}", 1), live: []string{"{port: 80", "{protocol: TCP, port: 80"}, desired: []string{", endPort: 90", ""},
 			want: []string{"spec.ingress[0].ports[port=80].endPort: 90 -> <nil>"}},
+		"values in other words": {object: strings.Replace(threeDeployment, "limits: {cpu: 1000m}", "limits: {cpu: 1000m, memory: 0.5Gi}, requests: {cpu: 0.1}", 1),
+			live: []string{"limits: {cpu: 1000m, memory: 0.5Gi}, requests: {cpu: 0.1}", `limits: {cpu: "1", memory: 512Mi}, requests: {cpu: 100m}`}},
+		"empty values": {object: strings.Replace(threeDeployment, `value: "2"}]`, `value: ""}], args: [], volumeMounts: [], ports: [{containerPort: 80, hostPort: 0}]`, 1),
+			live: []string{`value: ""}], args: [], volumeMounts: [], ports: [{containerPort: 80, hostPort: 0}]`, `}], ports: [{containerPort: 80, protocol: TCP}]`}},
+		"an empty value that somebody fills": {object: strings.Replace(threeDeployment, "selector:", "minReadySeconds: 0\n  selector:", 1), live: []string{"minReadySeconds: 0", "minReadySeconds: 7"},
+			want: []string{"spec.minReadySeconds: 7 -> 0"}},
+		"a union of which Git says nothing": {object: strings.Replace(threeDeployment, "selector:", "strategy: {}\n  selector:", 1),
+			live: []string{"strategy: {}", "strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 25%}}"}},
+		"another form of a union": {object: threeDeployment, live: []string{"selector:", "strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 25%}}\n  selector:"}, desired: []string{"selector:", "strategy: {type: Recreate}\n  selector:"},
+			want: []string{"spec.strategy.type: RollingUpdate -> Recreate"}},
+		"a field that the type does not know": {object: strings.Replace(threeDeployment, "selector:", "unheard: of\n  selector:", 1), live: []string{"unheard: of\n  ", ""}, want: []string{"spec.unheard: <nil> -> of"}},
 		"claims of a set": {object: threeSet,
 			live: []string{"{metadata: {name: data}, spec: {", "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data}, status: {phase: Pending}, spec: {volumeMode: Filesystem, "}},
 		"a custom resource":                 {object: threeCustom, live: []string{"size: 1", "size: 1, theirs: 2", "{name: a}", "{name: a, filled: in}"}},
@@ -129,21 +141,9 @@ func TestThreeWay(t *testing.T) {
 			default:
 				live.SetAnnotations(map[string]string{lastAppliedAnnotation: c.record})
 			}
-			before := live.DeepCopy()
-			predicted, err := diff.ThreeWay(desired, live, lists(t, live))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(before, live); d != "" {
-				t.Errorf("live was changed:\n%s", d)
-			}
-			r, err := diff.Compare(t.Context(), diff.Input{Desired: desired, Live: live, Predicted: predicted})
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := fields(r)
+			got := threeWay(t, desired, live)
 			if len(c.want) == 1 && !strings.Contains(c.want[0], " -> ") {
-				if len(got) == 0 || !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, strings.TrimSuffix(c.want[0], "[0]")) }) {
+				if !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, strings.TrimSuffix(c.want[0], "[0]")) }) {
 					t.Errorf("found %v, want something below %s", got, c.want[0])
 				}
 				return
@@ -155,9 +155,27 @@ func TestThreeWay(t *testing.T) {
 	}
 }
 
+// threeWay lists what differs.
+func threeWay(t *testing.T, desired, live *unstructured.Unstructured) []string {
+	t.Helper()
+	before := live.DeepCopy()
+	predicted, err := diff.ThreeWay(desired, live, kindOf(t, live))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(before, live); d != "" {
+		t.Errorf("live was changed:\n%s", d)
+	}
+	r, err := diff.Compare(t.Context(), diff.Input{Desired: desired, Live: live, Predicted: predicted})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fields(r)
+}
+
 func TestThreeWayRefuses(t *testing.T) {
 	live := parsed(t, threeDeployment)
-	_, err := diff.ThreeWay(parsed(t, strings.Replace(threeDeployment, "apps/v1", "apps/v1beta1", 1)), live, nil)
+	_, err := diff.ThreeWay(parsed(t, strings.Replace(threeDeployment, "apps/v1", "apps/v1beta1", 1)), live, diff.Kind{})
 	if err == nil || !strings.Contains(err.Error(), "no prediction across versions") {
 		t.Errorf("other versions: %v", err)
 	}
