@@ -263,6 +263,8 @@ type parts struct {
 	projects  projectGetter
 	mirrors   *gitrepo.Mirrors
 	manifests manifest.Renderer
+	// queries evaluates jq expressions of users.
+	queries jq.Caller
 }
 
 // parts makes them; the function that comes back ends them.
@@ -307,12 +309,13 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		return err
 	}
 	defer scripts.Close()
+	p.queries = queries(scripts)
 	judge.Reload(p.store.Snapshot().Config)
 	p.store.OnChange(func(s *settings.Snapshot) { judge.Reload(s.Config) })
 
 	apps := application.New(application.Options{
 		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
-		Health: judge, Queries: queries(scripts),
+		Health: judge, Queries: p.queries,
 		Watches:  func(namespace string) bool { return f.sets.rules.Watches(namespace, f.namespace) },
 		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
