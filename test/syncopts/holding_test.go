@@ -24,8 +24,8 @@ func valued(name, value string) string {
 	return fmt.Sprintf("\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\ndata: {value: %s}\n", name, value)
 }
 
-// beside commits something that is none of the Application's.
-func (r *run) beside() string {
+// commitBeside commits something that is none of the Application's.
+func (r *run) commitBeside() string {
 	r.Helper()
 	r.git.Lock()
 	defer r.git.Unlock()
@@ -100,7 +100,7 @@ var holding = map[string]func(*run){
 
 		// A commit that changes nothing of it does not end the hold.
 		known := r.app().Status.Sync.Revision
-		other := r.beside()
+		other := r.commitBeside()
 		r.refresh()
 		r.until("the commit is seen", func() error {
 			if got := r.app().Status.Sync.Revision; got == known {
