@@ -201,7 +201,7 @@ func (g *Given) complete() error {
 		if u, err := url.Parse(g.Repo); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 			return fault.New(fault.InvalidArgument, "repo is no URL of a Helm repository: write https://host or https://host/path; for a registry write host/path and set enableOCI")
 		}
-	case g.Type == "git":
+	case g.Type == "git" && !g.EnableOCI:
 		if _, err := repo.Parse(g.Repo); err != nil {
 			return fault.New(fault.InvalidArgument, "repo is no URL of a repository: write https://host/path, ssh://user@host/path or user@host:path")
 		}

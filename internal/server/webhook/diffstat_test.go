@@ -1,11 +1,14 @@
 package webhook_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/internal/server/webhook"
 )
@@ -65,5 +68,69 @@ func TestDiffstat(t *testing.T) {
 	api.Close()
 	if _, err := d.Files(t.Context(), push(home, "acme/shop", from, to)); err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("nobody there: %v", err)
+	}
+}
+
+// TestFilesAreAskedForWhenTheyMatter: only when an Application goes by paths, and
+// without an answer everybody looks again.
+func TestFilesAreAskedForWhenTheyMatter(t *testing.T) {
+	const shop = "https://bitbucket.org/acme/shop"
+	asked := make(chan string, 10)
+	answer := []string{"apps/a/x.yaml"}
+	var problem error
+	d, m, _ := dispatcher(t, func(o *webhook.DispatchOptions) {
+		for name, path := range map[string]string{"a": "apps/a", "b": "apps/b"} {
+			one := app(t, name, `{source: {repoURL: "`+shop+`", path: `+path+`}}`)
+			one.Annotations = map[string]string{v1alpha1.AnnotationGeneratePaths: "."}
+			o.Index.Set(one)
+		}
+		o.Index.Set(app(t, "all", `{source: {repoURL: "https://bitbucket.org/acme/other"}}`))
+		o.Changed = func(_ context.Context, p webhook.Push) ([]string, error) {
+			asked <- p.Range.Repository
+			return answer, problem
+		}
+	})
+	push := func(url string) webhook.Event {
+		e := pushTo(url, "refs/heads/main")
+		e.Pushes[0].Range = &webhook.Range{Repository: strings.TrimPrefix(url, "https://bitbucket.org/")}
+		return e
+	}
+	d.Accept(push(shop))
+	if got := m.take(t, 1); got != "a refresh" || <-asked != "acme/shop" {
+		t.Errorf("a push marks %s", got)
+	}
+	d.Accept(push("https://bitbucket.org/acme/other"))
+	if got := m.take(t, 1); got != "all refresh" || len(asked) != 0 {
+		t.Errorf("a push that concerns all marks %s after %d questions", got, len(asked))
+	}
+	problem = errors.New("bitbucket answers 500")
+	d.Accept(push(shop))
+	if got := m.take(t, 1); got != "b refresh" { // a was told less than two seconds ago: it comes later
+		t.Errorf("a push that nobody explains marks %s", got)
+	}
+}
+
+// TestRangeOfAPush: a push of Bitbucket Cloud says what it spans; a new branch
+// spans nothing.
+func TestRangeOfAPush(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"new":{"type":"branch","name":"main","target":{"hash":"bbbbbbb"}},"old":{"type":"branch","name":"main","target":{"hash":"aaaaaaa"}}}`: "acme/shop aaaaaaa bbbbbbb",
+		`{"new":{"type":"branch","name":"main","target":{"hash":"bbbbbbb"}},"old":null}`:                                                        "",
+	} {
+		r := newRig(t)
+		r.secrets.BitbucketUUID = "id"
+		header := http.Header{"X-Hook-Uuid": {"id"}, "X-Event-Key": {"repo:push"}}
+		r.post(header, strings.NewReader(`{"push":{"changes":[`+body+`]},"repository":{"full_name":"acme/shop","links":{"html":{"href":"https://bitbucket.org/acme/shop"}}}}`))
+		if len(r.events) != 1 || len(r.events[0].Pushes) != 1 {
+			t.Fatalf("%s: %+v", body, r.events)
+		}
+		got := ""
+		if x := r.events[0].Pushes[0].Range; x != nil {
+			got = strings.Join([]string{x.Repository, x.From, x.To}, " ")
+		}
+		if got != want {
+			t.Errorf("%s spans %q, want %q", body, got, want)
+		}
 	}
 }
