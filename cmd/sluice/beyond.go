@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/identity"
 	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
+	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/internal/server/audit"
 	"github.com/sluice-cd/sluice/internal/server/webhook"
 )
@@ -21,8 +22,9 @@ func (f *serverFlags) beyond(ctx context.Context, p serverParts, log *slog.Logge
 	engine := template.New(clock.RealClock{})
 	hooks, err := webhook.Assemble(webhook.AssemblyOptions{
 		Hub: p.hub, Find: identity.Lookup(p.hub), Hint: p.reach.hint.get, HintSets: p.reach.hintSets.get,
-		World:  func() appset.World { return appset.World{Clusters: p.settings.Snapshot().Clusters, Go: engine} },
-		Random: rand.Reader, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
+		World:      func() appset.World { return appset.World{Clusters: p.settings.Snapshot().Clusters, Go: engine} },
+		Repository: func(url string) repo.Repository { return p.settings.Snapshot().Repository(url, "") },
+		Random:     rand.Reader, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 	if err != nil {
 		return nil, nil, err

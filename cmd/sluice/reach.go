@@ -27,6 +27,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/steer"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
+	"github.com/sluice-cd/sluice/internal/domain/tree"
 	"github.com/sluice-cd/sluice/internal/server/application"
 	"github.com/sluice-cd/sluice/internal/server/applicationset"
 	apicluster "github.com/sluice-cd/sluice/internal/server/cluster"
@@ -227,4 +228,18 @@ func (m *remotes) Tags(ctx context.Context, r repo.Repository) ([]string, error)
 // Charts are those of a Helm repository.
 func (m *remotes) Charts(ctx context.Context, r repo.Repository) (map[string][]string, error) {
 	return m.fetcher.Charts(ctx, r)
+}
+
+// Files are those of a chart or of an artifact.
+func (m *remotes) Files(ctx context.Context, r repo.Repository, src v1alpha1.ApplicationSource) (tree.Tree, error) {
+	if src.Chart != "" {
+		return m.fetcher.Chart(ctx, remote.Chart{
+			Repository: r, Name: src.Chart, Versions: src.TargetRevision, PassCredentials: src.Helm != nil && src.Helm.PassCredentials,
+		})
+	}
+	digest, err := m.fetcher.ResolveArtifact(ctx, r, src.TargetRevision)
+	if err != nil {
+		return nil, err
+	}
+	return m.fetcher.Artifact(ctx, r, digest)
 }

@@ -40,6 +40,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/server"
 	"github.com/sluice-cd/sluice/internal/server/repository"
+	apirest "github.com/sluice-cd/sluice/internal/server/rest"
 	"github.com/sluice-cd/sluice/internal/server/session"
 	"github.com/sluice-cd/sluice/internal/server/setting"
 	"github.com/sluice-cd/sluice/internal/server/store"
@@ -53,6 +54,7 @@ type serverFlags struct {
 	dexPlain     bool
 	dexStrict    bool
 	events       []string
+	proxies      []string
 	namespaces   []string
 	// changed says that a flag was given.
 	changed func(flag string) bool
@@ -69,6 +71,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.contentTypes, "api-content-types", "application/json", "content types, divided by ;, that requests may have that change something; empty switches the check off")
 	flags.StringVar(&f.dex, "dex-server", "argocd-dex-server:5556", "host:port or URL of the Dex beside the server; empty is nowhere")
 	flags.StringSliceVar(&f.events, "enable-k8s-event", []string{"all"}, "reasons of which the server makes Kubernetes events: all, none or a list")
+	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-For tells where requests come from; also server.trusted.proxies of argocd-cmd-params-cm; none believes nobody")
 	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
 	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
 	flags.StringSliceVar(&f.namespaces, "application-namespaces", nil, "further namespaces, or globs, in which Applications may live")
@@ -77,7 +80,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 }
 
 // complete takes over what argocd-cmd-params-cm says and flags do not.
-func (f *serverFlags) complete(params map[string]string) {
+func (f *serverFlags) complete(params map[string]string) error {
 	for key, one := range map[string]struct {
 		flag string
 		into *bool
@@ -107,6 +110,15 @@ func (f *serverFlags) complete(params map[string]string) {
 	if f.RootPath != "" && f.BaseHRef == "/" {
 		f.BaseHRef = f.RootPath
 	}
+	named, from := f.proxies, "--trusted-proxies"
+	if v := params["server.trusted.proxies"]; v != "" && !f.changed("trusted-proxies") {
+		named, from = strings.Split(v, ","), "ConfigMap/argocd-cmd-params-cm, server.trusted.proxies"
+	}
+	var err error
+	if f.Proxies, err = apirest.ParseProxies(named); err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	return nil
 }
 
 // dexURL is where Dex is reached; an address without a scheme has TLS unless
@@ -196,7 +208,9 @@ func (a *alongside) Start(ctx context.Context) error {
 	if err := declared.Load(ctx); err != nil {
 		return err
 	}
-	f.server.complete(declared.Snapshot().Params)
+	if err := f.server.complete(declared.Snapshot().Params); err != nil {
+		return err
+	}
 	api, err := f.server.build(ctx, serverParts{hub: hub, settings: declared, reach: &f.reach, config: a.mgr.GetConfig(), log: a.log, registerer: metrics.Registry})
 	if err != nil {
 		return err
@@ -298,7 +312,9 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 	if err := declared.Load(ctx); err != nil {
 		return err
 	}
-	s.flags.complete(declared.Snapshot().Params)
+	if err := s.flags.complete(declared.Snapshot().Params); err != nil {
+		return err
+	}
 	r := &reach{}
 	r.openDesk(deskParts{reader: p.watched, client: p.hub.Client, params: declared.Snapshot().Params, log: s.log, registry: p.registry})
 	a, err := loadAuthority(ctx, p.cfg, s.all.namespace)

@@ -92,6 +92,11 @@ func (c *Client) ApplicationGetManifests(ctx context.Context, q *application.Man
 	return call[application.ManifestResponse](ctx, c, "GET", "/api/v1/applications/{name}/manifests", q)
 }
 
+// ApplicationGetManifestsWithFiles calls POST /api/v1/applications/manifestsWithFiles. Files of the caller, rendered; messages one a line: a query, then chunks of a tar.
+func (c *Client) ApplicationGetManifestsWithFiles(ctx context.Context, q *application.FilesRequest) (*application.ManifestResponse, error) {
+	return call[application.ManifestResponse](ctx, c, "POST", "/api/v1/applications/manifestsWithFiles", q)
+}
+
 // ApplicationRevisionMetadata calls GET /api/v1/applications/{name}/revisions/{revision}/metadata. Who made a commit, when, and why.
 func (c *Client) ApplicationRevisionMetadata(ctx context.Context, q *application.RevisionQuery) (*application.RevisionMetadata, error) {
 	return call[application.RevisionMetadata](ctx, c, "GET", "/api/v1/applications/{name}/revisions/{revision}/metadata", q)

@@ -52,6 +52,8 @@ type Config struct {
 	// Strict is --strict: no deployment by hand against automated sync.
 	Strict bool
 	MinTLS uint16
+	// Proxies are believed about where requests come from.
+	Proxies rest.Proxies
 }
 
 // Options of a Server.
@@ -146,7 +148,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	handler, err := rest.NewHandler(rest.Options{
 		Table: s.table, Who: o.Who, Decide: o.Decide, Audit: o.Audit, Pages: s.pages(),
 		Outside:  map[string]http.Handler{"/healthz": http.HandlerFunc(s.health)},
-		RootPath: o.RootPath, ContentTypes: o.ContentTypes, Origins: s.origins, Gzip: o.Gzip, Ending: s.ending,
+		RootPath: o.RootPath, ContentTypes: o.ContentTypes, Origins: s.origins, Proxies: o.Proxies, Gzip: o.Gzip, Ending: s.ending,
 		Log: o.Log, Clock: o.Clock, Registerer: registerer,
 	})
 	if err != nil {

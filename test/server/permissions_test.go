@@ -59,6 +59,7 @@ var bodies = map[string]string{
 	"PUT /api/v1/applications/{name}/spec":                 spec,
 	"PATCH /api/v1/applications/{name}":                    `{"patchType":"merge","patch":"{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"}`,
 	"POST /api/v1/applications/{name}/rollback":            `{"id":3}`,
+	"POST /api/v1/applications/manifestsWithFiles":         `{"query":{"name":"web","checksum":"00"}}`,
 	"POST /api/v1/applications/{name}/resource":            `"{}"`,
 	"POST /api/v1/applications/{name}/resource/actions":    `"restart"`,
 	"POST /api/v1/applications/{name}/resource/actions/v2": `{"resourceName":"db","kind":"Secret","namespace":"x","action":"restart"}`,

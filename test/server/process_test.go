@@ -187,6 +187,9 @@ func (p *process) mainVerbs(t *testing.T) {
 
 	p.liveObjects(t)
 	p.revisions(t, v1)
+	p.diffs(t)
+	p.links(t)
+	p.uploads(t)
 	if p.midway != nil {
 		p.midway(t)
 	}
@@ -225,6 +228,8 @@ func (p *process) mainVerbs(t *testing.T) {
 	}))
 	p.sets(t, repo)
 	p.declared(t, repo)
+	p.charts(t)
+	p.rotates(t)
 	p.settingsTakeEffect(t)
 }
 

@@ -93,8 +93,21 @@ func accountOf(token string) (namespace, account, secret string, err error) {
 		Namespace string `json:"kubernetes.io/serviceaccount/namespace"`
 		Account   string `json:"kubernetes.io/serviceaccount/service-account.name"`
 		Secret    string `json:"kubernetes.io/serviceaccount/secret.name"`
+		// Bound is where tokens that end have it.
+		Bound struct {
+			Namespace string `json:"namespace"`
+			Account   struct {
+				Name string `json:"name"`
+			} `json:"serviceaccount"`
+		} `json:"kubernetes.io"`
 	}
-	if json.Unmarshal(raw, &claims) != nil || claims.Namespace == "" || claims.Account == "" {
+	if json.Unmarshal(raw, &claims) != nil {
+		return "", "", "", notOne
+	}
+	if claims.Namespace == "" {
+		claims.Namespace, claims.Account, claims.Secret = claims.Bound.Namespace, claims.Bound.Account.Name, ""
+	}
+	if claims.Namespace == "" || claims.Account == "" {
 		return "", "", "", notOne
 	}
 	return claims.Namespace, claims.Account, claims.Secret, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/diff"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
+	"github.com/sluice-cd/sluice/internal/domain/tree"
 	"github.com/sluice-cd/sluice/internal/server/fault"
 	"github.com/sluice-cd/sluice/internal/server/route"
 )
@@ -49,14 +50,29 @@ func (s *Service) GetManifests(ctx context.Context, c *route.Call, q *ManifestQu
 	if err != nil {
 		return nil, err
 	}
-	if s.renderer() == nil || s.engine() == nil {
-		return nil, unavailable()
-	}
 	sources, err := withRevisions(app, q)
 	if err != nil {
 		return nil, err
 	}
-	for _, src := range sources {
+	return s.generate(ctx, rendering{app: app, project: project, sources: sources, hard: q.NoCache})
+}
+
+// rendering is what is to be rendered: sources of an Application, the first
+// from files when there are some.
+type rendering struct {
+	app     *v1alpha1.Application
+	project *v1alpha1.AppProject
+	sources []v1alpha1.ApplicationSource
+	files   tree.Tree
+	hard    bool
+}
+
+func (s *Service) generate(ctx context.Context, r rendering) (*ManifestResponse, error) {
+	if s.renderer() == nil || s.engine() == nil {
+		return nil, unavailable()
+	}
+	app, project := r.app, r.project
+	for _, src := range r.sources {
 		if !policy.Source(project, src.RepoURL) {
 			return nil, fault.New(fault.PermissionDenied, "repository '%s' not permitted in project '%s'", src.RepoURL, project.Name)
 		}
@@ -70,8 +86,12 @@ func (s *Service) GetManifests(ctx context.Context, c *route.Call, q *ManifestQu
 		return nil, fault.New(fault.Unavailable, "cluster %s: %w", cluster.Name, err)
 	}
 	var revisions []string
-	for _, src := range sources {
-		id, err := s.renderer().Resolve(ctx, project.Name, src, q.NoCache)
+	for i, src := range r.sources {
+		if i == 0 && r.files != nil {
+			revisions = append(revisions, r.files.Revision())
+			continue
+		}
+		id, err := s.renderer().Resolve(ctx, project.Name, src, r.hard)
 		if err != nil {
 			return nil, fault.New(fault.FailedPrecondition, "cannot resolve revision %q: %w", src.TargetRevision, err)
 		}
@@ -79,7 +99,7 @@ func (s *Service) GetManifests(ctx context.Context, c *route.Call, q *ManifestQu
 	}
 	rendered, err := s.renderer().Generate(ctx, manifest.Query{
 		App:     render.App{Name: app.Name, Instance: object.Instance(app, s.Hub.Namespace), Namespace: app.Spec.Destination.Namespace, Project: project.Name},
-		Sources: sources, KubeVersion: kube, APIVersions: apis, Hard: q.NoCache, GeneratePaths: app.Annotations[v1alpha1.AnnotationGeneratePaths],
+		Sources: r.sources, KubeVersion: kube, APIVersions: apis, Hard: r.hard, Local: r.files, GeneratePaths: app.Annotations[v1alpha1.AnnotationGeneratePaths],
 	}, revisions)
 	if err != nil {
 		return nil, fault.New(fault.FailedPrecondition, "manifests: %w", err)

@@ -34,10 +34,14 @@ type Options struct {
 }
 
 // Service answers for Applications; it is safe for concurrent use.
-type Service struct{ Options }
+type Service struct {
+	Options
+	// uploads has a place for each upload that may be held.
+	uploads chan struct{}
+}
 
 // New makes a Service.
-func New(o Options) *Service { return &Service{Options: o} }
+func New(o Options) *Service { return &Service{Options: o, uploads: make(chan struct{}, maxUploads)} }
 
 func (s *Service) renderer() manifest.Renderer {
 	if s.Manifests == nil {
@@ -104,6 +108,8 @@ func (s *Service) Routes() route.Table {
 			Summary: "Sync windows that concern an Application."}, s.SyncWindows),
 		route.Unary(route.Spec{Method: "GET", Path: one + "/manifests", RPC: rpc + "GetManifests", Rule: reads,
 			Summary: "What Git says, rendered."}, s.GetManifests),
+		route.Unary(route.Spec{Method: "POST", Path: "/api/v1/applications/manifestsWithFiles", RPC: rpc + "GetManifestsWithFiles", Rule: reads, Upload: true,
+			MaxBody: 48 << 20, Summary: "Files of the caller, rendered; messages one a line: a query, then chunks of a tar."}, s.GetManifestsWithFiles),
 		route.Unary(route.Spec{Method: "GET", Path: one + "/revisions/{revision}/metadata", RPC: rpc + "RevisionMetadata", Rule: reads,
 			Summary: "Who made a commit, when, and why."}, s.RevisionMetadata),
 		route.Unary(route.Spec{Method: "GET", Path: one + "/revisions/{revision}/chartdetails", RPC: rpc + "RevisionChartDetails", Rule: reads,

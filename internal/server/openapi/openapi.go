@@ -140,6 +140,9 @@ func (w *writer) parameters(r *route.Route, t reflect.Type, out *[]object, body 
 		}
 		if f.Tag.Get("body") != "" {
 			*body = f.Type
+			if lines, ok := reflect.New(f.Type).Interface().(route.LinesBody); ok {
+				*body = lines.Message()
+			}
 		}
 		if name := f.Tag.Get("path"); name != "" && (strings.Contains(r.Path, "{"+name+"}") || strings.Contains(r.Path, "{"+name+"...}")) {
 			*out = append(*out, object{"name": name, "in": "path", "required": true, "type": "string"})

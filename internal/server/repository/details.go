@@ -78,14 +78,28 @@ func (s *Service) Details(ctx context.Context, c *route.Call, q *DetailsRequest)
 	if _, err := s.permitted(project, src.RepoURL); err != nil {
 		return nil, err
 	}
-	if src.Chart != "" {
-		return nil, fault.New(fault.Unimplemented, "details of charts from Helm repositories are not read: look at its page")
+	read := s.tree
+	if src.Chart != "" || strings.HasPrefix(src.RepoURL, "oci://") {
+		read = s.packed
 	}
-	t, err := s.tree(ctx, project, src)
+	t, err := read(ctx, project, src)
 	if err != nil {
 		return nil, err
 	}
 	return details(t, src)
+}
+
+// packed fetches a chart or an artifact.
+func (s *Service) packed(ctx context.Context, project string, src v1alpha1.ApplicationSource) (tree.Tree, error) {
+	remotes, err := s.remotes()
+	if err != nil {
+		return nil, err
+	}
+	t, err := remotes.Files(ctx, s.Settings().Repository(src.RepoURL, project), src)
+	if err != nil {
+		return nil, fault.New(fault.FailedPrecondition, "%w", err)
+	}
+	return t, nil
 }
 
 func (s *Service) objectFor(url, project string) string {

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,7 +196,12 @@ func (g *Given) complete() error {
 		return fault.New(fault.InvalidArgument, "type %q is none of git, helm and oci", g.Type)
 	case g.Depth < 0 || g.GitHubAppID < 0 || g.GitHubAppInstallationID < 0:
 		return fault.New(fault.InvalidArgument, "depth, githubAppID and githubAppInstallationID: want 0 or more")
-	case g.Type != "oci" && !g.EnableOCI:
+	case g.Type == "helm" && !g.EnableOCI:
+		// A Helm repository may be a host without a path.
+		if u, err := url.Parse(g.Repo); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return fault.New(fault.InvalidArgument, "repo is no URL of a Helm repository: write https://host or https://host/path; for a registry write host/path and set enableOCI")
+		}
+	case g.Type == "git" && !g.EnableOCI:
 		if _, err := repo.Parse(g.Repo); err != nil {
 			return fault.New(fault.InvalidArgument, "repo is no URL of a repository: write https://host/path, ssh://user@host/path or user@host:path")
 		}

@@ -18,9 +18,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
+	"github.com/sluice-cd/sluice/internal/domain/tree"
 	"github.com/sluice-cd/sluice/internal/server/fault"
 	"github.com/sluice-cd/sluice/internal/server/route"
 	"github.com/sluice-cd/sluice/internal/server/store"
@@ -36,6 +38,9 @@ type Remotes interface {
 	Tags(ctx context.Context, r repo.Repository) ([]string, error)
 	// Charts are the charts of a Helm repository by name, with their versions.
 	Charts(ctx context.Context, r repo.Repository) (map[string][]string, error)
+	// Files are those of a chart, or of an OCI artifact when src names none, in
+	// the version that its targetRevision means.
+	Files(ctx context.Context, r repo.Repository, src v1alpha1.ApplicationSource) (tree.Tree, error)
 }
 
 // Options of a Service.

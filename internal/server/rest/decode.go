@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/sluice-cd/sluice/internal/server/fault"
+	"github.com/sluice-cd/sluice/internal/server/route"
 )
 
 // Tags of request types.
@@ -108,6 +109,16 @@ func decodeBody(v reflect.Value, into any, r *http.Request, maxBody int64) error
 	if r.Body == nil || r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return nil
 	}
+	target := into
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get(tagBody) != "" {
+			target = v.Field(i).Addr().Interface()
+		}
+	}
+	if lines, ok := target.(route.LinesBody); ok {
+		lines.Open(r.Body, maxBody)
+		return nil
+	}
 	raw, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	switch {
 	case err != nil:
@@ -116,12 +127,6 @@ func decodeBody(v reflect.Value, into any, r *http.Request, maxBody int64) error
 		return fault.New(fault.InvalidArgument, "the body of the request has more than %d bytes", maxBody)
 	case len(strings.TrimSpace(string(raw))) == 0:
 		return nil
-	}
-	target := into
-	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get(tagBody) != "" {
-			target = v.Field(i).Addr().Interface()
-		}
 	}
 	if err := depth(raw); err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/sluice-cd/sluice/internal/server/route"
 )
 
 // Encode is what a client does: it turns a request into path with query, and
@@ -24,7 +26,13 @@ func Encode(path string, request any, method string) (target string, body []byte
 	if at := strings.IndexByte(e.path, '{'); at >= 0 {
 		return "", nil, fmt.Errorf("%s: the request does not say what stands for %s", path, e.path[at:])
 	}
-	if method != http.MethodGet && method != http.MethodDelete {
+	lines, many := e.body.(route.LinesBody)
+	switch {
+	case many:
+		if body, err = lines.Encode(); err != nil {
+			return "", nil, fmt.Errorf("%s: %w", path, err)
+		}
+	case method != http.MethodGet && method != http.MethodDelete:
 		if body, err = json.Marshal(e.body); err != nil {
 			return "", nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -52,6 +60,10 @@ func (e *encoder) fields(v reflect.Value) error {
 		}
 		if field.Tag.Get(tagBody) != "" {
 			e.body = v.Field(i).Interface()
+			if lines, ok := reflect.New(field.Type).Interface().(route.LinesBody); ok {
+				reflect.ValueOf(lines).Elem().Set(v.Field(i))
+				e.body = lines
+			}
 			continue
 		}
 		if name := field.Tag.Get(tagPath); name != "" && e.wildcard(name, v.Field(i).String()) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"mime"
-	"net"
 	"net/http"
 	"path"
 	"slices"
@@ -59,6 +58,8 @@ type Options struct {
 	// Origins tells which origins besides the own one may send requests that
 	// change something: those of url and additionalUrls of argocd-cm.
 	Origins func() []string
+	// Proxies are believed about where requests come from; none by default.
+	Proxies Proxies
 	Gzip    bool
 	// RequestTimeout bounds unary calls (default 2 minutes), KeepAlive is the
 	// pause between comments of idle event streams (default 15 s).
@@ -200,9 +201,11 @@ func (a *api) route(line *route.Route) http.Handler {
 			a.fail(w, err)
 			return
 		}
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // the body is read; not every writer has deadlines
+		if !line.Upload {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // the body is read; not every writer has deadlines
+		}
 		call := route.NewCall(line, who, a.Decide)
-		call.Client = client(r)
+		call.Client = a.Proxies.source(r)
 		if line.Streams {
 			a.streamed(w, r, call, request)
 			return
@@ -217,14 +220,6 @@ func unauthenticated(err error) error {
 		return err
 	}
 	return fault.Hide(err, fault.Unauthenticated, "invalid session")
-}
-
-func client(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 func (a *api) unary(w http.ResponseWriter, r *http.Request, call *route.Call, request any) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/server/fault"
 )
 
@@ -165,12 +166,38 @@ func (p *projector) object(v reflect.Value, at node) error {
 		}
 		first = false
 		p.out.Write(f.quoted)
+		if result, ok := p.resultOf(v, f.name, below); ok {
+			if err := p.value(result, node{"sync": node{}}); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := p.value(field, below); err != nil {
 			return err
 		}
 	}
 	p.out.WriteByte('}')
 	return nil
+}
+
+// operationState is the type of status.operationState.
+var operationState = reflect.TypeFor[v1alpha1.OperationState]()
+
+// resultOf is what stands for operation.sync of an operation that has a result:
+// who selects status.operationState.operation.sync is given the result of the
+// sync there, as clients expect (spec/api.md §1).
+func (p *projector) resultOf(v reflect.Value, field string, below node) (reflect.Value, bool) {
+	if p.exclude || field != "operation" || v.Type() != operationState {
+		return reflect.Value{}, false
+	}
+	sync, named := below["sync"]
+	state, ok := v.Interface().(v1alpha1.OperationState)
+	if !named || len(sync) > 0 || len(below) > 1 || !ok || state.SyncResult == nil {
+		return reflect.Value{}, false
+	}
+	return reflect.ValueOf(struct {
+		Sync *v1alpha1.SyncOperationResult `json:"sync"`
+	}{state.SyncResult}), true
 }
 
 func (p *projector) dictionary(v reflect.Value, at node) error {

@@ -23,6 +23,8 @@ type Spec struct {
 	Rule Rule
 	// MaxBody bounds the request's body in bytes; 0 is DefaultMaxBody.
 	MaxBody int64
+	// Upload says that the handler reads the body, which must be Lines, itself.
+	Upload bool
 	// Fields says that the query parameter "fields" selects parts of the answer.
 	Fields bool
 	// Summary is a sentence for the documentation.

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"log/slog"
 	"math/big"
@@ -31,7 +32,10 @@ type AssemblyOptions struct {
 	Hint     func() func(repo.Push) int
 	HintSets func() func(context.Context, appset.Event) error
 	// World is what generators read, as far as this process knows it.
-	World      func() appset.World
+	World func() appset.World
+	// Repository gives the credential of a repository, to ask its host with;
+	// nil asks nobody.
+	Repository func(url string) repo.Repository
 	Random     io.Reader
 	Log        *slog.Logger
 	Clock      clock.WithTicker
@@ -51,8 +55,15 @@ type Assembly struct {
 func Assemble(o AssemblyOptions) (*Assembly, error) {
 	a := &Assembly{index: NewIndex(), watch: o.Hub.Apps.Watch(func(*v1alpha1.Application) bool { return true }, true)}
 	config := func() map[string]string { return o.Hub.Config(account.ConfigMapName) }
+	secrets := func() Secrets {
+		s, ok := o.Hub.Secret(account.SecretName)
+		if !ok {
+			return Secrets{}
+		}
+		return ParseSecrets(s.Data, o.Find)
+	}
 	a.dispatcher = NewDispatcher(DispatchOptions{
-		Index: a.index, Mark: Annotate(o.Hub.Client), Config: config, World: o.World, Log: o.Log, Clock: o.Clock,
+		Changed: changed(o.Repository, secrets), Index: a.index, Mark: Annotate(o.Hub.Client), Config: config, World: o.World, Log: o.Log, Clock: o.Clock,
 		Hint: func(p repo.Push) int {
 			if hint := o.Hint(); hint != nil {
 				return hint(p)
@@ -82,16 +93,24 @@ func Assemble(o AssemblyOptions) (*Assembly, error) {
 	})
 	var err error
 	a.Receiver, err = NewReceiver(Options{
-		Secrets: func() Secrets {
-			s, ok := o.Hub.Secret(account.SecretName)
-			if !ok {
-				return Secrets{}
-			}
-			return ParseSecrets(s.Data, o.Find)
-		},
-		Config: config, Accept: a.dispatcher.Accept, Follows: a.index.Follows, Log: o.Log, Clock: o.Clock, Registerer: o.Registerer,
+		Secrets: secrets, Config: config, Accept: a.dispatcher.Accept, Follows: a.index.Follows, Log: o.Log, Clock: o.Clock, Registerer: o.Registerer,
 	})
 	return a, err
+}
+
+// changed asks Bitbucket Cloud, but only where the sender must know the id of the
+// hook.
+func changed(repository func(string) repo.Repository, secrets func() Secrets) func(context.Context, Push) ([]string, error) {
+	if repository == nil {
+		return nil
+	}
+	d := &Diffstat{Base: "https://api.bitbucket.org", Repository: repository}
+	return func(ctx context.Context, p Push) ([]string, error) {
+		if secrets().BitbucketUUID == "" {
+			return nil, errors.New("webhook.bitbucket.uuid is not set in argocd-secret")
+		}
+		return d.Files(ctx, p)
+	}
 }
 
 // Run follows the Applications and works on events until ctx ends.

@@ -65,7 +65,11 @@ func (bitbucket) parse(h http.Header, body []byte) (Event, error) {
 		if c.New != nil {
 			p.Commit = c.New.Target.Hash
 		}
-		out.Pushes = append(out.Pushes, Push{Push: p})
+		next := Push{Push: p}
+		if c.New != nil && c.Old != nil {
+			next.Range = &Range{Repository: e.Repository.FullName, From: c.Old.Target.Hash, To: c.New.Target.Hash}
+		}
+		out.Pushes = append(out.Pushes, next)
 	}
 	return out, nil
 }

@@ -26,6 +26,9 @@ import (
 // DispatchOptions of a Dispatcher.
 type DispatchOptions struct {
 	Index *Index
+	// Changed asks the host for the files of a push that does not list them;
+	// nil never does.
+	Changed func(context.Context, Push) ([]string, error)
 	// Hint tells the mirrors of this process about a push, and gives how many
 	// follow it here; nil is a process without mirrors.
 	Hint func(repo.Push) int
@@ -55,6 +58,8 @@ type Dispatcher struct {
 	DispatchOptions
 	events chan Event
 	marks  workqueue.TypedDelayingInterface[target]
+	// questions has a place for each question to a host.
+	questions chan struct{}
 
 	mu     sync.Mutex
 	marked map[target]time.Time
@@ -88,7 +93,7 @@ func NewDispatcher(o DispatchOptions) *Dispatcher {
 		o.Writers = 20
 	}
 	return &Dispatcher{
-		DispatchOptions: o, events: make(chan Event, o.Queue), marked: map[target]time.Time{},
+		DispatchOptions: o, events: make(chan Event, o.Queue), marked: map[target]time.Time{}, questions: make(chan struct{}, maxQuestions),
 		marks: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[target]{Name: "webhook", Clock: o.Clock}),
 	}
 }
@@ -145,7 +150,7 @@ func (d *Dispatcher) dispatch(ctx context.Context, e Event) {
 		if d.Hint != nil && d.Hint(p.Push) > 0 {
 			continue // the mirror asks at once, and tells everybody who follows it
 		}
-		apps = append(apps, d.Index.Concerned(p)...)
+		apps = append(apps, d.Index.Concerned(d.complete(ctx, p))...)
 	}
 	for _, i := range e.Images {
 		apps = append(apps, d.Index.Published(i)...)
@@ -165,6 +170,31 @@ func (d *Dispatcher) dispatch(ctx context.Context, e Event) {
 			d.Log.Error("ApplicationSets are not told of an event", "provider", e.Provider, "error", err.Error())
 		}
 	}
+}
+
+// complete asks for the files of a push, when it makes a difference to know them.
+// Without an answer any file may have changed.
+func (d *Dispatcher) complete(ctx context.Context, p Push) Push {
+	if d.Changed == nil || p.Range == nil || p.Files != nil {
+		return p
+	}
+	none := p
+	if none.Files = []string{}; len(d.Index.Concerned(none)) == len(d.Index.Concerned(p)) {
+		return p
+	}
+	select {
+	case d.questions <- struct{}{}:
+		defer func() { <-d.questions }()
+	case <-ctx.Done():
+		return p
+	}
+	changed, err := d.Changed(ctx, p)
+	if err != nil {
+		d.Log.Warn("the host does not say what a push changed: every Application of the branch looks again", "repo", repo.Locator(p.URL), "error", err.Error())
+		return p
+	}
+	p.Files = changed
+	return p
 }
 
 // generators are the events that generators understand.

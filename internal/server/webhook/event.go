@@ -10,6 +10,8 @@ type Push struct {
 	repo.Push
 	// Files changed; nil is not known: any may have.
 	Files []string
+	// Range is set when the host can be asked for the files; nil is not.
+	Range *Range
 }
 
 // Image says that a registry has a new version of an artifact.

@@ -66,7 +66,11 @@ func (c *Client) post(ctx context.Context, path string, q any) (*http.Response, 
 	if err != nil {
 		return nil, fmt.Errorf("repo-server: %w", err)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.options.Address+path, bytes.NewReader(body))
+	return c.send(ctx, path, bytes.NewReader(body))
+}
+
+func (c *Client) send(ctx context.Context, path string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.options.Address+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("repo-server: %w", err)
 	}
@@ -92,6 +96,11 @@ func call[A any](ctx context.Context, c *Client, path string, q any) (answer A, 
 	if err != nil {
 		return answer, err
 	}
+	return answerOf[A](c, response)
+}
+
+// answerOf reads an answer to its end.
+func answerOf[A any](c *Client, response *http.Response) (answer A, err error) {
 	defer func() { _ = response.Body.Close() }()
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&answer); err != nil {
 		return answer, fmt.Errorf("repo-server %s: the answer was cut short: %w", c.options.Address, err)
@@ -119,10 +128,13 @@ func (c *Client) Describe(ctx context.Context, project string, src v1alpha1.Appl
 
 // Generate renders all sources at the revisions, one per source.
 func (c *Client) Generate(ctx context.Context, q manifest.Query, revisions []string) (*manifest.Manifests, error) {
+	var a generateAnswer
+	var err error
 	if q.Local != nil {
-		return nil, errLocal
+		a, err = c.upload(ctx, generateRequest{q, revisions}, q.Local)
+	} else {
+		a, err = call[generateAnswer](ctx, c, pathGenerate, generateRequest{q, revisions})
 	}
-	a, err := call[generateAnswer](ctx, c, pathGenerate, generateRequest{q, revisions})
 	if err != nil {
 		return nil, err
 	}

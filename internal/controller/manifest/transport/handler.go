@@ -35,6 +35,7 @@ func (h *Handler) Mux() http.Handler {
 	mux.HandleFunc("POST "+pathVerify, handle(h.verify))
 	mux.HandleFunc("POST "+pathDescribe, handle(h.describe))
 	mux.HandleFunc("POST "+pathGenerate, handle(h.generate))
+	mux.HandleFunc("POST "+pathUpload, h.uploaded)
 	mux.HandleFunc("POST "+pathDecide, handle(h.decide))
 	mux.HandleFunc("POST "+pathKeep, handle(h.keep))
 	mux.HandleFunc("POST "+pathOpen, handle(h.open))
@@ -69,9 +70,17 @@ func guarded[Q, A any](ctx context.Context, q Q, f func(context.Context, Q) (A, 
 	return f(ctx, q)
 }
 
-func request[Q any](w http.ResponseWriter, r *http.Request) (q Q, ok bool) {
+// known says whether the caller is one of the installation.
+func known(w http.ResponseWriter, r *http.Request) bool {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		reply(w, http.StatusUnauthorized, &failure{Message: "a certificate of this installation is required"})
+		return false
+	}
+	return true
+}
+
+func request[Q any](w http.ResponseWriter, r *http.Request) (q Q, ok bool) {
+	if !known(w, r) {
 		return q, false
 	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))

@@ -3,7 +3,6 @@ package transport
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
@@ -25,6 +24,7 @@ var Callers = []string{RoleController, RoleAppSets, RoleServer}
 const (
 	pathResolve  = "/v1/resolve"
 	pathGenerate = "/v1/generate"
+	pathUpload   = "/v1/generate/uploaded"
 	pathDecide   = "/v1/decide"
 	pathKeep     = "/v1/keep"
 	pathVerify   = "/v1/verify"
@@ -125,5 +125,3 @@ func (f *failure) Is(target error) bool { return f.Absent && target == tree.ErrN
 func asFailure(err error) *failure {
 	return &failure{err.Error(), errors.Is(err, tree.ErrNotExist)}
 }
-
-var errLocal = fmt.Errorf("uploaded files are rendered by the process that has them")
