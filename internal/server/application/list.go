@@ -127,7 +127,7 @@ func (s *Service) List(_ context.Context, c *route.Call, q *ListQuery) (*List, e
 		return nil, err
 	}
 	all := s.Hub.Apps.Snapshot()
-	items, total, err := store.Cut(all.Items, func(a *v1alpha1.Application) bool { return keep(a) && s.visible(c, a) }, q.Page, columns)
+	items, total, err := store.Cut(all, func(a *v1alpha1.Application) bool { return keep(a) && s.visible(c, a) }, q.Page, columns)
 	if err != nil {
 		return nil, err
 	}

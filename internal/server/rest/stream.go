@@ -73,8 +73,10 @@ type sender struct {
 	fields   string
 	selected *selection
 	seed     maphash.Seed
-	last     map[string]uint64
-	begun    bool
+	// last are checksums of what was sent, by checksum of the key: a client may
+	// watch many thousand objects.
+	last  map[uint64]uint64
+	begun bool
 
 	mu sync.Mutex
 }
@@ -90,7 +92,7 @@ func (a *api) streamed(w http.ResponseWriter, r *http.Request, call *route.Call,
 		return
 	}
 	defer release()
-	s := &sender{a: a, w: w, events: strings.Contains(r.Header.Get("Accept"), "text/event-stream"), seed: maphash.MakeSeed(), last: map[string]uint64{}}
+	s := &sender{a: a, w: w, events: strings.Contains(r.Header.Get("Accept"), "text/event-stream"), seed: maphash.MakeSeed(), last: map[uint64]uint64{}}
 	s.rest()
 	if f, ok := request.(Attachment); ok {
 		s.file = f.Filename()
@@ -264,11 +266,11 @@ func (s *sender) send(m any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k, ok := m.(Keyed); ok && k.StreamKey() != "" {
-		sum := maphash.Bytes(s.seed, raw)
-		if s.last[k.StreamKey()] == sum {
+		key, sum := maphash.String(s.seed, k.StreamKey()), maphash.Bytes(s.seed, raw)
+		if s.last[key] == sum {
 			return nil
 		}
-		s.last[k.StreamKey()] = sum
+		s.last[key] = sum
 	}
 	s.begin()
 	return s.write(s.frame(`{"result":`, raw, `}`))
