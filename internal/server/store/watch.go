@@ -53,8 +53,8 @@ func (s *Shared[T]) Encoded(name string, encode func() ([]byte, error)) ([]byte,
 	return raw, nil
 }
 
-// maxEncodings bounds how many selections of fields are kept of one state.
-const maxEncodings = 8
+// maxEncodings bounds how many encodings are kept of one state.
+const maxEncodings = 16
 
 // Marks are objects that a watcher remembers, by ID: a bit for each, as many
 // watchers remember as many objects as there are. The zero value has none.
