@@ -38,7 +38,8 @@ var parts = []part{
 	{[]string{"rollout.advance_", "rollout.status_"}, measurePlanner},
 	{[]string{"render."}, measureRender},
 	{[]string{"server.rbac_", "server.webhook_"}, measureAccess},
-	{[]string{"server.list_", "server.fanout_", "server.peak_"}, measureServer},
+	{[]string{"server.list_", "server.fanout_", "server.peak_", "cli.app_list_"}, measureServer},
+	{[]string{"cli.version_"}, measureCLI},
 	{[]string{"sync."}, measureSync},
 	{[]string{"applicationset."}, measureSets},
 }
