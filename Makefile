@@ -49,7 +49,7 @@ e2e: build ## Real clusters, the real process, and the demo's acts
 verify: ## Format, lint, generated code, architecture rules
 	@hack/verify.sh
 
-bench: build ## Measure; ONLY=prefix runs a part, LONG=1 its long form; writes build/bench.json
+bench: build ## Measure; ONLY=prefix,... runs parts, LONG=1 its long form; writes build/bench.json
 	@$(BUILD)/bench -only '$(ONLY)' $(if $(LONG),-long) -out $(BUILD)/bench.json
 
 mutation: ## Put mistakes into the planner; a test must notice each

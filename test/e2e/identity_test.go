@@ -205,7 +205,7 @@ spec: {project: default, source: {repoURL: "https://git.example.com/acme/shop", 
 	})
 	patched(t, r, &v1alpha1.Application{}, "hooked", `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":null}}}`)
 	patched(t, r, &corev1.Secret{}, "argocd-secret", `{"stringData":{"webhook.gitlab.secret":"shared"}}`)
-	must(t, rig.Until(t.Context(), 5*time.Second, "the secret is demanded", func(context.Context) (bool, error) {
+	must(t, rig.Until(t.Context(), time.Second, "the secret is demanded", func(context.Context) (bool, error) {
 		return push(fmt.Sprint(time.Now().UnixNano()), "guess") == 400, nil
 	}))
 	patched(t, r, &v1alpha1.Application{}, "hooked", `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":null}}}`)

@@ -40,9 +40,6 @@ func (s *Service) Watch(ctx context.Context, c *route.Call, q *Query, send func(
 	initial := q.ResourceVersion == "" || q.Name != ""
 	watch := s.Hub.Apps.Watch(func(a *v1alpha1.Application) bool { return q.Name == "" || a.Name == q.Name }, initial)
 	defer watch.Stop()
-	if err := send(nil); err != nil {
-		return err
-	}
 	shown := &store.Marks{}
 	if !initial {
 		for _, a := range s.Hub.Apps.Snapshot().Items {
@@ -50,6 +47,9 @@ func (s *Service) Watch(ctx context.Context, c *route.Call, q *Query, send func(
 				shown.Set(a.ID)
 			}
 		}
+	}
+	if err := send(nil); err != nil { // from here on every change is sent at once
+		return err
 	}
 	for first := initial; ; first = false {
 		changes, err := watch.Next(ctx)

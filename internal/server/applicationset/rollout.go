@@ -169,14 +169,14 @@ func (s *Service) Watch(ctx context.Context, c *route.Call, q *Query, send func(
 	}
 	watch := s.Hub.Sets.Watch(func(a *v1alpha1.ApplicationSet) bool { return q.Name == "" || a.Name == q.Name }, q.Name != "")
 	defer watch.Stop()
-	if err := send(nil); err != nil {
-		return err
-	}
 	shown := &store.Marks{}
 	for _, item := range s.Hub.Sets.Snapshot().Items {
 		if q.Name == "" && keep(item.Object) && c.Can(s.what(item.Object, "get")) {
 			shown.Set(item.ID)
 		}
+	}
+	if err := send(nil); err != nil { // from here on every change is sent at once
+		return err
 	}
 	for {
 		changes, err := watch.Next(ctx)
