@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strconv"
 	"syscall"
 
@@ -54,35 +52,19 @@ func main() {
 	default:
 		name = "sluice"
 	}
-	line := cli.New(console.System(name, build()), cli.Parts{
+	line := cli.New(console.System(name, console.BuildOf(version)), cli.Parts{
 		InProcess: inProcess, Forward: portForward, Dashboard: dashboard,
-		Others: []*cobra.Command{allCommand(), controllerCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand(), k8sAuthCommand()},
+		Others: others(),
 	})
 	os.Exit(line.Run(ctx, args))
 }
 
-// build says what this program was built from.
-func build() console.Build {
-	b := console.Build{
-		Version: version, GoVersion: runtime.Version(), Compiler: runtime.Compiler, Platform: runtime.GOOS + "/" + runtime.GOARCH, GitTreeState: "clean",
+// others are the commands of this program that are no part of the command line.
+func others() []*cobra.Command {
+	return []*cobra.Command{
+		allCommand(), controllerCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(),
+		installCommand(), luaWorkerCommand(), k8sAuthCommand(),
 	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
-	}
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			b.GitCommit = s.Value
-		case "vcs.time":
-			b.BuildDate = s.Value
-		case "vcs.modified":
-			if s.Value == "true" {
-				b.GitTreeState = "dirty"
-			}
-		}
-	}
-	return b
 }
 
 // renderWorker is the hidden command that the parent starts for renders.
