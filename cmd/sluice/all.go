@@ -40,6 +40,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/assessment"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/object"
 )
 
 // allFlags configure the one-process form.
@@ -298,8 +299,12 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	defer closeParts()
 	f.reach.manifests.set(p.manifests)
 	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: cfg})
-	fleet.Replace(p.store.Snapshot().Clusters)
-	p.store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
+	reload := func(s *settings.Snapshot) {
+		fleet.Track(object.TrackingOf(s.Config))
+		fleet.Replace(s.Clusters)
+	}
+	reload(p.store.Snapshot())
+	p.store.OnChange(reload)
 	judge, scripts, err := newJudge(logger)
 	if err != nil {
 		return err

@@ -135,7 +135,7 @@ func (r *run) past(all []*piece) {
 	}
 	for _, p := range all {
 		tracked := diff.Prepare(p.obj).DeepCopy()
-		object.Track(tracked, driftName, driftName)
+		object.Tracking{}.Mark(tracked, driftName, driftName)
 		switch p.life {
 		case byArgoClientSide:
 			raw, err := json.Marshal(tracked)
@@ -174,7 +174,7 @@ func (r *run) comparer() *cluster.Connection {
 func (r *run) fields(conn *cluster.Connection, target *unstructured.Unstructured) []string {
 	r.Helper()
 	target = target.DeepCopy()
-	object.Track(target, driftName, driftName)
+	object.Tracking{}.Mark(target, driftName, driftName)
 	seen, err := conn.Observe(r.Context(), cluster.Want{Instance: driftName, Targets: []*unstructured.Unstructured{target}})
 	must(r.T, err)
 	live, err := conn.InVersion(r.Context(), seen.Live[object.KeyOf(target)], target.GroupVersionKind()) // as the controller compares

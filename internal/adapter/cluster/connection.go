@@ -92,6 +92,7 @@ func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[object.Key]prediction{},
 		schemas: map[schema.GroupVersion]*published{},
 	}
+	conn.store.tracking = f.tracking
 	go conn.heartbeat()
 	go conn.scans()
 	return conn, nil

@@ -33,6 +33,7 @@ type systemRules struct {
 	updates  diff.Updates
 	compiler jq.Compiler
 	filter   kindfilter.Filter
+	tracking object.Tracking
 }
 
 // jqTimeoutKey of argocd-cmd-params-cm bounds one jq evaluation.
@@ -43,7 +44,7 @@ func (c *Controller) systemRules() *systemRules {
 	if known := c.rules.Load(); known != nil && known.snapshot == snapshot {
 		return known
 	}
-	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config), compiler: jq.Compiler{Call: c.Queries}}
+	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config), compiler: jq.Compiler{Call: c.Queries}, tracking: object.TrackingOf(snapshot.Config)}
 	var problems []error
 	s.filter, problems = kindfilter.Parse(snapshot.Config)
 	s.parsed.Problems = append(s.parsed.Problems, problems...)
