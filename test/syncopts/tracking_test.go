@@ -1,6 +1,7 @@
 package syncopts
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -67,7 +68,22 @@ func TestTrackingMethods(t *testing.T) {
 	r.commit(configs("a", "b"))
 	gone("c")
 
-	r.settings(`{"application.resourceTrackingMethod":"annotation+label"}`)
+	// By annotation, what was tracked by label is in sync, until a sync marks it.
+	r.patch("spec: {syncPolicy: {automated: null}}")
+	r.settings(`{"application.resourceTrackingMethod":"annotation","installationID":""}`)
+	r.until("the annotation", func() error {
+		if app := r.status(v1alpha1.SyncStatusSynced); app.Status.Resources == nil {
+			return errors.New("no resources")
+		}
+		r.succeeds("")
+		if u := r.live("v1", "ConfigMap", "a"); u.GetAnnotations()[v1alpha1.AnnotationTrackingID] == "" {
+			return fmt.Errorf("annotations %v", u.GetAnnotations())
+		}
+		return nil
+	})
+
+	r.patch("spec: {syncPolicy: {automated: {selfHeal: true, prune: true}}}")
+	r.settings(`{"application.resourceTrackingMethod":"annotation+label","installationID":"blue"}`)
 	r.marks("a", "tracked", "blue", true)
 	r.commit(configs("a"))
 	gone("b")

@@ -199,14 +199,15 @@ func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff
 		j.note(pair.Key, diff.Result{}, "not readable in the version of Git: "+err.Error(), "")
 		return nil
 	}
-	if live != pair.Live && diff.InSync(ctx, pair.Target, live, ignore, j.options) {
-		pair.InSync, pair.Identical = true, ignore.Empty()
+	same := *pair
+	migrates := false
+	same.Target, same.Live, migrates = j.systemRules().tracking.Migrate(pair.Target, live)
+	if same.Live != pair.Live && diff.InSync(ctx, same.Target, same.Live, ignore, j.options) {
+		pair.InSync, pair.Identical = true, ignore.Empty() && !migrates
 		return nil
 	}
-	same := *pair
-	same.Live = live
 	err = j.ask(ctx, &same, ignore)
-	pair.InSync, pair.Identical = same.InSync, same.Identical
+	pair.InSync, pair.Identical = same.InSync, same.Identical && !migrates
 	return err
 }
 

@@ -1,6 +1,7 @@
 package object_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -124,5 +125,38 @@ func TestTracking(t *testing.T) {
 		if got, _ := c.tracking.Owner(theirs); got != c.want {
 			t.Errorf("%s: owner %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+func TestMigrate(t *testing.T) {
+	tracking := object.TrackingOf(map[string]string{"installationID": "blue"})
+	target, live := made("v1", "ConfigMap", "shop", "c"), made("v1", "ConfigMap", "shop", "c")
+	tracking.Mark(target, "web", "shop")
+	live.SetLabels(map[string]string{v1alpha1.LabelInstance: "web"})
+	before := live.DeepCopy()
+	a, b, migrates := tracking.Migrate(target, live)
+	if !migrates || b.GetAnnotations()[v1alpha1.AnnotationTrackingID] != target.GetAnnotations()[v1alpha1.AnnotationTrackingID] ||
+		b.GetAnnotations()[v1alpha1.AnnotationInstallationID] != "blue" || a.GetLabels()[v1alpha1.LabelInstance] != "web" {
+		t.Errorf("target %v, live %v", a.Object, b.Object)
+	}
+	if !reflect.DeepEqual(before, live) || len(target.GetLabels()) > 0 {
+		t.Error("shared objects were changed")
+	}
+	for name, change := range map[string]func(live *unstructured.Unstructured){
+		"another instance": func(u *unstructured.Unstructured) { u.SetLabels(map[string]string{v1alpha1.LabelInstance: "other"}) },
+		"no label":         func(u *unstructured.Unstructured) { u.SetLabels(nil) },
+		"a foreign annotation is never masked": func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{v1alpha1.AnnotationTrackingID: "other:/ConfigMap:shop/c"})
+		},
+	} {
+		u := live.DeepCopy()
+		change(u)
+		if a, b, migrates := tracking.Migrate(target, u); migrates || a != target || b != u {
+			t.Errorf("%s: migrates", name)
+		}
+	}
+	byLabel := object.TrackingOf(map[string]string{"application.resourceTrackingMethod": "label"})
+	if _, _, migrates := byLabel.Migrate(target, live); migrates {
+		t.Error("by label: migrates")
 	}
 }

@@ -102,3 +102,37 @@ func informational(instance string) string {
 	}
 	return strings.TrimRight(instance, "-_.")
 }
+
+// Migrate prepares a comparison of an object that carries the label of its
+// instance and no annotation yet, for it was tracked by label: it counts as
+// annotated, and a label that the target does not have makes no difference.
+// Others are given back as they are; changed objects are copies.
+func (t Tracking) Migrate(target, live *unstructured.Unstructured) (comparedTarget, comparedLive *unstructured.Unstructured, migrates bool) {
+	id := target.GetAnnotations()[v1alpha1.AnnotationTrackingID]
+	instance, _, _ := strings.Cut(id, ":")
+	label := live.GetLabels()[t.label]
+	if t.method == byLabel || id == "" || label != instance || live.GetAnnotations()[v1alpha1.AnnotationTrackingID] != "" {
+		return target, live, false
+	}
+	live = live.DeepCopy()
+	annotations := live.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	for _, key := range []string{v1alpha1.AnnotationTrackingID, v1alpha1.AnnotationInstallationID} {
+		if v, ok := target.GetAnnotations()[key]; ok {
+			annotations[key] = v
+		}
+	}
+	live.SetAnnotations(annotations)
+	if _, has := target.GetLabels()[t.label]; !has {
+		target = target.DeepCopy()
+		labels := target.GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[t.label] = label
+		target.SetLabels(labels)
+	}
+	return target, live, true
+}
