@@ -44,6 +44,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/hub"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
+	"github.com/sluice-cd/sluice/internal/domain/object"
 )
 
 // allFlags configure the one-process form.
@@ -370,8 +371,12 @@ type appLoop struct {
 // applications makes it.
 func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error) {
 	fleet := cluster.NewFleet(ctx, cluster.Options{Log: p.log.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: p.cfg})
-	fleet.Replace(p.store.Snapshot().Clusters)
-	p.store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
+	reload := func(s *settings.Snapshot) {
+		fleet.Track(object.TrackingOf(s.Config))
+		fleet.Replace(s.Clusters)
+	}
+	reload(p.store.Snapshot())
+	p.store.OnChange(reload)
 	judge, err := newJudge(p.log, p.scripts)
 	if err != nil {
 		return nil, err

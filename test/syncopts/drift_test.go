@@ -136,7 +136,7 @@ func (r *run) past(all []*piece) {
 	}
 	for _, p := range all {
 		tracked := diff.Prepare(p.obj).DeepCopy()
-		object.Track(tracked, driftName, driftName)
+		object.Tracking{}.Mark(tracked, driftName, driftName)
 		switch p.life {
 		case byArgoClientSide:
 			raw, err := json.Marshal(tracked)
@@ -176,7 +176,7 @@ func (r *run) comparer() *cluster.Connection {
 func (r *run) beside(conn *cluster.Connection, wanted *unstructured.Unstructured) (target, live *unstructured.Unstructured) {
 	r.Helper()
 	target = wanted.DeepCopy()
-	object.Track(target, driftName, driftName)
+	object.Tracking{}.Mark(target, driftName, driftName)
 	seen, err := conn.Observe(r.Context(), cluster.Want{Instance: driftName, Targets: []*unstructured.Unstructured{target}})
 	must(r.T, err)
 	live, err = conn.InVersion(r.Context(), seen.Live[object.KeyOf(target)], target.GroupVersionKind())

@@ -104,6 +104,7 @@ func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connec
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[object.Key]prediction{},
 		schemas: map[schema.GroupVersion]*published{},
 	}
+	conn.store.tracking = f.tracking
 	if before != nil {
 		conn.inherit(before)
 	}

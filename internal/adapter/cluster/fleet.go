@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/object"
 )
 
 // Options of a Fleet.
@@ -50,6 +51,7 @@ type Fleet struct {
 	broken   map[string]error
 	onChange []func(Change)
 	matter   Matter
+	tracking object.Tracking
 	leave    func(kind schema.GroupKind, server string) bool
 }
 
@@ -73,11 +75,11 @@ func (f *Fleet) Leave(out func(kind schema.GroupKind, server string) bool) {
 	f.leave = out
 }
 
-// excluded says that a kind is left out; events and leases always are.
+// excluded says that a kind is left out; what mirrors others always is.
 func (f *Fleet) excluded(kind schema.GroupKind, server string) bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return kind.Kind == "Event" || kind.Group == "coordination.k8s.io" || kind.Group == "metrics.k8s.io" || f.leave != nil && f.leave(kind, server)
+	return kind.Kind == "Event" || kind.Kind == "Endpoints" && kind.Group == "" || kind.Group == "coordination.k8s.io" || kind.Group == "metrics.k8s.io" || f.leave != nil && f.leave(kind, server)
 }
 
 // Weigh makes changes of managed objects count only when matter says so.
@@ -104,8 +106,16 @@ func (f *Fleet) tell(c Change) {
 	}
 }
 
+// Track sets how objects are marked; it counts from the next Replace on.
+func (f *Fleet) Track(t object.Tracking) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tracking = t
+}
+
 // Replace makes the fleet match the registered clusters: connections whose
-// credentials changed are made anew, others are left alone.
+// credentials changed are made anew, all of them when objects are marked in
+// another way, others are left alone.
 func (f *Fleet) Replace(clusters destination.Clusters) {
 	f.mu.Lock()
 	var moved []string
@@ -113,7 +123,7 @@ func (f *Fleet) Replace(clusters destination.Clusters) {
 	for _, c := range clusters {
 		seen[c.Server] = true
 		old := f.byServer[c.Server]
-		if old != nil && bytes.Equal(old.cluster.Config, c.Config) && slices.Equal(old.cluster.Namespaces, c.Namespaces) {
+		if old != nil && bytes.Equal(old.cluster.Config, c.Config) && slices.Equal(old.cluster.Namespaces, c.Namespaces) && old.store.tracking == f.tracking {
 			continue
 		}
 		moved = append(moved, c.Server)

@@ -15,8 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
-
-	"github.com/sluice-cd/sluice/internal/domain/object"
 )
 
 // Times and limits of scans: the pause before one, so that Applications have
@@ -155,7 +153,8 @@ func (c *Connection) sighted(gvk schema.GroupVersionKind, item *metav1.PartialOb
 		u.SetNamespace(item.Namespace)
 		u.SetName(item.Name)
 		u.SetAnnotations(item.Annotations)
-		instance, self := object.Owner(u)
+		u.SetLabels(item.Labels)
+		instance, self := c.store.tracking.Owner(u)
 		s.tracked = self && c.store.serves(instance)
 	}
 	return s, s.tracked || len(s.owners) > 0

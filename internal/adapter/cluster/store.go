@@ -42,6 +42,8 @@ type store struct {
 	// the keys by Application.
 	wanted map[object.Key]string
 	wants  map[string]map[object.Key]bool
+	// tracking tells whose an object is; it never changes.
+	tracking object.Tracking
 }
 
 func newStore() *store {
@@ -53,7 +55,7 @@ func newStore() *store {
 
 // reduce decides what to keep of an object; wanted says that an Application
 // has a target with its key.
-func reduce(u *unstructured.Unstructured, wanted bool) *node {
+func (s *store) reduce(u *unstructured.Unstructured, wanted bool) *node {
 	n := &node{key: object.KeyOf(u), uid: u.GetUID(), version: u.GetResourceVersion(), revision: -1}
 	for _, ref := range u.GetOwnerReferences() {
 		n.owner = ref.UID
@@ -62,7 +64,7 @@ func reduce(u *unstructured.Unstructured, wanted bool) *node {
 		}
 	}
 	if n.owner == "" {
-		if instance, self := object.Owner(u); self {
+		if instance, self := s.tracking.Owner(u); self {
 			n.instance = instance
 		}
 	}
@@ -106,7 +108,7 @@ func (s *store) put(u *unstructured.Unstructured) (out news, changed bool) {
 	s.mu.RLock()
 	wanted := s.wanted[key] != ""
 	s.mu.RUnlock()
-	n := reduce(u, wanted)
+	n := s.reduce(u, wanted)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.byKey[n.key]

@@ -113,7 +113,8 @@ func (c *Connection) ownerless(ctx context.Context, gvr schema.GroupVersionResou
 			u.SetNamespace(namespace)
 			u.SetName(item.Name)
 			u.SetAnnotations(item.Annotations)
-			if _, tracked := object.Owner(u); !tracked && len(item.OwnerReferences) == 0 {
+			u.SetLabels(item.Labels)
+			if _, tracked := c.store.tracking.Owner(u); !tracked && len(item.OwnerReferences) == 0 {
 				out = append(out, object.KeyOf(u))
 			}
 		}

@@ -93,7 +93,7 @@ func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstruct
 		if hook {
 			t = named(t)
 		}
-		object.Track(t, p.instance, p.app.Spec.Destination.Namespace)
+		p.systemRules().tracking.Mark(t, p.instance, p.app.Spec.Destination.Namespace)
 		key := object.KeyOf(t)
 		o := policy.Object{Group: key.Group, Kind: key.Kind, Namespace: key.Namespace, Name: key.Name, Namespaced: namespaced}
 		if err := policy.Manage(p.project, p.cluster, o); err != nil {
@@ -154,7 +154,7 @@ func (p *pass) pair(v *view, targets, hooks []*unstructured.Unstructured) {
 		seen[key] = true
 		live := v.live.Live[key]
 		if live != nil {
-			if owner, self := object.Owner(live); self && owner != "" && owner != p.instance {
+			if owner, self := p.systemRules().tracking.Owner(live); self && owner != "" && owner != p.instance {
 				v.conditions = append(v.conditions, condition(v1alpha1.ConditionSharedResourceWarning,
 					fmt.Sprintf("%s/%s is part of applications %s and %s", key.Kind, key.Name, p.key, owner)))
 			}
@@ -171,7 +171,7 @@ func (p *pass) pair(v *view, targets, hooks []*unstructured.Unstructured) {
 		if seen[key] || hook || key.Kind == "CustomResourceDefinition" || p.provides(key) || len(live.GetOwnerReferences()) > 0 {
 			continue
 		}
-		if owner, self := object.Owner(live); !self || owner != p.instance {
+		if owner, self := p.systemRules().tracking.Owner(live); !self || owner != p.instance {
 			continue
 		}
 		v.pairs = append(v.pairs, syncplan.Pair{Key: key, Live: live})

@@ -207,7 +207,7 @@ func (p *pass) destroy(ctx context.Context, live *unstructured.Unstructured, pro
 func (p *pass) doomed(v *view) []*unstructured.Unstructured {
 	var out []*unstructured.Unstructured
 	for key, live := range v.live.Live {
-		owner, self := object.Owner(live)
+		owner, self := p.systemRules().tracking.Owner(live)
 		itself := key.Group == "argoproj.io" && key.Kind == "Application" && key.Name == p.app.Name && key.Namespace == p.app.Namespace
 		switch {
 		case !self, owner != p.instance, key.Kind == "CustomResourceDefinition", len(live.GetOwnerReferences()) > 0, itself:

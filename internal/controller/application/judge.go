@@ -34,6 +34,7 @@ type systemRules struct {
 	compiler jq.Compiler
 	filter   kindfilter.Filter
 	respect  kindfilter.Respect
+	tracking object.Tracking
 }
 
 // jqTimeoutKey of argocd-cmd-params-cm bounds one jq evaluation.
@@ -44,7 +45,7 @@ func (c *Controller) systemRules() *systemRules {
 	if known := c.rules.Load(); known != nil && known.snapshot == snapshot {
 		return known
 	}
-	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config), compiler: jq.Compiler{Call: c.Queries}}
+	s := &systemRules{snapshot: snapshot, parsed: diff.ParseSettings(snapshot.Config), compiler: jq.Compiler{Call: c.Queries}, tracking: object.TrackingOf(snapshot.Config)}
 	var problems []error
 	s.filter, problems = kindfilter.Parse(snapshot.Config)
 	s.parsed.Problems = append(s.parsed.Problems, problems...)
@@ -214,14 +215,15 @@ func (j judgement) compare(ctx context.Context, pair *syncplan.Pair, ignore diff
 		j.note(pair.Key, diff.Result{}, "not readable in the version of Git: "+err.Error(), "")
 		return nil
 	}
-	if live != pair.Live && diff.InSync(ctx, pair.Target, live, ignore, j.options) {
-		pair.InSync, pair.Identical = true, ignore.Empty()
+	same := *pair
+	migrates := false
+	same.Target, same.Live, migrates = j.systemRules().tracking.Migrate(pair.Target, live)
+	if same.Live != pair.Live && diff.InSync(ctx, same.Target, same.Live, ignore, j.options) {
+		pair.InSync, pair.Identical = true, ignore.Empty() && !migrates
 		return nil
 	}
-	same := *pair
-	same.Live = live
 	err = j.ask(ctx, &same, ignore)
-	pair.InSync, pair.Identical = same.InSync, same.Identical
+	pair.InSync, pair.Identical = same.InSync, same.Identical && !migrates
 	return err
 }
 

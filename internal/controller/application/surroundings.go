@@ -47,7 +47,7 @@ func (p *pass) parent(ctx context.Context, instance string) string {
 	if err := p.Cache.Get(ctx, key, &app); err != nil {
 		return ""
 	}
-	if up := deployedBy(&app, "Application"); up != "" {
+	if up := deployedBy(p.systemRules().tracking, &app, "Application"); up != "" {
 		return up
 	}
 	owner := metav1.GetControllerOf(&app)
@@ -58,17 +58,18 @@ func (p *pass) parent(ctx context.Context, instance string) string {
 	if err := p.Cache.Get(ctx, types.NamespacedName{Namespace: app.Namespace, Name: owner.Name}, &set); err != nil {
 		return ""
 	}
-	return deployedBy(&set, "ApplicationSet")
+	return deployedBy(p.systemRules().tracking, &set, "ApplicationSet")
 }
 
-// deployedBy reads the tracking annotation of an object of our own kinds.
-func deployedBy(o client.Object, kind string) string {
+// deployedBy reads the marks of an object of our own kinds.
+func deployedBy(t object.Tracking, o client.Object, kind string) string {
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
 	u.SetNamespace(o.GetNamespace())
 	u.SetName(o.GetName())
 	u.SetAnnotations(o.GetAnnotations())
-	owner, self := object.Owner(u)
+	u.SetLabels(o.GetLabels())
+	owner, self := t.Owner(u)
 	if !self {
 		return ""
 	}

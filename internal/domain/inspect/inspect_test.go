@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/internal/domain/inspect"
@@ -88,6 +89,20 @@ status: {loadBalancer: {ingress: [{hostname: lb.example.com}]}}
 				ExternalURLs: []string{"https://shop.example.com/cart", "https://shop.example.com", "http://lb.example.com"},
 			},
 		}},
+		"autoscaler": {`
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web, namespace: shop}
+spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}
+`, inspect.Node{
+			Object:     inspect.Object{Group: "autoscaling", Version: "v2", Kind: "HorizontalPodAutoscaler", Namespace: "shop", Name: "web"},
+			Networking: &inspect.Networking{TargetRefs: []inspect.Object{{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"}}},
+		}},
+		"autoscaler of nothing": {`
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web, namespace: shop}
+`, inspect.Node{Object: inspect.Object{Group: "autoscaling", Version: "v2", Kind: "HorizontalPodAutoscaler", Namespace: "shop", Name: "web"}}},
 	} {
 		u := parse(t, c.object)
 		got := inspect.Describe(u)
@@ -131,6 +146,17 @@ func TestGrow(t *testing.T) {
 		"Cluster/wide", "Set/w-1 < Cluster//wide", "Missing/gone", "Web/a", "Set/a-0 < Web/shop/a", "Set/a-1 < Web/shop/a",
 		"Pod/a-1-x < Set/shop/a-1", "Web/b",
 	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestChildKinds(t *testing.T) {
+	kind := func(group, name string) schema.GroupVersionKind {
+		return schema.GroupVersionKind{Group: group, Version: "v1", Kind: name}
+	}
+	got := inspect.ChildKinds([]schema.GroupVersionKind{kind("", "Service"), kind("apps", "DaemonSet"), kind("apps", "StatefulSet"), kind("batch", "CronJob"), kind("", "ConfigMap")})
+	want := []schema.GroupVersionKind{kind("discovery.k8s.io", "EndpointSlice"), kind("apps", "ControllerRevision"), kind("batch", "Job")}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -4,7 +4,6 @@ package object
 
 import (
 	"fmt"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -58,31 +57,4 @@ func TrackingID(instance string, k Key, destination string) string {
 		namespace = destination
 	}
 	return fmt.Sprintf("%s:%s/%s:%s/%s", instance, k.Group, k.Kind, namespace, k.Name)
-}
-
-// Owner reads the tracking annotation: the instance that owns obj, and
-// whether the annotation names obj itself and not what it was copied from.
-func Owner(obj *unstructured.Unstructured) (instance string, self bool) {
-	parts := strings.SplitN(obj.GetAnnotations()[v1alpha1.AnnotationTrackingID], ":", 3)
-	if len(parts) != 3 || strings.Count(parts[1], "/") != 1 || strings.Count(parts[2], "/") != 1 {
-		return "", false
-	}
-	k := KeyOf(obj)
-	namespace, name, _ := strings.Cut(parts[2], "/")
-	self = parts[1] == k.Group+"/"+k.Kind && name == k.Name && (k.Namespace == "" || namespace == k.Namespace)
-	return parts[0], self
-}
-
-// Track marks obj as owned by an instance; custom resource definitions are
-// never marked.
-func Track(obj *unstructured.Unstructured, instance, destination string) {
-	if obj.GetKind() == "CustomResourceDefinition" {
-		return
-	}
-	annotations := obj.GetAnnotations()
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[v1alpha1.AnnotationTrackingID] = TrackingID(instance, KeyOf(obj), destination)
-	obj.SetAnnotations(annotations)
 }
