@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,8 +19,8 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -33,6 +34,7 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	rules "github.com/sluice-cd/sluice/health"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/eventlog"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
@@ -41,6 +43,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/assessment"
 	"github.com/sluice-cd/sluice/internal/controller/hub"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
 )
 
 // allFlags configure the one-process form.
@@ -63,10 +66,14 @@ type allFlags struct {
 	serve  bool
 	server serverFlags
 	reach  reach
+	// internal is where servers of other processes ask.
+	internal internalFlags
+	// lease elects the process that works, identity is this one's name there.
+	lease, identity string
 }
 
 func allCommand() *cobra.Command {
-	f := &allFlags{}
+	f := &allFlags{lease: leaseName, internal: internalFlags{address: "0"}}
 	return f.command("all", "Run every controller in one process", f.controllers)
 }
 
@@ -97,8 +104,11 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 	flags.BoolVar(&f.installCRDs, "install-crds", false, "install what the hub lacks before starting")
 	flags.StringVar(&f.repoServer, "repo-server", "", "host:port of a repo-server that renders; default: this process")
 	flags.DurationVar(&f.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
-	flags.BoolVar(&f.serve, "server", false, "serve the API too")
-	f.server.register(flags)
+	f.internal.register(flags)
+	if name == "all" {
+		flags.BoolVar(&f.serve, "server", false, "serve the API too")
+		f.server.register(flags)
+	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		f.pollSet, f.server.changed = flags.Changed("repository-poll-interval"), flags.Changed
 		if err := f.sets.complete(flags, os.LookupEnv); err != nil {
@@ -133,7 +143,7 @@ func (f *allFlags) validate() error {
 	if f.diskBudgetMiB < 0 || f.maxPackMiB <= 0 || f.gitMemoryMiB < 64 {
 		return fmt.Errorf("--mirror-disk-budget=%d, --mirror-max-pack=%d, --git-memory=%d: want 0 or more, more than 0, and 64 or more", f.diskBudgetMiB, f.maxPackMiB, f.gitMemoryMiB)
 	}
-	return nil
+	return f.internal.check()
 }
 
 func (f *allFlags) logger() (*slog.Logger, error) {
@@ -193,7 +203,8 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 		return err
 	}
 	defer unlock()
-	mgr, err := f.manager(ctx, cfg, identity)
+	f.identity = identity
+	mgr, err := f.manager(ctx, cfg, logger)
 	if err != nil {
 		return err
 	}
@@ -210,7 +221,7 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 	return mgr.Start(ctx)
 }
 
-func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity string) (manager.Manager, error) {
+func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.Logger) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -228,7 +239,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity strin
 	if err := f.gateFromParams(ctx, hub); err != nil {
 		return nil, err
 	}
-	lock, err := leaseLock(cfg, f.namespace, identity)
+	lock, err := leaseLock(cfg, types.NamespacedName{Namespace: f.namespace, Name: f.lease}, f.identity)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +249,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, identity strin
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
-		EventBroadcaster: record.NewBroadcasterWithCorrelatorOptions(correlation()), //nolint:staticcheck // core v1 events are what users read
+		EventBroadcaster: eventlog.NewBroadcaster(ctx, logger, metrics.Registry),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the hub: %w", err)
@@ -263,8 +274,8 @@ type parts struct {
 	projects  projectGetter
 	mirrors   *gitrepo.Mirrors
 	manifests manifest.Renderer
-	// queries evaluates jq expressions of users.
-	queries jq.Caller
+	// scripts runs what users write, Lua and jq, in children.
+	scripts *lua.Pool
 }
 
 // parts makes them; the function that comes back ends them.
@@ -290,7 +301,12 @@ func (f *allFlags) parts(ctx context.Context, mgr manager.Manager, cfg *rest.Con
 		return nil, nil, err
 	}
 	p.mirrors, p.manifests = mirrors, manifests
-	return p, func() { closeManifests(); mirrors.Close() }, nil
+	done := func() { closeManifests(); mirrors.Close() }
+	if p.scripts, err = lua.NewPool(lua.PoolOptions{Clock: clock.RealClock{}, Log: logger.With("component", "scripts")}); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return p, func() { p.scripts.Close(); done() }, nil
 }
 
 // controllers wires everything together; it runs on the leader only.
@@ -300,58 +316,83 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 		return err
 	}
 	defer closeParts()
-	f.reach.manifests.set(p.manifests)
-	fleet := cluster.NewFleet(ctx, cluster.Options{Log: logger.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: cfg})
-	fleet.Replace(p.store.Snapshot().Clusters)
-	p.store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
-	judge, scripts, err := newJudge(logger)
+	apps, err := f.applications(ctx, p)
 	if err != nil {
 		return err
 	}
-	defer scripts.Close()
-	p.queries = queries(scripts)
-	judge.Reload(p.store.Snapshot().Config)
-	p.store.OnChange(func(s *settings.Snapshot) { judge.Reload(s.Config) })
-
-	apps := application.New(application.Options{
-		Client: mgr.GetClient(), Cache: mgr.GetCache(), Namespace: f.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
-		Health: judge, Queries: p.queries,
-		Watches:  func(namespace string) bool { return f.sets.rules.Watches(namespace, f.namespace) },
-		Recorder: mgr.GetEventRecorderFor("argocd-application-controller"), Log: logger.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
-		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
-	})
 	sets, err := f.setControllers(ctx, p)
 	if err != nil {
 		return err
 	}
-	if f.serve {
-		closeActions, err := f.reach.open(reachParts{
-			mgr: mgr, store: p.store, reader: apps, fleet: fleet, sets: sets.generate, facts: sets.facts, mirrors: p.mirrors, data: f.data, log: logger, registry: p.registry,
-			recorder: mgr.GetEventRecorderFor("argocd-server"), //nolint:staticcheck // core v1 events are what users read
-		})
+	if f.serve || f.internal.on() {
+		closeActions, err := f.reach.openEngine(p, apps)
 		if err != nil {
 			return err
 		}
 		defer closeActions()
+		if err := errors.Join(f.reach.openSets(p, sets), f.reach.openRemotes(p, f.data)); err != nil {
+			return err
+		}
 	}
-	return runAll(ctx, p.store.Run, apps.Start, sets.advance.Start, sets.generate.Start)
+	return runAll(ctx, p.store.Run, apps.controller.Start, sets.advance.Start, sets.generate.Start, f.answering(p, transport.RoleController, transport.RoleAppSets))
 }
 
-// newJudge makes the assessor of health; scripts of users run in children of
-// this program, which the pool ends when it is closed.
-func newJudge(logger *slog.Logger) (*assessment.Judge, *lua.Pool, error) {
+// applicationsAlone runs the controller of Applications beside others that run
+// those of ApplicationSets.
+func (f *allFlags) applicationsAlone(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error {
+	p, closeParts, err := f.parts(ctx, mgr, cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer closeParts()
+	apps, err := f.applications(ctx, p)
+	if err != nil {
+		return err
+	}
+	closeActions, err := f.reach.openEngine(p, apps)
+	if err != nil {
+		return err
+	}
+	defer closeActions()
+	return runAll(ctx, p.store.Run, apps.controller.Start, f.answering(p, transport.RoleController))
+}
+
+// appLoop is the controller of Applications with its connections.
+type appLoop struct {
+	controller *application.Controller
+	fleet      *cluster.Fleet
+}
+
+// applications makes it.
+func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error) {
+	fleet := cluster.NewFleet(ctx, cluster.Options{Log: p.log.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: p.cfg})
+	fleet.Replace(p.store.Snapshot().Clusters)
+	p.store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
+	judge, err := newJudge(p.scripts, p.log)
+	if err != nil {
+		return nil, err
+	}
+	judge.Reload(p.store.Snapshot().Config)
+	p.store.OnChange(func(s *settings.Snapshot) { judge.Reload(s.Config) })
+	apps := application.New(application.Options{
+		Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Namespace: f.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
+		Health: judge, Queries: queries(p.scripts),
+		Watches:  func(namespace string) bool { return f.sets.rules.Watches(namespace, f.namespace) },
+		Recorder: p.mgr.GetEventRecorderFor("argocd-application-controller"), Log: p.log.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
+		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
+	})
+	return &appLoop{controller: apps, fleet: fleet}, nil
+}
+
+// newJudge makes the assessor of health.
+func newJudge(scripts *lua.Pool, logger *slog.Logger) (*assessment.Judge, error) {
 	shipped, err := lua.NewShipped(rules.Files)
 	if err != nil {
-		return nil, nil, err
-	}
-	log := logger.With("component", "health")
-	pool, err := lua.NewPool(lua.PoolOptions{Clock: clock.RealClock{}, Log: log})
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	return assessment.New(assessment.Options{
-		Shipped: shipped, Runner: pool, Clock: clock.RealClock{}, Log: log, Registerer: metrics.Registry,
-	}), pool, nil
+		Shipped: shipped, Runner: scripts, Clock: clock.RealClock{}, Log: logger.With("component", "health"), Registerer: metrics.Registry,
+	}), nil
 }
 
 // queries has jq expressions of users evaluated by the children that run

@@ -7,13 +7,18 @@ import (
 	"syscall"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// leaseName is the Lease that elects the process that works.
-const leaseName = "58ac56fa.applicationsets.argoproj.io"
+// Leases that elect the process that works: of everything or ApplicationSets,
+// and of Applications alone.
+const (
+	leaseName     = "58ac56fa.applicationsets.argoproj.io"
+	appsLeaseName = "argocd-application-controller"
+)
 
 // claim locks the data folder and names this process after it: a process that
 // is restarted on the same folder takes its Lease back at once, while the lock
@@ -42,13 +47,13 @@ func claim(dir string) (identity string, unlock func(), err error) {
 }
 
 // leaseLock is the Lease under this process's name.
-func leaseLock(cfg *rest.Config, namespace, identity string) (resourcelock.Interface, error) {
+func leaseLock(cfg *rest.Config, lease types.NamespacedName, identity string) (resourcelock.Interface, error) {
 	client, err := coordination.NewForConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
 	return &resourcelock.LeaseLock{
-		LeaseMeta:  metav1.ObjectMeta{Namespace: namespace, Name: leaseName},
+		LeaseMeta:  metav1.ObjectMeta{Namespace: lease.Namespace, Name: lease.Name},
 		Client:     client,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 	}, nil

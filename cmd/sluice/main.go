@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
@@ -41,7 +42,12 @@ func main() {
 		os.Exit(askPass(ctx, os.Args[1:]))
 	}
 	name, args := filepath.Base(os.Args[0]), os.Args[1:]
+	if as := os.Getenv(plugin.BinaryName); as == cluster.LoginProgram && (len(args) == 0 || args[0] != cluster.LoginCommand) {
+		name = as
+	}
 	switch name {
+	case cluster.LoginProgram: // kubeconfigs and cluster Secrets name it
+		name, args = "sluice", append([]string{cluster.LoginCommand}, args...)
 	case "argocd-cmp-server": // sidecars start a link of this name
 		name, args = "sluice", append([]string{"cmp-server"}, args...)
 	case "argocd":
@@ -50,7 +56,7 @@ func main() {
 	}
 	line := cli.New(console.System(name, build()), cli.Parts{
 		InProcess: inProcess, Forward: portForward, Dashboard: dashboard,
-		Others: []*cobra.Command{allCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand()},
+		Others: []*cobra.Command{allCommand(), controllerCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand(), k8sAuthCommand()},
 	})
 	os.Exit(line.Run(ctx, args))
 }

@@ -11,10 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/record"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	rules "github.com/sluice-cd/sluice/health"
@@ -24,13 +21,11 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
 	"github.com/sluice-cd/sluice/internal/adapter/remote"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
-	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/controller/perform"
 	"github.com/sluice-cd/sluice/internal/controller/steer"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
-	"github.com/sluice-cd/sluice/internal/domain/inspect"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/internal/server/application"
 	"github.com/sluice-cd/sluice/internal/server/applicationset"
@@ -63,72 +58,79 @@ type reach struct {
 	desk      later[applicationset.Desk]
 	preview   later[previewer]
 	remotes   later[repository.Remotes]
-	fleet     later[*cluster.Fleet]
+	states    later[clusterStates]
 	hint      later[func(repo.Push) int]
 	hintSets  later[func(context.Context, appset.Event) error]
 }
 
+// clusterStates gives what is known of a cluster.
+type clusterStates = func(server string) (apicluster.Info, bool)
+
 // clusterState is what is known of a cluster.
 func (r *reach) clusterState(server string) (apicluster.Info, bool) {
-	fleet := r.fleet.get()
-	if fleet == nil {
-		return apicluster.Info{}, false
+	if states := r.states.get(); states != nil {
+		return states(server)
 	}
-	conn, err := fleet.Connection(server)
-	if err != nil {
-		return apicluster.Info{}, false
-	}
-	state, since := conn.State(), metav1.NewTime(conn.State().Since)
-	return apicluster.Info{
-		ConnectionState: apicluster.ConnectionState{Status: state.Status, Message: state.Message, ModifiedAt: &since},
-		ServerVersion:   conn.KubeVersion(), APIVersions: conn.APIVersions(),
-	}, true
+	return apicluster.Info{}, false
 }
 
-// reachParts are the controllers that a server reaches.
-type reachParts struct {
-	mgr      manager.Manager
-	store    *settings.Store
-	reader   inspect.Reader
-	fleet    *cluster.Fleet
-	sets     *generate.Controller
-	facts    advance.Facts
-	mirrors  *gitrepo.Mirrors
-	data     string
-	recorder record.EventRecorder
-	log      *slog.Logger
-	registry prometheus.Registerer
+// statesOf tells the states of a fleet.
+func statesOf(fleet *cluster.Fleet) clusterStates {
+	return func(server string) (apicluster.Info, bool) {
+		conn, err := fleet.Connection(server)
+		if err != nil {
+			return apicluster.Info{}, false
+		}
+		state, since := conn.State(), metav1.NewTime(conn.State().Since)
+		return apicluster.Info{
+			ConnectionState: apicluster.ConnectionState{Status: state.Status, Message: state.Message, ModifiedAt: &since},
+			ServerVersion:   conn.KubeVersion(), APIVersions: conn.APIVersions(),
+		}, true
+	}
 }
 
-// open gives a server everything that the controllers know; the function
-// returned ends the children that run actions.
-func (r *reach) open(p reachParts) (func(), error) {
+// openEngine gives a server what the controller of Applications knows; the
+// function returned ends the children that run actions.
+func (r *reach) openEngine(p *parts, apps *appLoop) (func(), error) {
 	shipped, err := lua.NewShipped(rules.Files)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := lua.NewPool(lua.PoolOptions{Clock: clock.RealClock{}, Log: p.log.With("component", "actions")})
+	log := p.log.With("component", "actions")
+	pool, err := lua.NewPool(lua.PoolOptions{Clock: p.clock, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	actions := perform.New(perform.Options{Shipped: shipped, Runner: pool, Recorder: p.recorder, Clock: clock.RealClock{}, Log: p.log.With("component", "actions")})
+	recorder := p.mgr.GetEventRecorderFor("argocd-server") //nolint:staticcheck // core v1 events are what users read
+	actions := perform.New(perform.Options{Shipped: shipped, Runner: pool, Recorder: recorder, Clock: p.clock, Log: log})
 	actions.Reload(p.store.Snapshot().Config)
 	p.store.OnChange(func(s *settings.Snapshot) { actions.Reload(s.Config) })
-	remotes, err := newRemotes(p.mirrors, remoteParts{data: p.data, params: paramsOf(p.store), log: p.log})
+	r.states.set(statesOf(apps.fleet))
+	r.engine.set(&engine.Engine{Reader: apps.controller, Fleet: apps.fleet, Perform: actions, Settings: p.store.Snapshot})
+	return pool.Close, nil
+}
+
+// openRemotes lets a server in this process ask repositories.
+func (r *reach) openRemotes(p *parts, data string) error {
+	remotes, err := newRemotes(p.mirrors, remoteParts{data: data, params: paramsOf(p.store), log: p.log})
 	if err != nil {
-		pool.Close()
-		return nil, err
+		return err
 	}
+	r.manifests.set(p.manifests)
 	r.remotes.set(remotes)
-	r.fleet.set(p.fleet)
 	r.hint.set(p.mirrors.Hint)
+	return nil
+}
+
+// openSets gives a server what the controllers of ApplicationSets know.
+func (r *reach) openSets(p *parts, loops *setLoops) error {
+	sets := loops.generate
 	r.hintSets.set(func(ctx context.Context, ev appset.Event) error {
-		_, err := p.sets.Hint(ctx, p.mgr.GetClient(), ev)
+		_, err := sets.Hint(ctx, p.mgr.GetClient(), ev)
 		return err
 	})
-	r.engine.set(&engine.Engine{Reader: p.reader, Fleet: p.fleet, Perform: actions, Settings: p.store.Snapshot})
 	r.preview.set(func(ctx context.Context, set *v1alpha1.ApplicationSet) ([]v1alpha1.Application, error) {
-		shown, err := p.sets.Preview(ctx, set)
+		shown, err := sets.Preview(ctx, set)
 		if err != nil {
 			return nil, err
 		}
@@ -139,13 +141,12 @@ func (r *reach) open(p reachParts) (func(), error) {
 	})
 	direct, err := client.New(p.mgr.GetConfig(), client.Options{Scheme: p.mgr.GetScheme(), Mapper: p.mgr.GetRESTMapper(), HTTPClient: p.mgr.GetHTTPClient()})
 	if err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("connect to the hub: %w", err)
+		return fmt.Errorf("connect to the hub: %w", err)
 	}
 	r.desk.set(steer.New(steer.Options{
-		Reader: p.mgr.GetCache(), Client: direct, Facts: p.facts, Evaluate: evaluated(p.sets), Log: p.log.With("component", "rollout"), Registerer: p.registry,
+		Reader: p.mgr.GetCache(), Client: direct, Facts: loops.facts, Evaluate: evaluated(sets), Log: p.log.With("component", "rollout"), Registerer: p.registry,
 	}))
-	return pool.Close, nil
+	return nil
 }
 
 // evaluated renders a set for a plan.

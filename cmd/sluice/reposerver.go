@@ -86,7 +86,7 @@ func (f *allFlags) renderer(ctx context.Context, cfg *rest.Config, p renderParts
 }
 
 func repoServerCommand() *cobra.Command {
-	f, listen := &allFlags{}, ""
+	f, listen := &allFlags{lease: leaseName, internal: internalFlags{address: "0"}}, ""
 	c := &cobra.Command{Use: "repo-server", Short: "Render for the other components", Args: cobra.NoArgs}
 	flags := c.Flags()
 	f.hubFlags.register(flags)

@@ -30,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/authority"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
@@ -71,6 +72,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
 	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
 	flags.StringSliceVar(&f.namespaces, "application-namespaces", nil, "further namespaces, or globs, in which Applications may live")
+	flags.BoolVar(&f.Strict, "strict", false, "refuse a rollback, and a sync to another revision than the target, of an Application with automated sync; otherwise it holds what was deployed")
 	flags.BoolVar(&f.ReplaceAllowed, "sync-with-replace-allowed", true, "let requests ask for sync option Replace=true")
 }
 
@@ -216,13 +218,18 @@ func serverCommand() *cobra.Command {
 	flags.StringVar(&all.data, "data-dir", filepath.Join(os.TempDir(), "sluice-server"), "folder for lists of names in repositories")
 	flags.StringVar(&all.repoServer, "repo-server", "", "host:port of the repo-server that renders")
 	flags.DurationVar(&all.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
+	controllerTimeout := time.Minute
+	flags.DurationVar(&controllerTimeout, "controller-timeout", controllerTimeout, "time that one answer of a controller may take")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := all.logger()
 		if err != nil {
 			return err
 		}
+		if controllerTimeout <= 0 {
+			return fmt.Errorf("--controller-timeout=%s: want more than 0", controllerTimeout)
+		}
 		f.changed = flags.Changed
-		s := &serverProcess{flags: f, all: all, log: log, metrics: net.JoinHostPort(f.Address, strconv.Itoa(metricsPort))}
+		s := &serverProcess{flags: f, all: all, log: log, timeout: controllerTimeout, metrics: net.JoinHostPort(f.Address, strconv.Itoa(metricsPort))}
 		if metricsPort == 0 {
 			s.metrics = ""
 		}
@@ -237,6 +244,8 @@ type serverProcess struct {
 	all     *allFlags
 	log     *slog.Logger
 	metrics string
+	// timeout bounds one answer of a controller.
+	timeout time.Duration
 }
 
 func (s *serverProcess) run(ctx context.Context) error {
@@ -292,12 +301,19 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 	s.flags.complete(declared.Snapshot().Params)
 	r := &reach{}
 	r.openDesk(deskParts{reader: p.watched, client: p.hub.Client, params: declared.Snapshot().Params, log: s.log, registry: p.registry})
+	a, err := loadAuthority(ctx, p.cfg, s.all.namespace)
+	if err != nil {
+		return err
+	}
 	if s.all.repoServer != "" {
-		m, err := s.renderer(ctx, p.cfg)
+		m, err := s.renderer(ctx, a)
 		if err != nil {
 			return err
 		}
 		r.manifests.set(m)
+	}
+	if err := s.relays(ctx, r, a, p); err != nil {
+		return err
 	}
 	remotes, closeRemotes, err := s.remotes(ctx, declared, p.registry)
 	if err != nil {
@@ -328,11 +344,7 @@ func (s *serverProcess) remotes(ctx context.Context, declared *settings.Store, r
 	return r, mirrors.Close, nil
 }
 
-func (s *serverProcess) renderer(ctx context.Context, cfg *rest.Config) (manifest.Renderer, error) {
-	a, err := loadAuthority(ctx, cfg, s.all.namespace)
-	if err != nil {
-		return nil, err
-	}
+func (s *serverProcess) renderer(ctx context.Context, a *authority.Authority) (manifest.Renderer, error) {
 	tls, err := a.Client(transport.RoleServer, time.Now, transport.RoleRepoServer)
 	if err != nil {
 		return nil, err

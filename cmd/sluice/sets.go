@@ -30,6 +30,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
+	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
 	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
@@ -164,7 +165,7 @@ func (f *setFlags) fromParams(ctx context.Context, hub client.Reader, namespace 
 // setsCommand runs what generates Applications and advances sets, beside
 // somebody else who syncs them.
 func setsCommand() *cobra.Command {
-	f := &allFlags{}
+	f := &allFlags{lease: leaseName, internal: internalFlags{address: ":8087"}}
 	return f.command("applicationset-controller", "Run the controllers of ApplicationSets alone", func(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error {
 		p, closeParts, err := f.parts(ctx, mgr, cfg, logger)
 		if err != nil {
@@ -175,7 +176,10 @@ func setsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return runAll(ctx, p.store.Run, sets.advance.Start, sets.generate.Start)
+		if err := f.reach.openSets(p, sets); err != nil {
+			return err
+		}
+		return runAll(ctx, p.store.Run, sets.advance.Start, sets.generate.Start, f.answering(p, transport.RoleAppSets))
 	})
 }
 
@@ -197,7 +201,7 @@ func (f *allFlags) setControllers(ctx context.Context, p *parts) (*setLoops, err
 	if err != nil {
 		return nil, err
 	}
-	read.Gate, read.Queries = f.progressive, p.queries
+	read.Gate, read.Queries = f.progressive, queries(p.scripts)
 	read.Tree = signedTrees(p.manifests.Tree, p.projects, p.manifests.Verify, func() []signature.Key { return p.store.Snapshot().Keys })
 	sets := generate.New(generate.Options{
 		Sources: read, Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Subscribe: p.manifests.Subscribe, Offer: steps.Offer, Labels: f.sets.shownLabels,

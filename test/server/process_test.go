@@ -35,11 +35,14 @@ import (
 	"github.com/sluice-cd/sluice/test/rig"
 )
 
-// process is `sluice all --server` over a hub and a cluster.
+// process is a server over a hub and a cluster, `sluice all --server` or one
+// apart from the controllers.
 type process struct {
 	*rig.Rig
 	*client.Client
 	url string
+	// midway happens while an Application lives; nil is nothing.
+	midway func(t *testing.T)
 }
 
 func must(t *testing.T, err error) {
@@ -59,8 +62,14 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// launch starts the process and logs in as the administrator of its first start.
+// launch starts everything in one process.
 func launch(t *testing.T) *process {
+	t.Helper()
+	return launched(t, func(r *rig.Rig, port string) { must(t, r.Launch("--server", "--address", "127.0.0.1", "--port", port)) })
+}
+
+// launched starts a server and logs in as the administrator of its first start.
+func launched(t *testing.T, start func(r *rig.Rig, port string)) *process {
 	t.Helper()
 	r, err := rig.Start(t.Context(), rig.Options{Bin: bin(t), Dir: t.TempDir(), Clusters: "eu-1"})
 	must(t, err)
@@ -74,7 +83,7 @@ func launch(t *testing.T) *process {
 	p := &process{Rig: r}
 	port := freePort(t)
 	p.url = "https://127.0.0.1:" + port
-	must(t, r.Launch("--server", "--address", "127.0.0.1", "--port", port))
+	start(r, port)
 	insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // a certificate made by the process
 	must(t, rig.Until(t.Context(), time.Minute, "the server is ready", func(ctx context.Context) (bool, error) {
 		q, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/healthz", nil)
@@ -146,7 +155,10 @@ func healthyAt(revision string) func(*v1alpha1.Application) bool {
 
 // TestMainVerbs plays the life of an Application through the API alone.
 func TestMainVerbs(t *testing.T) {
-	p := launch(t)
+	launch(t).mainVerbs(t)
+}
+
+func (p *process) mainVerbs(t *testing.T) {
 	ctx := t.Context()
 	v1, err := p.Repo.Commit("v1", gitserver.Files{"web/all.yaml": fmt.Sprintf(manifests, "v1")})
 	must(t, err)
@@ -175,6 +187,9 @@ func TestMainVerbs(t *testing.T) {
 
 	p.liveObjects(t)
 	p.revisions(t, v1)
+	if p.midway != nil {
+		p.midway(t)
+	}
 
 	v2, err := p.Repo.Commit("v2", gitserver.Files{"web/all.yaml": fmt.Sprintf(manifests, "v2")})
 	must(t, err)

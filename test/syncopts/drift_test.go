@@ -170,21 +170,45 @@ func (r *run) comparer() *cluster.Connection {
 	return conn
 }
 
-// fields lists where an object differs.
-func (r *run) fields(conn *cluster.Connection, target *unstructured.Unstructured) []string {
+// beside gives a target as it is sent and what is live of it, as the controller
+// compares them.
+func (r *run) beside(conn *cluster.Connection, wanted *unstructured.Unstructured) (target, live *unstructured.Unstructured) {
 	r.Helper()
-	target = target.DeepCopy()
+	target = wanted.DeepCopy()
 	object.Track(target, driftName, driftName)
 	seen, err := conn.Observe(r.Context(), cluster.Want{Instance: driftName, Targets: []*unstructured.Unstructured{target}})
 	must(r.T, err)
-	live, err := conn.InVersion(r.Context(), seen.Live[object.KeyOf(target)], target.GroupVersionKind()) // as the controller compares
+	live, err = conn.InVersion(r.Context(), seen.Live[object.KeyOf(target)], target.GroupVersionKind())
 	must(r.T, err)
+	return target, live
+}
+
+// fields lists where an object differs.
+func (r *run) fields(conn *cluster.Connection, target *unstructured.Unstructured) []string {
+	r.Helper()
+	target, live := r.beside(conn, target)
 	options := diff.ParseSettings(nil).Compare
 	if diff.InSync(r.Context(), target, live, diff.Ignore{}, options) {
 		return nil
 	}
 	predicted, err := conn.Predict(r.Context(), target, syncplan.MannerOf(target, live, nil, false).Comparison())
 	must(r.T, err)
+	return r.differing(target, live, predicted)
+}
+
+// threeWay lists where an object differs from what a client-side apply would
+// make of it, computed in memory.
+func (r *run) threeWay(conn *cluster.Connection, target *unstructured.Unstructured) []string {
+	r.Helper()
+	target, live := r.beside(conn, target)
+	predicted, err := diff.ThreeWay(target, live, cluster.PatchMeta(target.GroupVersionKind()))
+	must(r.T, err)
+	return r.differing(target, live, predicted)
+}
+
+func (r *run) differing(target, live, predicted *unstructured.Unstructured) []string {
+	r.Helper()
+	options := diff.ParseSettings(nil).Compare
 	result, err := diff.Compare(r.Context(), diff.Input{Desired: target, Live: live, Predicted: predicted, Options: options})
 	must(r.T, err)
 	var out []string
@@ -231,6 +255,15 @@ func (r *run) drift() {
 		if p.life >= byArgoClientSide && slices.Contains(drifted, p.obj.GetKind()+"/"+p.obj.GetName()) {
 			r.Errorf("%s was applied by Argo CD's conventions and is not in sync before the first sync: %v", p.obj.GetName(), r.fields(conn, p.obj))
 		}
+		if p.life == fresh {
+			continue
+		}
+		tracking := func(field string) bool {
+			return p.life < byArgoClientSide && strings.HasPrefix(field, "metadata.annotations")
+		}
+		if got := slices.DeleteFunc(r.threeWay(conn, p.obj), tracking); len(got) > 0 {
+			r.Errorf("%s, applied in manner %d, differs three-way in memory: %v", p.obj.GetName(), p.life, got)
+		}
 	}
 	r.succeeds("")
 	if bad := outOfSync(r.status(v1alpha1.SyncStatusSynced)); len(bad) > 0 {
@@ -270,6 +303,9 @@ func (r *run) edits(conn *cluster.Connection, all []*piece) {
 		for _, p := range changed {
 			if got := r.fields(conn, p.obj); strings.Join(got, " ") != p.field {
 				wrong = append(wrong, fmt.Sprintf("%s differs in %v, want %s", p.obj.GetName(), got, p.field))
+			}
+			if got := r.threeWay(conn, p.obj); strings.Join(got, " ") != p.field {
+				wrong = append(wrong, fmt.Sprintf("%s differs three-way in memory in %v, want %s", p.obj.GetName(), got, p.field))
 			}
 		}
 		if len(wrong) > 0 {

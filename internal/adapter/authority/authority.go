@@ -16,6 +16,7 @@ import (
 	"io"
 	"math/big"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -160,8 +161,8 @@ func (a *Authority) Server(role string, now func() time.Time, callers ...string)
 }
 
 // Client is the TLS configuration of a process in a role that calls one in
-// another. It serves for as long as the process runs.
-func (a *Authority) Client(role string, now func() time.Time, server string) (*tls.Config, error) {
+// another, or in one of several. It serves for as long as the process runs.
+func (a *Authority) Client(role string, now func() time.Time, servers ...string) (*tls.Config, error) {
 	o := &own{authority: a, role: role, now: now}
 	if _, err := o.get(); err != nil {
 		return nil, err
@@ -170,8 +171,8 @@ func (a *Authority) Client(role string, now func() time.Time, server string) (*t
 		MinVersion: tls.VersionTLS13, RootCAs: a.pool(), ServerName: ServerName, NextProtos: []string{"h2"}, Time: now,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.get() },
 		VerifyConnection: func(s tls.ConnectionState) error {
-			if name := s.PeerCertificates[0].Subject.CommonName; name != server {
-				return fmt.Errorf("%q answers, not %s", name, server)
+			if name := s.PeerCertificates[0].Subject.CommonName; !slices.Contains(servers, name) {
+				return fmt.Errorf("%q answers, not %s", name, strings.Join(servers, " or "))
 			}
 			return nil
 		},

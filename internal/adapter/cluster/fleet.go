@@ -105,7 +105,7 @@ func (f *Fleet) Replace(clusters destination.Clusters) {
 			delete(f.byServer, c.Server)
 		}
 		delete(f.broken, c.Server)
-		conn, err := newConnection(f, c)
+		conn, err := newConnection(f, c, old)
 		if err != nil {
 			f.broken[c.Server] = err
 			continue

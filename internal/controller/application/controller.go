@@ -82,8 +82,10 @@ type Controller struct {
 	// deferred are Applications whose status is to be written when nothing
 	// else is to be done.
 	deferred map[types.NamespacedName]bool
+	// unstored are results of running operations.
+	unstored map[types.NamespacedName]midway
 	// compared is the last comparison of each Application.
-	compared map[types.NamespacedName]memory
+	compared map[slot]memory
 	// own are the compiled rules of each Application.
 	own map[types.NamespacedName]ownRules
 	// kept is the state of each history of which the renderer keeps the
@@ -98,7 +100,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
-		deferred: map[types.NamespacedName]bool{}, compared: map[types.NamespacedName]memory{},
+		deferred: map[types.NamespacedName]bool{}, unstored: map[types.NamespacedName]midway{}, compared: map[slot]memory{},
 		own:  map[types.NamespacedName]ownRules{},
 		kept: map[types.NamespacedName]string{},
 	}
@@ -245,7 +247,7 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err
 		return outcome{}, nil
 	}
 	p := newPass(c, app, log)
-	p.moved = a.moved
+	p.moved, p.idle = a.moved, a.idle
 	out.again, err = p.run(ctx)
 	out.later = p.later
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
@@ -317,7 +319,9 @@ func (c *Controller) forget(key types.NamespacedName) {
 	delete(c.following, key)
 	delete(c.written, key)
 	delete(c.deferred, key)
-	delete(c.compared, key)
+	delete(c.unstored, key)
+	delete(c.compared, slot{key, false})
+	delete(c.compared, slot{key, true})
 	delete(c.own, key)
 	c.metrics.forget(key)
 }

@@ -19,7 +19,6 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
-	"github.com/sluice-cd/sluice/internal/domain/autosync"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
@@ -37,12 +36,18 @@ type pass struct {
 	cluster     destination.Cluster
 	conn        *cluster.Connection
 	refresh     v1alpha1.RefreshType
-	// moved says that the pass is for a new revision of a source only.
-	moved  bool
+	// moved says that the pass is for a new revision of a source only, idle
+	// that nothing else is to be done.
+	moved, idle bool
+
 	again  time.Duration
 	events []event
 	// closed says in words which sync window holds the Application back now.
 	closed string
+	// ended says that an operation has ended, aside that what is looked at is
+	// not the target but what is held, adrift why drift from it is not known.
+	ended, aside bool
+	adrift       string
 	// started says that an automated sync was begun, later that the write of
 	// the status was put off until nothing else is to be done.
 	started, later bool
@@ -59,6 +64,7 @@ func newPass(c *Controller, app *v1alpha1.Application, log *slog.Logger) *pass {
 			p.refresh = v1alpha1.RefreshHard
 		}
 	}
+	p.resume()
 	return p
 }
 
@@ -93,8 +99,10 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 			return p.again, err
 		}
 		p.compare(ctx)
-		p.automate()
+		p.review()
+		p.automate(ctx)
 		p.showWindow()
+		p.showHold()
 		delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
 		if err := p.save(ctx); err != nil {
 			return p.again, err
@@ -102,7 +110,7 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 		if !p.started {
 			break
 		}
-		p.refresh, p.moved = "", false
+		p.refresh, p.moved, p.ended = "", false, false
 	}
 	if p.started {
 		p.soon(time.Millisecond)
@@ -188,10 +196,8 @@ func (p *pass) unreachable(ctx context.Context, state cluster.State) (time.Durat
 }
 
 // automate starts a sync when the policy asks for one.
-func (p *pass) automate() {
-	d := autosync.Decide(p.app, autosync.Seen{
-		Status: p.app.Status.Sync.Status, Revisions: revisions(p.app.Status.Sync), Resources: p.app.Status.Resources,
-	}, p.Clock.Now())
+func (p *pass) automate(ctx context.Context) {
+	d := p.decide(ctx)
 	if p.automationHeld(d.Operation != nil || d.Wait > 0) {
 		return // the result of the last attempt stays as it is
 	}
@@ -205,7 +211,10 @@ func (p *pass) automate() {
 		p.app.Operation = d.Operation
 		p.begin() // stored with the comparison that asks for it, before the first act
 		p.started = true
-		p.tell(corev1.EventTypeNormal, "OperationStarted", fmt.Sprintf("Initiated automated sync to '%s'", strings.Join(revisions(p.app.Status.Sync), ",")))
+		if d.Hold != nil { // stored with it too: nothing else may take its place
+			p.holdOn(d.Hold)
+		}
+		p.tell(corev1.EventTypeNormal, "OperationStarted", fmt.Sprintf("Initiated automated sync to '%s'", strings.Join(asked(d.Operation.Sync), ",")))
 	}
 }
 
@@ -288,7 +297,7 @@ func (p *pass) save(ctx context.Context) error {
 	if same && !refreshed && old != nil && p.Clock.Since(old.Time) < reconciledPause {
 		return nil
 	}
-	if !refreshed && p.putOff() {
+	if !refreshed && (p.waitsMidway() || p.putOff()) {
 		p.later = true
 		return nil
 	}
@@ -339,9 +348,7 @@ func (p *pass) patch(ctx context.Context) error {
 		return err
 	}
 	p.announce(written)
-	p.mu.Lock()
-	p.written[p.key] = written // nobody changes it, nor p.before
-	p.mu.Unlock()
+	p.stored(p.key, written)
 	p.before, p.app = written, written.DeepCopy()
 	p.watchers.tell(p.key)
 	return nil
@@ -360,8 +367,9 @@ func (p *pass) announce(written *v1alpha1.Application) {
 	if len(changes) > 0 { // one event, for each is a write to the hub
 		p.tell(corev1.EventTypeNormal, "ResourceUpdated", strings.Join(changes, "; "))
 	}
+	where := map[string]string{"dest-server": p.cluster.Server, "dest-namespace": written.Spec.Destination.Namespace} // spec/observability.md §3
 	for _, e := range p.events {
-		p.Recorder.Event(written, e.kind, e.reason, e.message)
+		p.Recorder.AnnotatedEventf(written, where, e.kind, e.reason, "%s", e.message)
 		p.log.Info(e.message, "reason", e.reason)
 	}
 	p.events = nil

@@ -21,6 +21,7 @@ import (
 // preservedAnnotations survive on live Applications whatever the template says.
 var preservedAnnotations = []string{
 	v1alpha1.AnnotationNotified, v1alpha1.AnnotationRefresh, v1alpha1.AnnotationHydrate, v1alpha1.AnnotationRolloutSkip,
+	v1alpha1.AnnotationReleaseHold,
 }
 
 // Writer makes the Applications of a set that are to be stored.

@@ -181,13 +181,12 @@ func (s *Service) revisions(ctx context.Context, c *route.Call, app *v1alpha1.Ap
 
 // otherRevision judges a revision that the spec does not name.
 func (s *Service) otherRevision(c *route.Call, app *v1alpha1.Application, revision string, dryRun bool) error {
-	config := s.Hub.Config("argocd-cm")
-	if config[overrideForRevisionKey] == "true" {
+	if s.Hub.Config("argocd-cm")[overrideForRevisionKey] == "true" {
 		if err := s.may(c, "override", app); err != nil {
 			return err
 		}
 	}
-	if config[manualOnlyKey] == "true" && automated(app) && !dryRun {
+	if s.strict() && automated(app) && !dryRun {
 		return fault.New(fault.FailedPrecondition, "Cannot sync to %s: auto-sync currently set to %s", revision, app.Spec.GetSources()[0].TargetRevision)
 	}
 	return nil
@@ -290,7 +289,7 @@ func (s *Service) Rollback(ctx context.Context, c *route.Call, q *RollbackReques
 	if err := deleting(app); err != nil {
 		return nil, err
 	}
-	if automated(app) && s.Hub.Config("argocd-cm")[manualOnlyKey] == "true" {
+	if automated(app) && s.strict() {
 		return nil, fault.New(fault.FailedPrecondition, "rollback cannot be initiated when auto-sync is enabled")
 	}
 	at := slices.IndexFunc(app.Status.History, func(h v1alpha1.RevisionHistory) bool { return h.ID == q.ID })

@@ -80,6 +80,9 @@ func (s *Service) PlanOf(ctx context.Context, c *route.Call, q *PlanOfRequest) (
 }
 
 func planned(p *rollout.Plan, err error) (*rollout.Plan, error) {
+	if fault.Away(err) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fault.New(fault.FailedPrecondition, "%w", err)
 	}

@@ -169,6 +169,9 @@ func (s *Service) render(ctx context.Context, set *v1alpha1.ApplicationSet) ([]v
 	if s.Preview != nil {
 		if preview := s.Preview(); preview != nil {
 			apps, err := preview(ctx, set)
+			if fault.Away(err) {
+				return nil, err
+			}
 			if err != nil {
 				return nil, fault.New(fault.InvalidArgument, "unable to generate Applications: %w", err)
 			}

@@ -117,6 +117,13 @@ func Of(err error) (Code, string) {
 	return Unknown, opaque
 }
 
+// Away says that an error means that somebody who was asked is away: it is
+// passed on as it is, whatever the question was.
+func Away(err error) bool {
+	code, _ := Of(err)
+	return code == Unavailable
+}
+
 var reasons = map[metav1.StatusReason]Code{
 	metav1.StatusReasonNotFound: NotFound, metav1.StatusReasonAlreadyExists: AlreadyExists, metav1.StatusReasonInvalid: InvalidArgument,
 	metav1.StatusReasonMethodNotAllowed: Unimplemented, metav1.StatusReasonServiceUnavailable: Unavailable,
