@@ -18,7 +18,7 @@ func parsed(arguments ...string) (progressive bool, safety time.Duration, err er
 	if safety, err = c.Flags().GetDuration("applicationset-controller-requeue-after"); err != nil {
 		return false, 0, err
 	}
-	return progressive, safety, (&allFlags{safety: safety, maxPackMiB: 1, gitMemoryMiB: 64}).validate()
+	return progressive, safety, (&allFlags{safety: safety, maxPackMiB: 1, gitMemoryMiB: 64, internal: internalFlags{address: "0"}}).validate()
 }
 
 // TestA10GateGivenTwice: the article's patch appends the flag without a look

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/steer"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
+	"github.com/sluice-cd/sluice/internal/server/applicationset"
 )
 
 // deskParts are what people look at rollouts with in a process that advances
@@ -34,4 +39,22 @@ func (r *reach) openDesk(p deskParts) {
 		Reader: p.reader, Client: p.client, Facts: advance.Facts{Gate: gate, Clock: clock.RealClock{}},
 		Log: p.log.With("component", "rollout"), Registerer: p.registry,
 	}))
+}
+
+// planning is the desk of this process, with the plans of the one that
+// renders. What people ask is written by this process: a rollout can be paused
+// while no controller answers.
+type planning struct {
+	applicationset.Desk
+	plans applicationset.Desk
+}
+
+// Plan says what a rollout of a saved set would do now.
+func (d planning) Plan(ctx context.Context, key types.NamespacedName) (*rollout.Plan, error) {
+	return d.plans.Plan(ctx, key)
+}
+
+// PlanOf says what a rollout of a manifest would do.
+func (d planning) PlanOf(ctx context.Context, set *v1alpha1.ApplicationSet) (*rollout.Plan, error) {
+	return d.plans.PlanOf(ctx, set)
 }

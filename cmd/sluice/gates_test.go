@@ -63,7 +63,7 @@ func TestA9GateFromEnvironmentAndParams(t *testing.T) {
 		if err := command.ParseFlags(c.arguments); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		f := &allFlags{maxPackMiB: 1, gitMemoryMiB: 64}
+		f := &allFlags{maxPackMiB: 1, gitMemoryMiB: 64, internal: internalFlags{address: "0"}}
 		f.namespace = "argocd"
 		err := f.sets.complete(command.Flags(), func(variable string) (string, bool) {
 			v, ok := c.environment[strings.TrimPrefix(variable, "ARGOCD_APPLICATIONSET_CONTROLLER_")]

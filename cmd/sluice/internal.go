@@ -200,7 +200,7 @@ func (s *serverProcess) relays(ctx context.Context, r *reach, a *authority.Autho
 	}
 	r.engine.set(apps)
 	r.states.set(apps.ClusterState)
-	r.desk.set(sets)
+	r.desk.set(planning{Desk: r.desk.get(), plans: sets})
 	r.preview.set(sets.Preview)
 	return nil
 }
