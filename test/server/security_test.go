@@ -206,3 +206,28 @@ func TestPrivilegedFieldsAreNotSmuggled(t *testing.T) {
 		clean(what)
 	}
 }
+
+// TestForeignNamespaces: no route reaches an Application in a namespace that is
+// not admitted, not even for the administrator.
+func TestForeignNamespaces(t *testing.T) {
+	w := open(t, true, nil)
+	for _, r := range inOrder(w.api.Table()) {
+		if !strings.Contains(r.Path, "/applications/{name}") && !strings.Contains(r.Path, "/stream/applications/{name}") {
+			continue
+		}
+		path := target(t, r)
+		if strings.Contains(path, "?") {
+			path += "&appNamespace=kube-system"
+		} else {
+			path += "?appNamespace=kube-system"
+		}
+		body := bodyOf(r)
+		if status, _, answer := w.ask(t, "admin", r.Method, path, body); status < 400 || status >= 500 {
+			t.Errorf("%s in kube-system: %d %s", r.Name(), status, answer)
+		}
+	}
+	const app = `{"metadata":{"name":"outside","namespace":"kube-system"},"spec":{"project":"alpha","source":{"repoURL":"https://git.example/alpha/app","path":"web"},"destination":{"server":"https://prod.example:6443","namespace":"x"}}}`
+	if status, _, answer := w.ask(t, "admin", http.MethodPost, "/api/v1/applications?validate=false", app); status != http.StatusForbidden {
+		t.Errorf("create in kube-system: %d %s", status, answer)
+	}
+}
