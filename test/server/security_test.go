@@ -207,9 +207,9 @@ func TestPrivilegedFieldsAreNotSmuggled(t *testing.T) {
 	}
 }
 
-// TestForeignNamespaces: no route reaches an Application in a namespace that is
+// TestNothingInForeignNamespaces: no route reaches an Application in a namespace that is
 // not admitted, not even for the administrator.
-func TestForeignNamespaces(t *testing.T) {
+func TestNothingInForeignNamespaces(t *testing.T) {
 	w := open(t, true, nil)
 	for _, r := range inOrder(w.api.Table()) {
 		if !strings.Contains(r.Path, "/applications/{name}") && !strings.Contains(r.Path, "/stream/applications/{name}") {
