@@ -25,7 +25,8 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%s: %v", where, h)
 		}
-		if h.Get("Access-Control-Allow-Origin") != "" || h.Get("Server") != "" {
+		// Badges are made to be shown by other sites.
+		if h.Get("Access-Control-Allow-Origin") != "" && !strings.Contains(where, "/api/badge") || h.Get("Server") != "" {
 			t.Errorf("%s tells too much: %v", where, h)
 		}
 		if kind := h.Get("Content-Type"); strings.HasPrefix(kind, "text/html") {
