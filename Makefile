@@ -15,7 +15,8 @@ help: ## Show the targets
 build: fleet ## Build sluice, fleet, demo and bench into build/
 	@echo "building sluice, demo and bench ..."
 	@mkdir -p $(BUILD)
-	@CGO_ENABLED=0 $(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BUILD)/sluice ./cmd/sluice
+	@CGO_ENABLED=0 $(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BUILD)/sluice-engine ./cmd/sluice
+	@CGO_ENABLED=0 $(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BUILD)/sluice ./cmd/cli
 	@$(GO) build -o $(BUILD)/demo ./test/demo
 	@$(GO) build -o $(BUILD)/bench ./test/bench
 
@@ -48,7 +49,7 @@ e2e: build ## Real clusters, the real process, and the demo's acts
 verify: ## Format, lint, generated code, architecture rules
 	@hack/verify.sh
 
-bench: build ## Measure; ONLY=prefix runs a part, LONG=1 its long form; writes build/bench.json
+bench: build ## Measure; ONLY=prefix,... runs parts, LONG=1 its long form; writes build/bench.json
 	@$(BUILD)/bench -only '$(ONLY)' $(if $(LONG),-long) -out $(BUILD)/bench.json
 
 mutation: ## Put mistakes into the planner; a test must notice each

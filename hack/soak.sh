@@ -25,7 +25,6 @@ part "scenarios of rollouts on clusters" go test -tags soak ./test/e2e -v -count
   -run 'TestRolloutScenarios|TestTwoLevelBlastRadius|TestCommitAtEachPhase|TestProjectWindowInRollout|TestPrometheusGatesRollout'
 part "faults, credentials, nested Applications, renderers without memory" go test -tags soak ./test/e2e -v -count=1 -timeout 90m \
   -run 'TestClusterCredentials|TestSyncFaults|TestNestedApplications|TestRendererOutOfMemory'
-part "commands of the articles that hold a revision" go test -tags soak ./test/e2e -v -count=1 -timeout 10m -run TestSeedCommandsThatHold
 part "the record of rollouts, fuzzed" go test ./internal/domain/rollout -fuzz FuzzRecord -fuzztime 60s
 part "$events random events from seed $seed" env SLUICE_ROLLOUT_EVENTS="$events" SLUICE_ROLLOUT_SEED="$seed" \
   go test ./test/scenario -v -run 'TestRandom$' -timeout 12h

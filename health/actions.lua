@@ -69,6 +69,47 @@ function force_sync()
   return {disabled = never[spec.refreshInterval] == true, run = function() annotate("force-sync", unix()) end}
 end
 
+-- field gives the table below obj at a path, and makes what is missing.
+function field(path)
+  local t = obj
+  for _, key in ipairs(path) do
+    t[key] = t[key] or {}
+    t = t[key]
+  end
+  return t
+end
+
+-- numa adds to a list what pauses and resumes the pipeline or vertex of
+-- Numaflow that is described at a path (none is the object itself).
+function numa(path, list)
+  local function below(...)
+    local out = {}
+    for _, key in ipairs(path) do out[#out + 1] = key end
+    for _, key in ipairs({...}) do out[#out + 1] = key end
+    return out
+  end
+  local t = obj
+  for _, key in ipairs(below("spec", "lifecycle")) do t = (t or {})[key] end
+  local paused = (t or {}).desiredPhase == "Paused"
+  local function unpause(strategy)
+    return {disabled = not paused, run = function()
+      field(below("spec", "lifecycle")).desiredPhase = "Running"
+      field(below("metadata", "annotations"))["numaflow.numaproj.io/resume-strategy"] = strategy
+    end}
+  end
+  list.pause = {disabled = paused, run = function() field(below("spec", "lifecycle")).desiredPhase = "Paused" end}
+  list["unpause-fast"], list["unpause-gradual"] = unpause("fast"), unpause("slow")
+  return list
+end
+
+-- force_promote ends the trial of a new version with success (Numaplane).
+function force_promote()
+  local labels = metadata.labels or {}
+  local state = labels["numaplane.numaproj.io/upgrade-state"]
+  local trial = (state == "in-progress" or state == "trial") and labels["numaplane.numaproj.io/force-promote"] == nil
+  return {disabled = not trial, run = function() field{"metadata", "labels"}["numaplane.numaproj.io/force-promote"] = "true" end}
+end
+
 function actions(list)
   if actionName ~= "?" then
     local a = list[actionName]

@@ -15,9 +15,15 @@ import (
 type Application struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
-	Spec              ApplicationSpec   `json:"spec"`
-	Status            ApplicationStatus `json:"status,omitempty"`
+	Spec              ApplicationSpec `json:"spec"`
+	// Status has one writer: as a whole it belongs to one field manager, which
+	// spares the API server two thirds of managedFields.
+	//
+	// +structType=atomic
+	Status ApplicationStatus `json:"status,omitempty"`
 	// Operation is a request; it disappears when the operation has ended.
+	//
+	// +structType=atomic
 	Operation *Operation `json:"operation,omitempty"`
 }
 

@@ -30,6 +30,7 @@ const (
 	AnnotationRollbackRollout  = "argocd.argoproj.io/rollback-rollout"
 	AnnotationRolloutSkip      = "argocd.argoproj.io/rollout-skip"
 	AnnotationRolloutHeldBy    = "argocd.argoproj.io/rollout-held-by"
+	AnnotationReleaseHold      = "argocd.argoproj.io/release-hold"
 	AnnotationGeneratePaths    = "argocd.argoproj.io/manifest-generate-paths"
 )
 
@@ -115,6 +116,9 @@ const (
 	ConditionOrphanedResourceWarning = "OrphanedResourceWarning"
 	ConditionRolloutHolderGone       = "RolloutHolderGone"
 	ConditionSyncWindowClosed        = "SyncWindowClosed"
+	// ConditionOperatorHold (Sluice) says that automated sync is held back, by
+	// whom and until when.
+	ConditionOperatorHold = "OperatorHold"
 	// ConditionComparisonWarning (Sluice) says that a comparison is weaker than
 	// it should be, and why.
 	ConditionComparisonWarning = "ComparisonWarning"

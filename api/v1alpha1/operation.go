@@ -59,8 +59,16 @@ type SyncOperationResource struct {
 	Exclude   bool   `json:"-"`
 }
 
+// InfoTarget (Sluice) is the name of an info item of an operation: whoever asked
+// for it named no revision, and so means the target, though one is fixed in it.
+const InfoTarget = "SyncTarget"
+
 // OperationState is a running or the last operation.
 type OperationState struct {
+	// Operation has the fields of the Application's operation.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
 	Operation  Operation            `json:"operation"`
 	Phase      OperationPhase       `json:"phase"`
 	Message    string               `json:"message,omitempty"`
@@ -71,13 +79,26 @@ type OperationState struct {
 	// ID (Sluice) names the operation for good. For an operation of a rollout
 	// it is the value of its info item RolloutOperation.
 	ID string `json:"id,omitempty"`
+	// Override (Sluice) says that a person asked for something else than the
+	// target of that time.
+	Override bool `json:"override,omitempty"`
+	// Digest (Sluice) tells the manifests that the operation brings.
+	Digest string `json:"digest,omitempty"`
 }
 
 // SyncOperationResult is what a sync was and did.
 type SyncOperationResult struct {
-	Resources                []*ResourceResult         `json:"resources,omitempty"`
-	Revision                 string                    `json:"revision"`
-	Source                   ApplicationSource         `json:"source,omitempty"`
+	Resources []*ResourceResult `json:"resources,omitempty"`
+	Revision  string            `json:"revision"`
+	// Source has the fields of spec.source.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Source ApplicationSource `json:"source,omitempty"`
+	// Sources have the fields of spec.sources.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
 	Sources                  []ApplicationSource       `json:"sources,omitempty"`
 	Revisions                []string                  `json:"revisions,omitempty"`
 	ManagedNamespaceMetadata *ManagedNamespaceMetadata `json:"managedNamespaceMetadata,omitempty"`

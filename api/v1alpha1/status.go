@@ -26,10 +26,15 @@ type ApplicationStatus struct {
 
 // SyncStatus is the result of the last comparison.
 type SyncStatus struct {
-	Status     SyncStatusCode `json:"status"`
-	ComparedTo ComparedTo     `json:"comparedTo,omitempty"`
-	Revision   string         `json:"revision,omitempty"`
-	Revisions  []string       `json:"revisions,omitempty"`
+	Status SyncStatusCode `json:"status"`
+	// ComparedTo has no schema, as all copies of the spec in the status: the
+	// API server would check what only this program writes, at each write.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	ComparedTo ComparedTo `json:"comparedTo,omitempty"`
+	Revision   string     `json:"revision,omitempty"`
+	Revisions  []string   `json:"revisions,omitempty"`
 	// AfterOperation (Sluice) is the id of the last finished operation that
 	// this comparison followed: order is told by ids, never by times.
 	AfterOperation string `json:"afterOperation,omitempty"`
@@ -76,14 +81,25 @@ type ResourceStatus struct {
 
 // RevisionHistory is one deployment, oldest first in the status.
 type RevisionHistory struct {
-	Revision        string              `json:"revision,omitempty"`
-	DeployedAt      metav1.Time         `json:"deployedAt"`
-	ID              int64               `json:"id"`
-	Source          ApplicationSource   `json:"source,omitempty"`
-	DeployStartedAt *metav1.Time        `json:"deployStartedAt,omitempty"`
-	Sources         []ApplicationSource `json:"sources,omitempty"`
-	Revisions       []string            `json:"revisions,omitempty"`
-	InitiatedBy     OperationInitiator  `json:"initiatedBy,omitempty"`
+	Revision   string      `json:"revision,omitempty"`
+	DeployedAt metav1.Time `json:"deployedAt"`
+	ID         int64       `json:"id"`
+	// Source has the fields of spec.source.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Source          ApplicationSource `json:"source,omitempty"`
+	DeployStartedAt *metav1.Time      `json:"deployStartedAt,omitempty"`
+	// Sources have the fields of spec.sources.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Sources     []ApplicationSource `json:"sources,omitempty"`
+	Revisions   []string            `json:"revisions,omitempty"`
+	InitiatedBy OperationInitiator  `json:"initiatedBy,omitempty"`
+	// Health (Sluice) is Healthy when the Application became so after this
+	// deployment and before the next.
+	Health HealthStatusCode `json:"health,omitempty"`
 }
 
 // ApplicationCondition is something a person should know.
@@ -100,13 +116,31 @@ type ApplicationSummary struct {
 	IsAppOfApps  bool     `json:"isAppOfApps,omitempty"`
 }
 
-// Hold (Sluice) says what an operator deployed and what is held back.
+// Reasons of a Hold.
+const (
+	// HoldManualOverride: a person deployed something else than the target.
+	HoldManualOverride = "ManualOverride"
+	// HoldAutomaticRollback: the target failed, and what was before it came back.
+	HoldAutomaticRollback = "AutomaticRollback"
+)
+
+// Hold (Sluice) says what is kept on the cluster although the target is
+// another (spec/application.md §11).
 type Hold struct {
-	Revisions []string     `json:"revisions,omitempty"`
-	Reason    string       `json:"reason,omitempty"`
-	Since     *metav1.Time `json:"since,omitempty"`
-	By        string       `json:"by,omitempty"`
-	Rejected  []string     `json:"rejected,omitempty"`
+	// Revisions that were deployed, one per source, from Source or Sources.
+	Revisions []string            `json:"revisions,omitempty"`
+	Source    *ApplicationSource  `json:"source,omitempty"`
+	Sources   []ApplicationSource `json:"sources,omitempty"`
+	// Reason is HoldManualOverride or HoldAutomaticRollback.
+	Reason string       `json:"reason,omitempty"`
+	Since  *metav1.Time `json:"since,omitempty"`
+	// By is the person, empty when none is known.
+	By string `json:"by,omitempty"`
+	// Rejected are the revisions of the target that is not deployed while the
+	// hold lasts, RejectedDigest tells its manifests; it is empty while they
+	// could not be rendered.
+	Rejected       []string `json:"rejected,omitempty"`
+	RejectedDigest string   `json:"rejectedDigest,omitempty"`
 }
 
 // HydratorStatus is the state of the rendered-manifest flow.

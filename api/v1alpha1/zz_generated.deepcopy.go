@@ -1390,6 +1390,18 @@ func (in *Hold) DeepCopyInto(out *Hold) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.Source != nil {
+		in, out := &in.Source, &out.Source
+		*out = new(ApplicationSource)
+		(*in).DeepCopyInto(*out)
+	}
+	if in.Sources != nil {
+		in, out := &in.Sources, &out.Sources
+		*out = make([]ApplicationSource, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
 	if in.Since != nil {
 		in, out := &in.Since, &out.Since
 		*out = (*in).DeepCopy()

@@ -34,6 +34,7 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	rules "github.com/sluice-cd/sluice/health"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
+	"github.com/sluice-cd/sluice/internal/adapter/eventlog"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
@@ -203,7 +204,7 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 	}
 	defer unlock()
 	f.identity = identity
-	mgr, err := f.manager(ctx, cfg)
+	mgr, err := f.manager(ctx, cfg, logger)
 	if err != nil {
 		return err
 	}
@@ -220,7 +221,7 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 	return mgr.Start(ctx)
 }
 
-func (f *allFlags) manager(ctx context.Context, cfg *rest.Config) (manager.Manager, error) {
+func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.Logger) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -248,6 +249,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config) (manager.Manag
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
+		EventBroadcaster: eventlog.NewBroadcaster(ctx, logger, metrics.Registry),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the hub: %w", err)
@@ -272,6 +274,10 @@ type parts struct {
 	projects  projectGetter
 	mirrors   *gitrepo.Mirrors
 	manifests manifest.Renderer
+	// scripts run what users wrote, in children of this program; queries
+	// evaluates their jq expressions there.
+	scripts *lua.Pool
+	queries jq.Caller
 }
 
 // parts makes them; the function that comes back ends them.
@@ -282,7 +288,7 @@ func (f *allFlags) parts(ctx context.Context, mgr manager.Manager, cfg *rest.Con
 		return nil, nil, err
 	}
 	mirrorOptions := f.mirrorOptions(p.store, p.clock, p.registry, logger)
-	p.projects = projectsOf(mgr.GetClient(), f.namespace)
+	p.projects = projectsOf(mgr.GetClient(), f.namespace, p.store.Snapshot)
 	mirrorOptions.Submodule = submodules(ctx, p.store.Snapshot, p.projects)
 	mirrors, err := gitrepo.New(ctx, mirrorOptions)
 	if err != nil {
@@ -297,7 +303,14 @@ func (f *allFlags) parts(ctx context.Context, mgr manager.Manager, cfg *rest.Con
 		return nil, nil, err
 	}
 	p.mirrors, p.manifests = mirrors, manifests
-	return p, func() { closeManifests(); mirrors.Close() }, nil
+	p.scripts, err = lua.NewPool(lua.PoolOptions{Clock: p.clock, Log: logger.With("component", "health")})
+	if err != nil {
+		closeManifests()
+		mirrors.Close()
+		return nil, nil, err
+	}
+	p.queries = queries(p.scripts)
+	return p, func() { p.scripts.Close(); closeManifests(); mirrors.Close() }, nil
 }
 
 // controllers wires everything together; it runs on the leader only.
@@ -311,7 +324,6 @@ func (f *allFlags) controllers(ctx context.Context, mgr manager.Manager, cfg *re
 	if err != nil {
 		return err
 	}
-	defer apps.close()
 	sets, err := f.setControllers(ctx, p)
 	if err != nil {
 		return err
@@ -341,7 +353,6 @@ func (f *allFlags) applicationsAlone(ctx context.Context, mgr manager.Manager, c
 	if err != nil {
 		return err
 	}
-	defer apps.close()
 	closeActions, err := f.reach.openEngine(p, apps)
 	if err != nil {
 		return err
@@ -354,7 +365,6 @@ func (f *allFlags) applicationsAlone(ctx context.Context, mgr manager.Manager, c
 type appLoop struct {
 	controller *application.Controller
 	fleet      *cluster.Fleet
-	close      func()
 }
 
 // applications makes it.
@@ -362,7 +372,7 @@ func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error)
 	fleet := cluster.NewFleet(ctx, cluster.Options{Log: p.log.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: p.cfg})
 	fleet.Replace(p.store.Snapshot().Clusters)
 	p.store.OnChange(func(s *settings.Snapshot) { fleet.Replace(s.Clusters) })
-	judge, scripts, err := newJudge(p.log)
+	judge, err := newJudge(p.log, p.scripts)
 	if err != nil {
 		return nil, err
 	}
@@ -370,29 +380,24 @@ func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error)
 	p.store.OnChange(func(s *settings.Snapshot) { judge.Reload(s.Config) })
 	apps := application.New(application.Options{
 		Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Namespace: f.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
-		Health: judge, Queries: queries(scripts),
+		Health: judge, Queries: p.queries,
 		Watches:  func(namespace string) bool { return f.sets.rules.Watches(namespace, f.namespace) },
 		Recorder: p.mgr.GetEventRecorderFor("argocd-application-controller"), Log: p.log.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
 	})
-	return &appLoop{controller: apps, fleet: fleet, close: scripts.Close}, nil
+	return &appLoop{controller: apps, fleet: fleet}, nil
 }
 
-// newJudge makes the assessor of health; scripts of users run in children of
-// this program, which the pool ends when it is closed.
-func newJudge(logger *slog.Logger) (*assessment.Judge, *lua.Pool, error) {
+// newJudge makes the assessor of health; scripts of users run in the children
+// of a pool.
+func newJudge(logger *slog.Logger, scripts *lua.Pool) (*assessment.Judge, error) {
 	shipped, err := lua.NewShipped(rules.Files)
 	if err != nil {
-		return nil, nil, err
-	}
-	log := logger.With("component", "health")
-	pool, err := lua.NewPool(lua.PoolOptions{Clock: clock.RealClock{}, Log: log})
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	return assessment.New(assessment.Options{
-		Shipped: shipped, Runner: pool, Clock: clock.RealClock{}, Log: log, Registerer: metrics.Registry,
-	}), pool, nil
+		Shipped: shipped, Runner: scripts, Clock: clock.RealClock{}, Log: logger.With("component", "health"), Registerer: metrics.Registry,
+	}), nil
 }
 
 // queries has jq expressions of users evaluated by the children that run

@@ -108,12 +108,13 @@ func coreAPI(ctx context.Context, hub *store.Hub, watched cache.Cache, log *slog
 	if err := declared.Load(ctx); err != nil {
 		return nil, err
 	}
-	r := &reach{}
+	r, registry := &reach{}, prometheus.NewRegistry()
+	r.openDesk(deskParts{reader: watched, client: hub.Client, params: declared.Snapshot().Params, log: log, registry: registry})
 	return server.New(ctx, server.Options{
 		Config: server.Config{Insecure: true, DisableAuth: true, BaseHRef: "/", ContentTypes: []string{"application/json"}, ReplaceAllowed: true},
 		Hub:    hub, Settings: declared.Snapshot, Manifests: r.manifests.get, Engine: r.engine.get, Desk: r.desk.get, Preview: r.preview.get,
 		Remotes: r.remotes.get, ClusterState: r.clusterState, Render: template.New(clock.RealClock{}).Render,
-		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: prometheus.NewRegistry(),
+		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: registry,
 	})
 }
 

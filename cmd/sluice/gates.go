@@ -97,7 +97,11 @@ func (f *allFlags) rollouts(ctx context.Context, p rolloutParts) (*advance.Contr
 	asked.attach(ctx, &options)
 	steps := advance.New(options)
 	var err error
-	asked.projects, err = gate.Follow(ctx, p.mgr.GetCache(), f.namespace, steps.LookAgain)
+	inherited := func(project *v1alpha1.AppProject, find func(string) *v1alpha1.AppProject) *v1alpha1.AppProject {
+		return p.store.Snapshot().Effective(project, find)
+	}
+	p.store.OnChange(func(*settings.Snapshot) { steps.LookAgain() })
+	asked.projects, err = gate.Follow(ctx, p.mgr.GetCache(), f.namespace, inherited, steps.LookAgain)
 	return steps, options.Facts, err
 }
 

@@ -7,13 +7,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
@@ -41,42 +40,31 @@ func main() {
 		os.Exit(askPass(ctx, os.Args[1:]))
 	}
 	name, args := filepath.Base(os.Args[0]), os.Args[1:]
+	if as := os.Getenv(plugin.BinaryName); as == cluster.LoginProgram && (len(args) == 0 || args[0] != cluster.LoginCommand) {
+		name = as
+	}
 	switch name {
+	case cluster.LoginProgram: // kubeconfigs and cluster Secrets name it
+		name, args = "sluice", append([]string{cluster.LoginCommand}, args...)
 	case "argocd-cmp-server": // sidecars start a link of this name
 		name, args = "sluice", append([]string{"cmp-server"}, args...)
 	case "argocd":
 	default:
 		name = "sluice"
 	}
-	line := cli.New(console.System(name, build()), cli.Parts{
+	line := cli.New(console.System(name, console.BuildOf(version)), cli.Parts{
 		InProcess: inProcess, Forward: portForward, Dashboard: dashboard,
-		Others: []*cobra.Command{allCommand(), controllerCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(), installCommand(), luaWorkerCommand()},
+		Others: others(),
 	})
 	os.Exit(line.Run(ctx, args))
 }
 
-// build says what this program was built from.
-func build() console.Build {
-	b := console.Build{
-		Version: version, GoVersion: runtime.Version(), Compiler: runtime.Compiler, Platform: runtime.GOOS + "/" + runtime.GOARCH, GitTreeState: "clean",
+// others are the commands of this program that are no part of the command line.
+func others() []*cobra.Command {
+	return []*cobra.Command{
+		allCommand(), controllerCommand(), setsCommand(), serverCommand(), dexConfigCommand(), repoServerCommand(), pluginServerCommand(),
+		installCommand(), luaWorkerCommand(), k8sAuthCommand(),
 	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
-	}
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			b.GitCommit = s.Value
-		case "vcs.time":
-			b.BuildDate = s.Value
-		case "vcs.modified":
-			if s.Value == "true" {
-				b.GitTreeState = "dirty"
-			}
-		}
-	}
-	return b
 }
 
 // renderWorker is the hidden command that the parent starts for renders.

@@ -117,12 +117,25 @@ func insideGate(declared func() *settings.Snapshot, allowed []string) func(ctx c
 // projectGetter reads a project.
 type projectGetter func(ctx context.Context, name string) (*v1alpha1.AppProject, error)
 
-// projectsOf reads projects from the hub.
-func projectsOf(hub client.Reader, namespace string) projectGetter {
-	return func(ctx context.Context, name string) (*v1alpha1.AppProject, error) {
+// projectsOf reads projects from the hub, with what they take over from others.
+func projectsOf(hub client.Reader, namespace string, declared func() *settings.Snapshot) projectGetter {
+	get := func(ctx context.Context, name string) (*v1alpha1.AppProject, error) {
 		var project v1alpha1.AppProject
 		err := hub.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &project)
 		return &project, err
+	}
+	return func(ctx context.Context, name string) (*v1alpha1.AppProject, error) {
+		project, err := get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		return declared().Effective(project, func(name string) *v1alpha1.AppProject {
+			global, err := get(ctx, name)
+			if err != nil {
+				return nil
+			}
+			return global
+		}), nil
 	}
 }
 

@@ -122,7 +122,7 @@ func (f *allFlags) serveRenders(ctx context.Context, mgr manager.Manager, cfg *r
 		return err
 	}
 	options := f.mirrorOptions(store, clock.RealClock{}, metrics.Registry, s.log)
-	projects := projectsOf(mgr.GetClient(), f.namespace)
+	projects := projectsOf(mgr.GetClient(), f.namespace, store.Snapshot)
 	options.Submodule = submodules(ctx, store.Snapshot, projects)
 	mirrors, err := gitrepo.New(ctx, options)
 	if err != nil {

@@ -75,6 +75,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
 	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
 	flags.StringSliceVar(&f.namespaces, "application-namespaces", nil, "further namespaces, or globs, in which Applications may live")
+	flags.BoolVar(&f.Strict, "strict", false, "refuse a rollback, and a sync to another revision than the target, of an Application with automated sync; otherwise it holds what was deployed")
 	flags.BoolVar(&f.ReplaceAllowed, "sync-with-replace-allowed", true, "let requests ask for sync option Replace=true")
 }
 
@@ -315,6 +316,7 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 		return err
 	}
 	r := &reach{}
+	r.openDesk(deskParts{reader: p.watched, client: p.hub.Client, params: declared.Snapshot().Params, log: s.log, registry: p.registry})
 	a, err := loadAuthority(ctx, p.cfg, s.all.namespace)
 	if err != nil {
 		return err

@@ -44,10 +44,16 @@ type Parts struct {
 	Dashboard func(ctx context.Context, f *connect.Flags, address string, ready func(url string)) error
 	// Others are commands that are no part of the command line: the servers.
 	Others []*cobra.Command
+	// HandOver, when it is set, stands for all of the above: it goes on as the
+	// program that has them, and returns only when there is none.
+	HandOver func() error
 }
 
 // New makes the command line.
 func New(c *console.Console, p Parts) *CLI {
+	if p.HandOver != nil {
+		p = handedOver(p.HandOver)
+	}
 	d := &connect.Dialer{Console: c, InProcess: p.InProcess, Forward: p.Forward}
 	others := p.Others
 	root := &cobra.Command{
@@ -98,7 +104,10 @@ func New(c *console.Console, p Parts) *CLI {
 		if d.KubeContext == "" {
 			d.KubeContext = kube.Context
 		}
-		return d.Validate()
+		if err := d.Validate(); err != nil || p.HandOver == nil || !asks(cmd) || !d.Tunneled() {
+			return err
+		}
+		return p.HandOver() // before anything is read or said
 	}
 	return l
 }

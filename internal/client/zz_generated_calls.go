@@ -72,6 +72,11 @@ func (c *Client) ApplicationRollback(ctx context.Context, q *application.Rollbac
 	return call[v1alpha1.Application](ctx, c, "POST", "/api/v1/applications/{name}/rollback", q)
 }
 
+// ApplicationResume calls POST /api/v1/applications/{name}/resume. Release the hold of an Application.
+func (c *Client) ApplicationResume(ctx context.Context, q *application.ResumeRequest) (*v1alpha1.Application, error) {
+	return call[v1alpha1.Application](ctx, c, "POST", "/api/v1/applications/{name}/resume", q)
+}
+
 // ApplicationTerminateOperation calls DELETE /api/v1/applications/{name}/operation. End the running operation.
 func (c *Client) ApplicationTerminateOperation(ctx context.Context, q *application.TerminateRequest) (*application.Empty, error) {
 	return call[application.Empty](ctx, c, "DELETE", "/api/v1/applications/{name}/operation", q)

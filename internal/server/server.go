@@ -49,7 +49,9 @@ type Config struct {
 	// ContentTypes are accepted in requests that change something.
 	ContentTypes   []string
 	ReplaceAllowed bool
-	MinTLS         uint16
+	// Strict is --strict: no deployment by hand against automated sync.
+	Strict bool
+	MinTLS uint16
 	// Proxies are believed about where requests come from.
 	Proxies rest.Proxies
 }
@@ -166,7 +168,7 @@ func (s *Server) routes() route.Table {
 	o := s.options
 	links := &link.Maker{Hub: o.Hub, Render: o.Render, Log: o.Log}
 	apps := application.New(application.Options{
-		Hub: o.Hub, Settings: o.Settings, Manifests: o.Manifests, Engine: o.Engine, Links: links, Log: o.Log, Clock: o.Clock, ReplaceAllowed: o.ReplaceAllowed,
+		Hub: o.Hub, Settings: o.Settings, Manifests: o.Manifests, Engine: o.Engine, Links: links, Log: o.Log, Clock: o.Clock, ReplaceAllowed: o.ReplaceAllowed, Strict: o.Strict,
 	})
 	sets := applicationset.New(applicationset.Options{Hub: o.Hub, Desk: o.Desk, Preview: o.Preview, Log: o.Log, Clock: o.Clock})
 	clusters := cluster.New(cluster.Options{

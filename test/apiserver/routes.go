@@ -142,6 +142,19 @@ func (s *Server) changes() {
 			return a, nil
 		})
 	}
+	s.answer("POST "+one+"/resume", func(r *http.Request, _ object) (any, error) {
+		a, err := s.app(r)
+		if err != nil {
+			return nil, err
+		}
+		status, _ := a["status"].(object)
+		if status["hold"] == nil {
+			return nil, failure{400, 9, "application " + r.PathValue("name") + " holds nothing: there is nothing to resume"}
+		}
+		delete(status, "hold")
+		s.publish("MODIFIED", a)
+		return a, nil
+	})
 	s.answer("DELETE "+one+"/operation", func(r *http.Request, _ object) (any, error) {
 		a, err := s.app(r)
 		if err == nil && a["operation"] == nil {

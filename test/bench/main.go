@@ -38,14 +38,18 @@ var parts = []part{
 	{[]string{"rollout.advance_", "rollout.status_"}, measurePlanner},
 	{[]string{"render."}, measureRender},
 	{[]string{"server.rbac_", "server.webhook_"}, measureAccess},
-	{[]string{"server.list_", "server.fanout_", "server.peak_"}, measureServer},
+	{[]string{"server.list_", "server.fanout_", "server.peak_", "cli.app_list_"}, measureServer},
+	{[]string{"cli.version_"}, measureCLI},
 	{[]string{"sync."}, measureSync},
 	{[]string{"applicationset."}, measureSets},
 }
 
-// wanted says that the part yields a figure whose name starts with prefix.
-func (p part) wanted(prefix string) bool {
-	return slices.ContainsFunc(p.figures, func(f string) bool { return strings.HasPrefix(f, prefix) || strings.HasPrefix(prefix, f) })
+// wanted says that the part yields a figure whose name starts with one of the
+// prefixes.
+func (p part) wanted(prefixes []string) bool {
+	return slices.ContainsFunc(p.figures, func(f string) bool {
+		return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(f, prefix) || strings.HasPrefix(prefix, f) })
+	})
 }
 
 func main() {
@@ -57,7 +61,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "sluice:", err)
 		os.Exit(1)
 	}
-	only := flag.String("only", "", "run the figures whose name starts so")
+	only := flag.String("only", "", "run the figures whose name starts so; several beginnings are divided by commas")
 	out := flag.String("out", "build/bench.json", "file to write")
 	long := flag.Bool("long", false, "measure with more objects, which takes longer")
 	profiles := flag.String("profiles", "", "folder for CPU and memory profiles of sluice during the part sync.*")
@@ -75,15 +79,18 @@ func main() {
 func run(ctx context.Context, only, out string, how size) error {
 	var figures []Figure
 	var problems []error
+	prefixes := strings.Split(only, ",")
 	for _, p := range parts {
-		if !p.wanted(only) {
+		if !p.wanted(prefixes) {
 			continue
 		}
 		got, err := p.measure(ctx, how)
 		problems = append(problems, err)
 		figures = append(figures, got...)
 	}
-	figures = slices.DeleteFunc(figures, func(f Figure) bool { return !strings.HasPrefix(f.Name, only) })
+	figures = slices.DeleteFunc(figures, func(f Figure) bool {
+		return !slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(f.Name, prefix) })
+	})
 	if len(figures) == 0 {
 		problems = append(problems, fmt.Errorf("no figure starts with %q", only))
 	}

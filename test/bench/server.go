@@ -90,8 +90,13 @@ func measureServer(ctx context.Context, _ size) (figures []Figure, err error) {
 	if err != nil {
 		return nil, err
 	}
+	table, err := s.appList(ctx, filepath.Dir(self), dir)
+	if err != nil {
+		return nil, err
+	}
 	fan, err := s.fanOut(ctx)
 	return []Figure{
+		figure("cli.app_list_s", "s", table.Seconds(), 2),
 		figure("server.list_all_s", "s", all.Seconds(), 1), figure("server.list_page_p99_ms", "ms", ms(page), 50), figure("server.fanout_p99_ms", "ms", ms(fan), 200),
 	}, err
 }

@@ -110,15 +110,46 @@ func (c course) run(ctx context.Context, tag string, limit time.Duration) (time.
 
 // trace is what the audit logs tell of one revision: by Application, when its
 // operation was requested, when the cluster was first written to, and when its
-// Deployment was last reported.
+// Deployment was last reported; and every write of an Application and of the
+// set's status.
 type trace struct {
 	requested, written, healthy map[string]time.Time
 	complete                    time.Time
+	apps                        map[string][]write
+	set                         []write
+}
+
+// write is one request, from when the API server got it until it answered.
+type write struct{ got, done time.Time }
+
+// passage is where the time went between the last health event of a step and
+// the first operation of the next one: until the Application said that it is
+// Healthy, until the set's status said who is next, and until the operation
+// was requested.
+type passage struct{ observe, decide, act time.Duration }
+
+// passage of an Application's health to the next one's operation. The last
+// write of the set before the operation is the one that admits it, the last
+// one of the Application before that the one that told.
+func (t *trace) passage(from, to string) (p passage) {
+	admitted := before(t.set, t.requested[to])
+	told := before(t.apps[from], admitted.got)
+	return passage{told.done.Sub(t.healthy[from]), admitted.got.Sub(told.done), t.requested[to].Sub(admitted.got)}
+}
+
+// before is the last write that was answered before a time.
+func before(writes []write, at time.Time) (last write) {
+	for _, w := range writes {
+		if w.done.Before(at) && w.done.After(last.done) {
+			last = w
+		}
+	}
+	return last
 }
 
 // trace reads the audit logs of a run that was pushed at a time.
 func (c course) trace(revision, tag string, pushed time.Time) (*trace, error) {
-	t := &trace{requested: map[string]time.Time{}, written: map[string]time.Time{}, healthy: map[string]time.Time{}}
+	t := &trace{requested: map[string]time.Time{}, written: map[string]time.Time{}, healthy: map[string]time.Time{}, apps: map[string][]write{}}
 	for _, cluster := range c.Fleet.Clusters() {
 		lines, err := cluster.AuditLines()
 		if err != nil {
@@ -139,6 +170,12 @@ func (c course) trace(revision, tag string, pushed time.Time) (*trace, error) {
 }
 
 func (t *trace) hub(a *fleet.Audit, c course, revision string) {
+	switch w := (write{a.Received, a.Done}); {
+	case a.ObjectRef.Resource == "applications":
+		t.apps[a.ObjectRef.Name] = append(t.apps[a.ObjectRef.Name], w)
+	case a.ObjectRef.Resource == "applicationsets" && a.ObjectRef.Name == c.name && a.ObjectRef.Subresource == "status":
+		t.set = append(t.set, w)
+	}
 	switch {
 	case a.ObjectRef.Resource == "applications" && bytes.Contains(a.RequestObject, []byte("RolloutOperation")) && bytes.Contains(a.RequestObject, []byte(revision)):
 		first(t.requested, a.ObjectRef.Name, a.Received)
@@ -202,7 +239,7 @@ func (c course) latencies(ctx context.Context) ([]Figure, error) {
 	if err := c.Apply(ctx, c.manifest(), &v1alpha1.ApplicationSet{}); err != nil {
 		return nil, err
 	}
-	var requests, writes []float64
+	var requests, writes, observe, decide, act []float64
 	for n := range oneByOneRuns + 1 {
 		tag := fmt.Sprintf("v%d", n+1)
 		pushed, id, err := c.run(ctx, tag, 3*time.Minute)
@@ -223,6 +260,9 @@ func (c course) latencies(ctx context.Context) ([]Figure, error) {
 			}
 			requests = append(requests, now.Sub(before).Seconds()*1000)
 			writes = append(writes, t.written[c.app(k, 0)].Sub(before).Seconds()*1000)
+			p := t.passage(c.app(k-1, 0), c.app(k, 0))
+			observe, decide, act = append(observe, p.observe.Seconds()*1000), append(decide, p.decide.Seconds()*1000), append(act, p.act.Seconds()*1000)
+			fmt.Fprintf(os.Stderr, "rollout: %s step %d: observe %s, decide %s, act %s\n", tag, k+1, p.observe, p.decide, p.act)
 		}
 	}
 	return []Figure{
@@ -230,6 +270,9 @@ func (c course) latencies(ctx context.Context) ([]Figure, error) {
 		figure("rollout.step_latency_median_ms", "ms", percentile(requests, 50), 0),
 		figure("rollout.step_latency_steps", "", float64(len(requests)), 0),
 		figure("rollout.step_write_latency_ms", "ms", percentile(writes, 99), 0),
+		figure("rollout.step_observe_ms", "ms", percentile(observe, 99), 0),
+		figure("rollout.step_decide_ms", "ms", percentile(decide, 99), 0),
+		figure("rollout.step_act_ms", "ms", percentile(act, 99), 0),
 	}, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	logging "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/controller/advance"
@@ -67,6 +69,7 @@ func measureWrites(ctx context.Context, _ size) (figures []Figure, err error) {
 	if err != nil {
 		return nil, err
 	}
+	logging.SetLogger(logr.Discard()) // of the machinery, not of the loop
 	r, err := rig.Start(ctx, rig.Options{Bin: filepath.Dir(self), Dir: dir, Progress: os.Stderr})
 	if err != nil {
 		return nil, err
@@ -296,22 +299,26 @@ func (s *simulation) figures(begin time.Time, took time.Duration) ([]Figure, err
 		return nil, err
 	}
 	var writes []time.Time
+	var status, acts []float64
 	operations, largest := 0, 0
 	for i := range lines {
 		a := &lines[i]
 		if !a.Write() || a.Received.Before(begin) || a.UserAgent != "sluice-bench-advance" {
 			continue
 		}
-		switch {
+		switch took := a.Done.Sub(a.Received).Seconds() * 1000; {
 		case a.ObjectRef.Resource == "applicationsets" && a.ObjectRef.Subresource == "status":
-			writes = append(writes, a.Received)
+			writes, status = append(writes, a.Received), append(status, took)
 			var o struct{ Status json.RawMessage }
 			if json.Unmarshal(a.RequestObject, &o) == nil {
 				largest = max(largest, len(o.Status))
 			}
 		case a.ObjectRef.Resource == "applications" && bytes.Contains(a.RequestObject, []byte(rollout.OperationInfo)):
-			operations++
+			operations, acts = operations+1, append(acts, took)
 		}
+	}
+	if len(writes) == 0 || operations == 0 {
+		return nil, errors.New("the hub's audit log tells of no writes")
 	}
 	slices.SortFunc(writes, time.Time.Compare)
 	most := 0
@@ -328,6 +335,8 @@ func (s *simulation) figures(begin time.Time, took time.Duration) ([]Figure, err
 		figure("rollout.writes_2000", "", float64(len(writes)), 0),
 		once,
 		figure("rollout.writes_status_bytes_2000", "B", float64(largest), maxStatusBytes),
+		figure("rollout.writes_status_ms_2000", "ms", percentile(status, 50), 0),
+		figure("rollout.writes_operation_ms_2000", "ms", percentile(acts, 50), 0),
 		figure("rollout.writes_wall_s_2000", "s", took.Seconds(), 0),
 	}, nil
 }

@@ -139,17 +139,17 @@ func TestIdentity(t *testing.T) {
 	s.expect("", "GET", "/api/v1/applications", "", 401)
 
 	patched(t, r, &corev1.ConfigMap{}, "argocd-cm", `{"data":{"accounts.alice":"login, apiKey"}}`)
-	s.within(2*time.Second, admin, "/api/v1/account/alice", 200)
+	s.within(time.Second, admin, "/api/v1/account/alice", 200)
 	alice := tokenIn(t, s.expect(admin, "POST", "/api/v1/account/alice/token", `{"id":"ci"}`, 200))
 	s.expect(alice, "GET", "/api/v1/account/admin", "", 403)
 	policies := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "argocd", Name: "argocd-rbac-cm"}, Data: map[string]string{"policy.csv": "p, alice, accounts, get, admin, allow"}}
 	must(t, client.IgnoreAlreadyExists(r.Hub.Create(t.Context(), policies)))
 	patched(t, r, &corev1.ConfigMap{}, "argocd-rbac-cm", `{"data":{"policy.csv":"p, alice, accounts, get, admin, allow"}}`)
-	s.within(2*time.Second, alice, "/api/v1/account/admin", 200)
+	s.within(time.Second, alice, "/api/v1/account/admin", 200)
 	patched(t, r, &corev1.ConfigMap{}, "argocd-rbac-cm", `{"data":{"policy.csv":"p, alice"}}`)
 	s.expect(alice, "GET", "/api/v1/account/admin", "", 200) // the previous policy stays
 	patched(t, r, &corev1.ConfigMap{}, "argocd-rbac-cm", `{"data":{"policy.csv":""}}`)
-	s.within(2*time.Second, alice, "/api/v1/account/admin", 403)
+	s.within(time.Second, alice, "/api/v1/account/admin", 403)
 
 	webhooks(t, r, s)
 	audited(t, r, s, admin)
@@ -158,7 +158,7 @@ func TestIdentity(t *testing.T) {
 	s.expect(admin, "GET", "/api/v1/applications", "", 200)
 	s.expect(alice, "GET", "/api/v1/account/alice", "", 200)
 	patched(t, r, &corev1.ConfigMap{}, "argocd-cm", `{"data":{"accounts.alice.enabled":"false"}}`)
-	s.within(2*time.Second, alice, "/api/v1/account/alice", 401)
+	s.within(time.Second, alice, "/api/v1/account/alice", 401)
 	if again := string(secretOf(t, r, "argocd-initial-admin-secret").Data["password"]); again != initial {
 		t.Error("a restart makes another password")
 	}
@@ -205,7 +205,7 @@ spec: {project: default, source: {repoURL: "https://git.example.com/acme/shop", 
 	})
 	patched(t, r, &v1alpha1.Application{}, "hooked", `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":null}}}`)
 	patched(t, r, &corev1.Secret{}, "argocd-secret", `{"stringData":{"webhook.gitlab.secret":"shared"}}`)
-	must(t, rig.Until(t.Context(), 5*time.Second, "the secret is demanded", func(context.Context) (bool, error) {
+	must(t, rig.Until(t.Context(), time.Second, "the secret is demanded", func(context.Context) (bool, error) {
 		return push(fmt.Sprint(time.Now().UnixNano()), "guess") == 400, nil
 	}))
 	patched(t, r, &v1alpha1.Application{}, "hooked", `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":null}}}`)

@@ -32,13 +32,8 @@ func freePort(t *testing.T) string {
 }
 
 // TestSeedCommands runs the commands of the seeds as printed there, by the name
-// argocd, against a fleet with a server; but for those that stay on a revision
-// against automated sync, which TestSeedCommandsThatHold runs.
-func TestSeedCommands(t *testing.T) { seedCommands(t) }
-
-// seedCommands runs the script, with more in its environment.
-func seedCommands(t *testing.T, more ...string) {
-	t.Helper()
+// argocd, against a fleet with a server.
+func TestSeedCommands(t *testing.T) {
 	r := start(t, "staging-cluster,production-cluster")
 	merged := api.NewConfig()
 	for _, c := range r.Fleet.Clusters() {
@@ -86,7 +81,6 @@ func seedCommands(t *testing.T, more ...string) {
 	must(t, err)
 	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir, "KUBECONFIG="+filepath.Join(dir, "kubeconfig"),
 		"SERVER="+address, "REPO="+r.Git.URL("gitops-fleet"), "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com")
-	env = append(env, more...)
 	_, err = r.CommitPayment("v1") // the branch must exist before it is cloned
 	must(t, err)
 	clone := exec.Command("git", "clone", "-q", filepath.Join(filepath.Dir(r.Log()), "git", "gitops-fleet.git"), filepath.Join(dir, "work"))

@@ -3,19 +3,19 @@
 package e2e
 
 import (
-	"log/slog"
+	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
-	"github.com/sluice-cd/sluice/internal/controller/advance"
-	"github.com/sluice-cd/sluice/internal/controller/steer"
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
 	"github.com/sluice-cd/sluice/test/rig"
 )
@@ -23,7 +23,7 @@ import (
 // visibility is what people see with the commands of the articles while the
 // canary of a rollout does not become ready.
 var visibility = []scenario{
-	{"H15 a user of the API approves in his name", approved},
+	{"H15 a user of the API approves in her name", approved},
 	{"N1 the article's columns while a rollout runs", func(p *payments) {
 		p.stuck()
 		out, err := kubectl(p.T, p.r, "hub", "get", "applications", "-n", rig.Namespace, "-l", "applicationset-name=payment-service", "--no-headers",
@@ -90,41 +90,71 @@ var visibility = []scenario{
 	}},
 }
 
-// desk looks at and steers the rollout as the server does for a user.
-func (p *payments) desk() *steer.Desk {
-	return steer.New(steer.Options{
-		Reader: p.r.Hub, Client: p.r.Hub, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-		Facts: advance.Facts{Gate: true, Clock: clock.RealClock{}},
-	})
+// account makes a local user with a policy and gives a token of his.
+func (p *payments) account(s *apiServer, name, policy string) string {
+	p.Helper()
+	patched(p.T, p.r, &corev1.ConfigMap{}, "argocd-cm", fmt.Sprintf(`{"data":{"accounts.%s":"apiKey"}}`, name))
+	policies := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: rig.Namespace, Name: "argocd-rbac-cm"}}
+	must(p.T, client.IgnoreAlreadyExists(p.r.Hub.Create(p.Context(), policies)))
+	patched(p.T, p.r, &corev1.ConfigMap{}, policies.Name, fmt.Sprintf(`{"data":{"policy.%s.csv":%q}}`, name, policy))
+	login, err := json.Marshal(map[string]string{"username": "admin", "password": string(secretOf(p.T, p.r, "argocd-initial-admin-secret").Data["password"])})
+	must(p.T, err)
+	admin := tokenIn(p.T, s.expect("", "POST", "/api/v1/session", string(login), 200))
+	s.within(5*time.Second, admin, "/api/v1/account/"+name, 200)
+	return tokenIn(p.T, s.expect(admin, "POST", "/api/v1/account/"+name+"/token", `{"id":"e2e"}`, 200))
 }
 
-// approved is played by a user of the API: what he sees names the step, what he
-// approves carries his name, and the hub shows it.
+// approved is played by users of a real server: what they see names the step,
+// who may not approve is refused, what alice approves carries her name, and the
+// hub shows it in status and event.
 func approved(p *payments) {
+	s := serve(p.T, p.r)
+	defer s.stop()
+	const object = "applicationsets, %s, default/payment-service, allow"
+	alice := p.account(s, "alice", fmt.Sprintf("p, alice, "+object+"\np, alice, "+object, "get", "rollout/promote"))
+	bob := p.account(s, "bob", fmt.Sprintf("p, bob, "+object, "get"))
 	p.rolling(func(r *v1alpha1.RollingSync) { r.Steps[1].Approval = "Before" })
 	id := p.push()
 	p.phase("AwaitingApproval", id)
-	d, key := p.desk(), types.NamespacedName{Namespace: rig.Namespace, Name: rig.SetName}
-	view, err := d.View(p.Context(), key)
-	must(p.T, err)
+	path := "/api/v1/applicationsets/" + rig.SetName + "/rollout"
+	var view rollout.View
+	for _, token := range []string{alice, bob} {
+		s.within(5*time.Second, token, path, 200) // policies take a moment
+		view = rollout.View{}
+		must(p.T, json.Unmarshal([]byte(s.expect(token, "GET", path, "", 200)), &view))
+		if view.Summary != "step 2 (primary) waits for approval" {
+			p.Errorf("the view says %q", view.Summary)
+		}
+	}
 	i := slices.IndexFunc(view.Actions, func(a rollout.Action) bool { return a.Verb == rollout.VerbPromote })
-	if view.Summary != "step 2 (primary) waits for approval" || i < 0 {
-		p.Fatalf("the view says %q and offers %+v", view.Summary, view.Actions)
+	if i < 0 {
+		p.Fatalf("the view offers %+v", view.Actions)
 	}
-	stale := view.Actions[i].Ask
-	stale.Rollout--
-	if _, err := d.Ask(p.Context(), key, stale, "alice@example.com"); rollout.WhyRefused(err) != rollout.Stale {
-		p.Errorf("for the rollout before: %v", err)
+	body := func(number int64) string {
+		raw, err := json.Marshal(map[string]any{"rollout": number, "step": view.Actions[i].Ask.Step})
+		must(p.T, err)
+		return string(raw)
 	}
-	_, err = d.Ask(p.Context(), key, view.Actions[i].Ask, "alice@example.com")
-	must(p.T, err)
+	current := view.Actions[i].Ask.Rollout
+	s.expect(bob, "POST", path+"/promote", body(current), 403)
+	s.expect(alice, "POST", path+"/abort", body(current), 403)
+	s.expect(alice, "POST", path+"/promote", body(current-1), 409)
+	p.reached(p.tag(), "c")
+	s.expect(alice, "POST", path+"/promote", body(current), 200)
 	settle(p.T, p.r, id, time.Minute)
 	p.ordered(p.tag())
 	set, err := p.set(p.Context())
 	must(p.T, err)
-	if a := set.Status.Rollout.Steps[1].Approval; a == nil || a.By != "alice@example.com" {
+	if a := set.Status.Rollout.Steps[1].Approval; a == nil || a.State != rollout.ApprovalApproved || a.By != "alice" || a.At == nil {
 		p.Errorf("the approval is %+v", a)
 	}
+	must(p.T, rig.Until(p.Context(), 10*time.Second, "the event names who approved", func(context.Context) (bool, error) {
+		out, err := kubectl(p.T, p.r, "hub", "get", "events", "-n", rig.Namespace, "--field-selector", "reason=RolloutApproved,involvedObject.name="+rig.SetName, "-o", "jsonpath={.items[*].message}")
+		if want := fmt.Sprintf("rollout %d: step 2 (primary) is approved by alice", current); err == nil && !strings.Contains(out, want) {
+			err = fmt.Errorf("events %q, want %q", out, want)
+		}
+		return err == nil, err
+	}))
 }
 
 // stuck brings a version that the canary does not become ready with, and waits

@@ -16,6 +16,8 @@
 //	metric  rate Failed     what measuring gives from now on
 //	crash   before-store|after-store|after-act|conflict    at the next admission
 //	restart, down 3m, clock -1h, stale c, catchup, freeze, thaw, refuse, unresolved
+//	gate off, type X, nosteps, policy X    what makes the strategy ignored; forbid WORDS refuses it
+//	order Reverse, erase, gone ap    the set is deleted, its Applications go; expect going, stuck, erased
 //	expect  syncing e w | waiting eu | reason c SyncFailed | step 2 | phase Paused |
 //	        operations 3 | halted REASON | not-paused | event REASON 1 | quiet | ...
 //

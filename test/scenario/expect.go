@@ -41,6 +41,12 @@ func (w *World) expect(args []string) error {
 		}
 		return nil
 	}
+	if got, known := w.inhabitants(what); known {
+		if !slices.Equal(got, spread(words)) {
+			return fmt.Errorf("%s are %v", what, got)
+		}
+		return nil
+	}
 	if got, known := w.fact(what, words); known {
 		if want := words[len(words)-1]; got != want {
 			return fmt.Errorf("it is %q", got)
@@ -72,6 +78,10 @@ func (w *World) fact(what string, words []string) (string, bool) {
 		return r.Queued.Sources[0].Revision, true
 	case "operations":
 		return fmt.Sprint(len(w.Issued)), true
+	case "records":
+		return fmt.Sprint(len(w.Set.Status.ApplicationStatus)), true
+	case "erased":
+		return w.erased(), true
 	case "reason":
 		return w.Status(word[0]).Reason, true
 	case "no-reason":
@@ -173,7 +183,7 @@ func (w *World) stepFact(what string, word []string) (string, bool) {
 var conditionWords = map[string]string{
 	"halted": v1alpha1.AppSetRolloutHalted, "paused": v1alpha1.AppSetRolloutPaused, "unmatched": v1alpha1.AppSetUnmatchedApplications,
 	"overlap": v1alpha1.AppSetStepSelectorOverlap, "awaiting": v1alpha1.AppSetRolloutAwaiting, "manual": v1alpha1.AppSetManualSync,
-	"progressing-condition": v1alpha1.AppSetRolloutProgressing,
+	"progressing-condition": v1alpha1.AppSetRolloutProgressing, "ignored": v1alpha1.AppSetStrategyIgnored,
 }
 
 // expectCondition reads CONDITION [REASON] and not-CONDITION.

@@ -153,5 +153,49 @@ var capabilities = map[string]string{
 	"step timeout": "H19 H8", "application timeout": "H20", "rollback": "H21 H22 H23 H35", "a rejected target again": "H35-again",
 	"analysis": "H28 H28-good H28-rollback H29 H30", "abort": "H32", "dry run": "H33", "inheritance": "H36", "manual syncs": "I2 I17 H5",
 	"without automated sync": "I5 I6 I6-sync", "unmatched": "B11 B12 B13", "self-heal": "I8 I18", "leaving out": "F16", "project windows": "I13",
-	"crashes": "J2 J8 J25", "two controllers": "J14", "events": "N6",
+	"crashes": "J2 J8 J25", "two controllers": "J14", "events": "N6", "deletion order": "L1 L2", "what is ignored": "A4 A3",
+}
+
+// told are the events of spec/progressive-sync.md §7.7 and the reasons of the
+// conditions of §7.6; those in brackets a Go test of the controller expects.
+const told = `RolloutStarted RolloutSuperseded RolloutStepStarted RolloutBatchStarted RolloutStepHealthy RolloutStepCompleted RolloutPaused
+RolloutResumed RolloutAwaitingApproval RolloutApproved RolloutRetried RolloutCompleted RolloutRolledBack RolloutStrategyInvalid (RolloutAbandoned)
+StepSelectorOverlap ApplicationUnmatched ManualSyncRequired RolloutApplicationFailed RolloutStepTimedOut RolloutHalted RolloutAnalysisFailed
+RolloutRollbackStarted RolloutAborted RolloutHealthRegressed RolloutStalled (ProgressiveSyncsDisabled)
+ApplicationDegraded SyncFailed ComparisonFailed StepTimeoutExceeded MaxFailuresExceeded AnalysisFailed ApprovalTimeout CompletedStepRegressed
+InvalidStrategy Aborted RolledBack PausedByAnnotation PausedBySpec PausedByWindow BeforeStep AfterStep ProgressiveSyncsDisabled
+UnknownStrategyType NoSteps PolicyForbidsUpdate MultipleStepsMatch NoStepMatches AutomatedSyncDisabled`
+
+// TestEveryEventAndReasonIsExpected: there is no event and no reason that
+// nobody waits for.
+func TestEveryEventAndReasonIsExpected(t *testing.T) {
+	t.Parallel()
+	read := func(pattern string) string {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		var all strings.Builder
+		for _, file := range files {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(raw)
+			all.WriteByte('\n')
+		}
+		return all.String()
+	}
+	scripts, controller := read("testdata/*.txt"), read("../../internal/controller/advance/*_test.go")
+	for name := range strings.FieldsSeq(told) {
+		inner, bracketed := strings.CutPrefix(name, "(")
+		inner = strings.TrimSuffix(inner, ")")
+		expected := regexp.MustCompile(`(?m)^expect (event ` + inner + ` [1-9]|[a-z-]+ ` + inner + `$)`)
+		switch {
+		case bracketed && !strings.Contains(controller, inner):
+			t.Errorf("no test of the controller expects %s", inner)
+		case !bracketed && !expected.MatchString(scripts):
+			t.Errorf("no script expects %s", inner)
+		}
+	}
 }

@@ -40,7 +40,7 @@ func (w *World) line(words []string) error {
 		return w.expect(args)
 	}
 	verbs := map[string]func([]string) error{}
-	for _, group := range []map[string]func([]string) error{w.strategyVerbs(), w.fleetVerbs(), w.peopleVerbs(), w.faultVerbs()} {
+	for _, group := range []map[string]func([]string) error{w.strategyVerbs(), w.fleetVerbs(), w.peopleVerbs(), w.faultVerbs(), w.deletionVerbs()} {
 		for name, do := range group {
 			verbs[name] = do
 		}
@@ -52,7 +52,7 @@ func (w *World) line(words []string) error {
 	if err := do(args); err != nil {
 		return err
 	}
-	if len(w.rolling().Steps) > 0 && w.Head != "" {
+	if w.Head != "" {
 		w.Rest()
 	}
 	return nil

@@ -49,6 +49,9 @@ type World struct {
 	late     []rollout.Measured // answers that come a second time
 	watched  time.Time
 	unknown  bool // revisions cannot be resolved
+	gate     bool // --enable-progressive-syncs
+	refused  string
+	deletion *deletion // of the set
 	refuse   map[string]int
 	crash    string
 	frozen   *frozen
@@ -71,7 +74,7 @@ func New() *World {
 		Apps: map[string]*v1alpha1.Application{}, Desired: map[string]*v1alpha1.Application{}, Now: time.Unix(1_800_000_000, 0),
 		content: map[string]map[string]string{}, deployed: map[string]string{}, spec: "spec-1", stale: map[string]*v1alpha1.Application{},
 		sent: map[string]string{}, invalid: map[string]string{}, broken: map[string]string{}, closed: map[string]bool{}, silent: map[string]bool{}, windows: map[int]time.Time{},
-		outcomes: map[string]rollout.Outcome{}, refuse: map[string]int{}, ledger: newLedger(),
+		outcomes: map[string]rollout.Outcome{}, refuse: map[string]int{}, ledger: newLedger(), gate: true,
 	}
 	w.watched = w.Now
 	w.Set = &v1alpha1.ApplicationSet{ObjectMeta: metav1.ObjectMeta{Name: "set", UID: "0123456789", Annotations: map[string]string{}}}
@@ -244,7 +247,7 @@ func (w *World) Members() []rollout.Member {
 		if m.Live != nil {
 			annotations = m.Live.Annotations
 		}
-		m.Class, m.Step = rollout.Classify(w.Set, true, m.Rendered, annotations)
+		m.Class, m.Step = rollout.Classify(w.Set, w.gate, m.Rendered, annotations)
 		out = append(out, m)
 	}
 	return out
@@ -252,7 +255,7 @@ func (w *World) Members() []rollout.Member {
 
 func (w *World) input(set *v1alpha1.ApplicationSet) rollout.Input {
 	in := rollout.Input{
-		Set: set, Members: w.Members(), Now: w.Now, Watched: w.watched, Measures: true, Measured: slices.Concat(w.answers, w.late),
+		Set: set, Members: w.Members(), Now: w.Now, Watched: w.watched, Measures: true, Refused: w.refused, Measured: slices.Concat(w.answers, w.late),
 		Actors: map[string]string{v1alpha1.AnnotationPromoteRollout: "ann"}, Windows: make([]rollout.Closure, len(w.rolling().Steps)+1),
 	}
 	for step, until := range w.windows {
@@ -264,6 +267,9 @@ func (w *World) input(set *v1alpha1.ApplicationSet) rollout.Input {
 // Decide runs the planner once and stores its record. It returns the acts
 // that the record before permitted.
 func (w *World) Decide() (d rollout.Decision, changed bool) {
+	if !rollout.Rolling(w.Set, w.gate) {
+		return d, w.idle()
+	}
 	in := w.input(w.Set)
 	d = rollout.Next(in)
 	w.wake = d.Wake
@@ -308,6 +314,9 @@ func (w *World) forget() {
 	w.Set = w.Set.DeepCopy()
 	w.answers = nil
 	w.watched = w.Now
+	if w.deletion != nil {
+		clear(w.deletion.seen)
+	}
 }
 
 func admits(d rollout.Decision) bool {
@@ -388,6 +397,10 @@ const maxRounds = 40
 // Rest runs the planner until nothing changes.
 func (w *World) Rest() {
 	w.dead = false
+	if w.deletion != nil {
+		w.tearDown()
+		return
+	}
 	var last string
 	for range maxRounds {
 		if w.Set.Status.Rollout != nil {

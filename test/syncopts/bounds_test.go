@@ -98,6 +98,45 @@ var bounds = map[string]func(*run){
 		r.wrote(r.asked())
 		r.wrote(r.succeeds(""), "patch deployments/web")
 	},
+	"three-way": func(r *run) {
+		const secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {a: one, b: two}\n"
+		r.commit(configs("a") + "---" + deployment("x:v1") + secret)
+		r.create("CreateNamespace=true, ServerSideApply=false")
+		r.patch("metadata: {annotations: {argocd.argoproj.io/compare-options: ServerSideDiff=false}}")
+		r.succeeds("")
+		r.status(v1alpha1.SyncStatusSynced)
+		r.seen = len(r.lines())
+		r.edit("apps/v1", "Deployment", "web", `{"spec":{"progressDeadlineSeconds":77}}`) // nobody applied it
+		r.edit("v1", "Secret", "keys", `{"data":{"b":"dGhyZWU="}}`)
+		app := r.status(v1alpha1.SyncStatusOutOfSync)
+		for _, res := range app.Status.Resources {
+			if (res.Status == v1alpha1.SyncStatusOutOfSync) != (res.Name == "keys") {
+				r.Errorf("%s/%s is %s", res.Kind, res.Name, res.Status)
+			}
+		}
+		r.wrote(r.asked())
+		r.commit(configs("a") + "---" + deployment("x:v1") + strings.Replace(secret, ", b: two", "", 1))
+		r.wrote(r.succeeds(""), "patch secrets/keys") // a key that was applied and is gone from Git is drift, and goes
+		if keys := r.live("v1", "Secret", "keys"); text(keys, "data") != `{"a":"b25l"}` {
+			r.Errorf("the Secret has %s", text(keys, "data"))
+		}
+		r.status(v1alpha1.SyncStatusSynced)
+	},
+	"secret-texts": func(r *run) {
+		const secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {a: one, b: two}\n"
+		r.commit(secret)
+		r.create("CreateNamespace=true")
+		r.succeeds("")
+		r.edit("v1", "Secret", "keys", `{"data":{"b":"dGhyZWU="}}`)
+		r.status(v1alpha1.SyncStatusOutOfSync)
+		r.wrote(r.succeeds(""), "patch secrets/keys")
+		r.commit(strings.Replace(secret, ", b: two", "", 1))
+		r.wrote(r.succeeds(""), "patch secrets/keys")
+		if keys := r.live("v1", "Secret", "keys"); text(keys, "data") != `{"a":"b25l"}` {
+			r.Errorf("the Secret has %s", text(keys, "data"))
+		}
+		r.status(v1alpha1.SyncStatusSynced)
+	},
 	"retry-refresh": func(r *run) {
 		r.commit(hook("Job", "check", "x:fail", "hook: PreSync") + "---" + configs("a"))
 		r.create("CreateNamespace=true")

@@ -308,7 +308,7 @@ func TestSyncOptions(t *testing.T) {
 	s := start(t)
 	must(t, s.rig.Launch())
 	cases := map[string]func(*run){}
-	for _, group := range []map[string]func(*run){writing, choosing, ordering, pruning, ending, comparing, bounds, rows, hookRows, waveRows} {
+	for _, group := range []map[string]func(*run){writing, choosing, ordering, pruning, ending, holding, conflicting, comparing, bounds, rows, hookRows, waveRows} {
 		for name, f := range group {
 			cases[name] = f
 		}

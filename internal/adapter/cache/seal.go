@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // KeyBytes is the length of a key.
@@ -27,6 +28,8 @@ var errForged = errors.New("the entry is damaged or forged")
 type sealer struct {
 	aead   cipher.AEAD
 	random io.Reader
+	// packers are compressors at rest: a new one takes most of a megabyte.
+	packers sync.Pool
 }
 
 func newSealer(key []byte, random io.Reader) (*sealer, error) {
@@ -45,20 +48,13 @@ func newSealer(key []byte, random io.Reader) (*sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key of the cache: %w", err)
 	}
-	return &sealer{aead, random}, nil
+	return &sealer{aead: aead, random: random}, nil
 }
 
 // seal gives nonce and sealed content of a value for a name.
 func (s *sealer) seal(name string, value []byte) ([]byte, error) {
 	var packed bytes.Buffer
-	w, err := flate.NewWriter(&packed, flate.BestSpeed)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(value); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
+	if err := s.pack(&packed, value); err != nil {
 		return nil, err
 	}
 	nonce := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+packed.Len()+s.aead.Overhead())
@@ -66,6 +62,23 @@ func (s *sealer) seal(name string, value []byte) ([]byte, error) {
 		return nil, err
 	}
 	return s.aead.Seal(nonce, nonce, packed.Bytes(), []byte(name)), nil
+}
+
+func (s *sealer) pack(into io.Writer, value []byte) error {
+	w, rested := s.packers.Get().(*flate.Writer)
+	if rested {
+		w.Reset(into)
+	} else {
+		var err error
+		if w, err = flate.NewWriter(into, flate.BestSpeed); err != nil {
+			return err
+		}
+	}
+	defer s.packers.Put(w)
+	if _, err := w.Write(value); err != nil {
+		return err
+	}
+	return w.Close()
 }
 
 // open reverses seal; anything else than what it made for name is errForged.

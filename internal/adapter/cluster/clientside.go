@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
@@ -98,6 +99,19 @@ func (w *write) rebound(live *unstructured.Unstructured) bool {
 	return bound && have != nil && (want["kind"] != have["kind"] || want["name"] != have["name"])
 }
 
+// BuiltIn is what is known of a kind of Kubernetes itself, nothing of others.
+func BuiltIn(gvk schema.GroupVersionKind) diff.Kind {
+	typed, err := scheme.Scheme.New(gvk)
+	if err != nil {
+		return diff.Kind{}
+	}
+	lists, err := strategicpatch.NewPatchMetaFromStruct(typed)
+	if err != nil {
+		return diff.Kind{}
+	}
+	return diff.Kind{Lists: lists, New: func() any { return typed.DeepCopyObject() }}
+}
+
 // threeWay computes the patch from what was applied last, what is wanted and
 // what is live. Built-in kinds have lists that merge by key.
 func threeWay(wanted, live *unstructured.Unstructured) (types.PatchType, []byte, error) {
@@ -113,19 +127,15 @@ func threeWay(wanted, live *unstructured.Unstructured) (types.PatchType, []byte,
 	if err != nil {
 		return "", nil, err
 	}
-	typed, err := scheme.Scheme.New(wanted.GroupVersionKind())
-	if err != nil {
+	lists := BuiltIn(wanted.GroupVersionKind()).Lists
+	if lists == nil {
 		if original == nil {
 			original = []byte("{}")
 		}
 		patch, err := jsonmergepatch.CreateThreeWayJSONMergePatch(original, modified, current)
 		return types.MergePatchType, patch, err
 	}
-	meta, err := strategicpatch.NewPatchMetaFromStruct(typed)
-	if err != nil {
-		return "", nil, err
-	}
-	patch, err := strategicpatch.CreateThreeWayMergePatch(original, modified, current, meta, true)
+	patch, err := strategicpatch.CreateThreeWayMergePatch(original, modified, current, lists, true)
 	return types.StrategicMergePatchType, patch, err
 }
 

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
 	"slices"
 	"time"
 
@@ -94,7 +96,7 @@ func restConfig(c destination.Cluster, hub *rest.Config) (*rest.Config, error) {
 func login(out *rest.Config, in credentials) {
 	e := in.ExecProviderConfig
 	if a := in.AWSAuthConfig; a != nil {
-		e = &execLogin{Command: "argocd-k8s-auth", Args: []string{"aws", "--cluster-name", a.ClusterName}, APIVersion: "client.authentication.k8s.io/v1beta1"}
+		e = &execLogin{Command: LoginProgram, Args: []string{"aws", "--cluster-name", a.ClusterName}, APIVersion: "client.authentication.k8s.io/v1beta1"}
 		if a.RoleARN != "" {
 			e.Args = append(e.Args, "--role-arn", a.RoleARN)
 		}
@@ -117,9 +119,33 @@ func login(out *rest.Config, in credentials) {
 	}
 }
 
+// The program that gets tokens from clouds, and the command of this program
+// that is the same.
+const (
+	LoginProgram = "argocd-k8s-auth"
+	LoginCommand = "k8s-auth"
+)
+
+// shipped runs this program when argocd-k8s-auth is asked for and none is
+// installed.
+func shipped(command string, args []string) (string, []string) {
+	if command != LoginProgram {
+		return command, args
+	}
+	if _, err := exec.LookPath(command); err == nil {
+		return command, args
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return command, args // whoever runs it says that there is none
+	}
+	return self, append([]string{LoginCommand}, args...)
+}
+
 func (e *execLogin) provider() *clientcmdapi.ExecConfig {
+	command, args := shipped(e.Command, e.Args)
 	p := &clientcmdapi.ExecConfig{
-		Command: e.Command, Args: e.Args, APIVersion: e.APIVersion, InstallHint: e.InstallHint,
+		Command: command, Args: args, APIVersion: e.APIVersion, InstallHint: e.InstallHint,
 		InteractiveMode: clientcmdapi.NeverExecInteractiveMode, ProvideClusterInfo: e.ProvideClusterInfo,
 	}
 	if len(e.Config) > 0 {
@@ -136,6 +162,7 @@ const (
 	requestTimeout   = 5 * time.Second
 	listTimeout      = 30 * time.Second
 	schemaTimeout    = 15 * time.Second
+	discoveryTimeout = 32 * time.Second
 	heartbeatPause   = 2 * time.Second
 	heartbeatTimeout = 4 * time.Second
 )

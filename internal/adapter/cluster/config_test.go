@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -42,6 +44,11 @@ func TestCredentials(t *testing.T) {
 	hub := &rest.Config{Host: "https://hub", BearerTokenFile: "/pod/token", TLSClientConfig: rest.TLSClientConfig{CertFile: "/hub.crt", KeyFile: "/hub.key", CAFile: "/ca"}}
 	const certificate = `"tlsClientConfig": {"certData": "Y2VydA==", "keyData": "a2V5"}`
 	const far = "https://far"
+	t.Setenv("PATH", t.TempDir())
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	cases := []struct{ name, server, config, want string }{
 		{"nothing", far, ``, ""},
 		{"certificate", far, `{` + certificate + `}`, "cert=cert key=key"},
@@ -51,7 +58,8 @@ func TestCredentials(t *testing.T) {
 		{"token before user", far, `{"username": "u", "password": "p", "bearerToken": "t"}`, "token=t"},
 		{"program before token", far, `{"bearerToken": "t", "execProviderConfig": {"command": "c", "args": ["a"], "env": {"B": "2", "A": "1"}}}`, "exec=c a env.A=1 env.B=2"},
 		{"aws before program", far, `{"execProviderConfig": {"command": "c"}, "awsAuthConfig": {"clusterName": "n", "roleARN": "r", "profile": "p"}}`,
-			"exec=argocd-k8s-auth aws --cluster-name n --role-arn r --profile p"},
+			"exec=" + self + " k8s-auth aws --cluster-name n --role-arn r --profile p"},
+		{"program that is shipped", far, `{"execProviderConfig": {"command": "argocd-k8s-auth", "args": ["gcp"]}}`, "exec=" + self + " k8s-auth gcp"},
 		{"hub as it is", destination.InClusterServer, ``, "tokenFile=/pod/token cert=/hub.crt key=/hub.key"},
 		{"hub ignores certificates", destination.InClusterServer, `{` + certificate + `}`, "tokenFile=/pod/token cert=/hub.crt key=/hub.key"},
 		{"hub with a token", destination.InClusterServer, `{"bearerToken": "t"}`, "token=t"},
@@ -67,6 +75,14 @@ func TestCredentials(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+	installed := filepath.Join(os.Getenv("PATH"), LoginProgram)
+	if err := os.WriteFile(installed, []byte("#!/bin/true\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	got, err := restConfig(destination.Cluster{Name: "x", Server: far, Config: []byte(`{"execProviderConfig": {"command": "argocd-k8s-auth", "args": ["gcp"]}}`)}, nil)
+	if err != nil || carried(got) != "exec=argocd-k8s-auth gcp" {
+		t.Errorf("one that is installed wins: %v, %v", carried(got), err)
 	}
 	if carried(hub) != "tokenFile=/pod/token cert=/hub.crt key=/hub.key" {
 		t.Errorf("the hub's own configuration was changed: %s", carried(hub))

@@ -49,6 +49,8 @@ type Connection struct {
 	metadata  metadata.Interface
 	store     *store
 	surveys   surveys
+	// relearnt says that kinds were learnt anew.
+	relearnt chan struct{}
 	// slots are taken by writes on their way.
 	slots chan struct{}
 
@@ -64,34 +66,59 @@ type Connection struct {
 	converted map[versioned]*unstructured.Unstructured
 	// described is the version in the gauges.
 	described string
+	// inherited says that the kinds are those that the connection before knew.
+	inherited bool
 }
 
-func newConnection(f *Fleet, c destination.Cluster) (*Connection, error) {
+// newConnection connects to a cluster; before is the connection with other
+// credentials that it replaces, nil when there is none. As long as nothing else
+// is known, the new one is in the state in which the old one was: Applications
+// do not notice that a token or certificate was replaced in time.
+func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connection, error) {
 	cfg, err := restConfig(c, f.options.Hub)
 	if err != nil {
 		return nil, err
 	}
-	disco, err := discovery.NewDiscoveryClientForConfig(cfg)
+	client, err := clientFor(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
-	dyn, err := dynamic.NewForConfig(cfg)
+	dyn, err := dynamic.NewForConfigAndClient(cfg, client)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
-	parts, err := metadata.NewForConfig(cfg)
+	parts, err := metadata.NewForConfigAndClient(cfg, client)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+	}
+	patient := *client
+	patient.Timeout = discoveryTimeout
+	disco, err := discovery.NewDiscoveryClientForConfigAndClient(cfg, &patient)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	conn := &Connection{
-		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, metadata: parts, store: newStore(), slots: make(chan struct{}, writesAtOnce),
+		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, metadata: parts, store: newStore(), slots: make(chan struct{}, writesAtOnce), relearnt: make(chan struct{}, 1),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[object.Key]prediction{},
 		schemas: map[schema.GroupVersion]*published{},
 	}
+	if before != nil {
+		conn.inherit(before)
+	}
 	go conn.heartbeat()
+	go conn.scans()
 	return conn, nil
+}
+
+// inherit takes over what a connection that works knows of the same server.
+func (c *Connection) inherit(before *Connection) {
+	before.mu.Lock()
+	defer before.mu.Unlock()
+	if before.state.Status == StatusSuccessful && before.mapper != nil {
+		c.state, c.mapper, c.versions, c.learnt, c.inherited = before.state, before.mapper, before.versions, before.learnt, true
+	}
 }
 
 func (c *Connection) close() {
@@ -217,7 +244,7 @@ func Unreachable(err error) bool {
 
 func (c *Connection) learnOnce(ctx context.Context) error {
 	c.mu.Lock()
-	known := c.mapper != nil
+	known := c.mapper != nil && !c.inherited
 	c.mu.Unlock()
 	if known {
 		return nil
@@ -248,7 +275,11 @@ func (c *Connection) learn(context.Context) error {
 	c.mapper = restmapper.NewDiscoveryRESTMapper(resources)
 	clear(c.schemas)
 	c.versions = slices.Compact(versions)
-	c.learnt = c.fleet.options.Clock.Now()
+	c.learnt, c.inherited = c.fleet.options.Clock.Now(), false
+	select {
+	case c.relearnt <- struct{}{}:
+	default: // it is known already
+	}
 	return nil
 }
 

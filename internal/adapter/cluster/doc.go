@@ -4,6 +4,8 @@
 //
 //	Fleet ── Connection ── discovery     which kinds there are
 //	                    ├─ watches       one per kind in use ──► store of live objects
+//	                    ├─ scans         metadata of all other kinds, now and then: what
+//	                    │                belongs to an Application gets a watch, too
 //	                    ├─ writes        apply (server-side, client-side, replace), create,
 //	                    │                delete: at most 5 s each
 //	                    ├─ predictions   what an apply would do: dry run, or the schema

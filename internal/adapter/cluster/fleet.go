@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
@@ -49,6 +50,7 @@ type Fleet struct {
 	broken   map[string]error
 	onChange []func(Change)
 	matter   Matter
+	leave    func(kind schema.GroupKind, server string) bool
 }
 
 // NewFleet makes an empty fleet whose connections end with ctx.
@@ -61,6 +63,21 @@ func (f *Fleet) OnChange(do func(Change)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.onChange = append(f.onChange, do)
+}
+
+// Leave makes scans pass over the kinds of which out says that the settings
+// leave them out of sight on a cluster.
+func (f *Fleet) Leave(out func(kind schema.GroupKind, server string) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.leave = out
+}
+
+// excluded says that a kind is left out; events and leases always are.
+func (f *Fleet) excluded(kind schema.GroupKind, server string) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return kind.Kind == "Event" || kind.Group == "coordination.k8s.io" || kind.Group == "metrics.k8s.io" || f.leave != nil && f.leave(kind, server)
 }
 
 // Weigh makes changes of managed objects count only when matter says so.
@@ -105,7 +122,7 @@ func (f *Fleet) Replace(clusters destination.Clusters) {
 			delete(f.byServer, c.Server)
 		}
 		delete(f.broken, c.Server)
-		conn, err := newConnection(f, c)
+		conn, err := newConnection(f, c, old)
 		if err != nil {
 			f.broken[c.Server] = err
 			continue

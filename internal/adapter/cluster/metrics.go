@@ -48,7 +48,7 @@ func (c *Connection) describe(version string, answers float64) {
 	}
 	m, server := c.fleet.metrics, c.cluster.Server
 	c.mu.Lock()
-	kinds, learnt, before := len(c.watches), c.learnt, c.described
+	kinds, learnt, before := c.watched(), c.learnt, c.described
 	c.described = version
 	c.mu.Unlock()
 	if before != version {

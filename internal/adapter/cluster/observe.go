@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/internal/domain/inspect"
+	"github.com/sluice-cd/sluice/internal/domain/kindfilter"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 )
 
@@ -19,8 +20,24 @@ import (
 type Want struct {
 	Instance string
 	Targets  []*unstructured.Unstructured
-	// Kinds are further kinds to watch: those it managed before.
-	Kinds []schema.GroupVersionKind
+	// Before are objects that it managed before; their kinds are watched, too.
+	Before []Named
+	// Respect says what becomes of kinds that may not be listed.
+	Respect kindfilter.Respect
+	// Children are kinds of what becomes of the targets. They are watched, but
+	// neither waited for nor missed when they may not be.
+	Children []schema.GroupVersionKind
+}
+
+// Named names one object of which nothing else is known.
+type Named struct {
+	schema.GroupVersionKind
+	Namespace, Name string
+}
+
+// Key of the object.
+func (n Named) Key() object.Key {
+	return object.Key{Group: n.Group, Kind: n.Kind, Namespace: n.Namespace, Name: n.Name}
 }
 
 // Observation is the live state for one Application. Objects are shared:
@@ -28,6 +45,10 @@ type Want struct {
 type Observation struct {
 	Live map[object.Key]*unstructured.Unstructured
 	pods map[object.Key][]object.Pod
+	// Unlisted are the kinds that are not watched, with the reason; objects of
+	// them were read one by one, and Unread says why some could not be.
+	Unlisted map[schema.GroupKind]error
+	Unread   map[object.Key]error
 }
 
 // Pods lists the pods of the current revision below an object.
@@ -40,18 +61,31 @@ var childKinds = []schema.GroupVersionKind{
 
 // Observe gives the live roots of an instance and the objects that have the
 // key of a target. It waits for watches of kinds that are new, until ctx ends.
+// A kind that may not be listed is an error, or with Want.Respect left out of
+// the watches: then only the objects that Want names are seen of it.
 func (c *Connection) Observe(ctx context.Context, w Want) (*Observation, error) {
-	kinds := slices.Concat(childKinds, w.Kinds)
+	kinds := slices.Clone(childKinds)
+	for _, b := range w.Before {
+		kinds = append(kinds, b.GroupVersionKind)
+	}
 	for _, t := range w.Targets {
 		kinds = append(kinds, t.GroupVersionKind())
 	}
-	if err := c.follow(ctx, kinds); err != nil {
+	unlisted, err := c.follow(ctx, kinds, w.Respect)
+	if err != nil {
 		return nil, err
 	}
+	c.glance(w.Children)
 	if err := c.complete(ctx, w); err != nil {
 		return nil, err
 	}
-	return c.store.observe(w), nil
+	unread, err := c.readUnlisted(ctx, w, unlisted)
+	if err != nil {
+		return nil, err
+	}
+	out := c.store.observe(w)
+	out.Unlisted, out.Unread = unlisted, unread
+	return out, nil
 }
 
 // complete notes what an Application wants and reads what was not kept in
@@ -159,37 +193,68 @@ func (s *store) show(out *Observation, n *node) {
 	}
 }
 
-// follow starts missing watches and waits until all have listed.
-func (c *Connection) follow(ctx context.Context, kinds []schema.GroupVersionKind) error {
+// follow starts missing watches and waits until all have listed; it gives the
+// kinds that may not be listed, when they are to be left out.
+func (c *Connection) follow(ctx context.Context, kinds []schema.GroupVersionKind, respect kindfilter.Respect) (unlisted map[schema.GroupKind]error, err error) {
 	var waits []*kindWatch
 	for _, gvk := range kinds {
-		c.mu.Lock()
-		w := c.watches[gvk.GroupKind()]
-		c.mu.Unlock()
-		if w == nil {
-			m, err := c.mapping(gvk)
-			if meta.IsNoMatchError(err) {
-				continue // the kind does not exist: nothing can be live
-			}
-			if err != nil {
-				return err
-			}
-			if len(c.spaces(m)) == 0 {
-				continue // out of sight
-			}
-			c.mu.Lock()
-			if w = c.watches[gvk.GroupKind()]; w == nil {
-				w = c.watchKind(gvk, m)
-				c.watches[gvk.GroupKind()] = w
-			}
-			c.mu.Unlock()
+		w, err := c.watchOf(gvk)
+		if err != nil {
+			return nil, err
 		}
-		waits = append(waits, w)
+		if w != nil && !slices.Contains(waits, w) {
+			waits = append(waits, w)
+		}
 	}
 	for _, w := range waits {
-		if err := w.wait(ctx, c); err != nil {
-			return err
+		err := w.wait(ctx, c)
+		if err == nil {
+			continue
+		}
+		if !c.leftOut(ctx, w, respect, err) {
+			return nil, err
+		}
+		if unlisted == nil {
+			unlisted = map[schema.GroupKind]error{}
+		}
+		unlisted[w.gvk.GroupKind()] = err
+	}
+	return unlisted, nil
+}
+
+// watchOf gives the watch of a kind, and begins it when there is none; nil
+// when there is nothing to see of it.
+func (c *Connection) watchOf(gvk schema.GroupVersionKind) (*kindWatch, error) {
+	c.mu.Lock()
+	w := c.watches[gvk.GroupKind()]
+	c.mu.Unlock()
+	if w != nil {
+		return w, nil
+	}
+	m, err := c.mapping(gvk)
+	if meta.IsNoMatchError(err) {
+		return nil, nil // the kind does not exist: nothing can be live
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(c.spaces(m)) == 0 {
+		return nil, nil // out of sight
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w = c.watches[gvk.GroupKind()]; w == nil {
+		w = c.watchKind(gvk, m)
+		c.watches[gvk.GroupKind()] = w
+	}
+	return w, nil
+}
+
+// glance begins to watch kinds that nothing depends on.
+func (c *Connection) glance(kinds []schema.GroupVersionKind) {
+	for _, gvk := range kinds {
+		if _, err := c.watchOf(gvk); err != nil {
+			c.fleet.options.Log.Debug("kind not watched", "cluster", c.cluster.Name, "kind", gvk.String(), "error", err.Error())
 		}
 	}
-	return nil
 }

@@ -1,10 +1,13 @@
 package cluster
 
 import (
+	"errors"
+	"net/http"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -60,4 +63,53 @@ func TestAListOfOneNamespaceSaysNothingOfOthers(t *testing.T) {
 	if len(left()) != 0 {
 		t.Errorf("left are %v after the list of all", left())
 	}
+}
+
+// TestOutcomesOfAWatch: a list that is refused is no longer known, also when
+// it was there before; one that comes after a refusal is news.
+func TestOutcomesOfAWatch(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "", errors.New("no"))
+	away := errors.New("connection refused")
+	w := &kindWatch{pending: map[string]bool{"a": true, "b": true}, refusals: map[string]error{}, lacking: map[string]bool{}, moved: make(chan struct{})}
+	is := func(step string, wantDone bool, want error) {
+		t.Helper()
+		if done, _, err := w.outcome(); done != wantDone || !errors.Is(err, want) {
+			t.Errorf("%s: done %v, %v; want %v, %v", step, done, err, wantDone, want)
+		}
+	}
+	is("begun", false, nil)
+	_, moved, _ := w.outcome()
+	if w.failed("a", away) || w.listed("b") {
+		t.Error("neither is a change of rights")
+	}
+	select {
+	case <-moved:
+	default:
+		t.Error("a list did not wake who waits")
+	}
+	is("a is away", false, away)
+	if !w.failed("a", forbidden) || w.failed("a", forbidden) {
+		t.Error("the first refusal is news, the second is none")
+	}
+	is("a is refused", true, forbidden)
+	if got := w.unconfirmed(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("to be asked about are %v", got)
+	}
+	if w.confirm("a"); len(w.unconfirmed()) > 0 {
+		t.Error("asked again about what is known")
+	}
+	if !w.listed("a") || w.lacking["a"] {
+		t.Error("the right is back, and that is news")
+	}
+	is("all is listed", true, nil)
+	if !w.failed("b", forbidden) {
+		t.Error("a right that is taken away is news")
+	}
+	is("b was listed, and is refused now", true, forbidden)
+	w.listed("b")
+	vanished := apierrors.NewGenericServerResponse(http.StatusNotFound, "list", schema.GroupResource{Resource: "secrets"}, "", "", 0, true)
+	if !w.failed("b", vanished) {
+		t.Error("a kind that is gone is news")
+	}
+	is("the kind is gone: what was listed holds until it is forgotten", true, nil)
 }

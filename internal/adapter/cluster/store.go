@@ -202,6 +202,21 @@ func (s *store) root(n *node) string {
 	return ""
 }
 
+// knows says that an object belongs to an Application.
+func (s *store) knows(uid types.UID) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := s.byUID[uid]
+	return n != nil && s.root(n) != ""
+}
+
+// serves says that an instance is an Application of this installation.
+func (s *store) serves(instance string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return instance != "" && s.wants[instance] != nil
+}
+
 func (s *store) drop(key object.Key, uid types.UID) (instance string, dropped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

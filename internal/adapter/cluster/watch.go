@@ -23,63 +23,100 @@ import (
 // kindWatch follows all objects of one kind, in all namespaces or in those
 // that the connection is restricted to.
 type kindWatch struct {
-	gvk schema.GroupVersionKind
-	// synced closes when everything was listed once, refused when the API
-	// server forbids that; it is asked again all the same.
-	synced, refused chan struct{}
-	stop            context.CancelFunc
+	gvk      schema.GroupVersionKind
+	resource schema.GroupVersionResource
+	stop     context.CancelFunc
 
-	mu      sync.Mutex
-	pending int
-	problem error
+	mu sync.Mutex
+	// pending are the namespaces that are not listed, "" is all of them;
+	// refusals say for which of them the API server forbids that, or has no
+	// such kind. It is asked again all the same.
+	pending  map[string]bool
+	refusals map[string]error
+	problem  error
+	// lacking are the namespaces for which the API server confirmed that the
+	// right to list lacks.
+	lacking map[string]bool
+	// moved closes, and is made anew, when one of the above changes.
+	moved chan struct{}
 }
 
-// listed notes that one of the lists is complete.
-func (w *kindWatch) listed() {
+// listed notes that one of the lists is complete; back says that it had been
+// refused.
+func (w *kindWatch) listed(namespace string) (back bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.pending--; w.pending == 0 {
-		close(w.synced)
+	_, back = w.refusals[namespace]
+	if !back && !w.pending[namespace] {
+		return false
 	}
+	delete(w.pending, namespace)
+	delete(w.refusals, namespace)
+	delete(w.lacking, namespace)
+	if len(w.pending) == 0 {
+		w.problem = nil
+	}
+	w.move()
+	return back
 }
 
-// failed notes why a list is not complete.
-func (w *kindWatch) failed(err error) {
+// failed notes why a list is not complete; news says that it is refused from
+// now on.
+func (w *kindWatch) failed(namespace string, err error) (news bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	final := func(err error) bool { return apierrors.IsForbidden(err) || gone(err) }
-	if final(w.problem) {
-		return
-	}
 	w.problem = err
-	if final(err) {
-		close(w.refused)
+	if !apierrors.IsForbidden(err) && !gone(err) {
+		return false
 	}
+	before, known := w.refusals[namespace]
+	w.refusals[namespace] = err
+	if apierrors.IsForbidden(err) {
+		w.pending[namespace] = true // what was listed before holds no longer
+	}
+	if news = !known || gone(before) != gone(err); news {
+		w.move()
+	}
+	return news
 }
 
-// why is the last reason for which nothing is known of the kind yet.
-func (w *kindWatch) why() error {
+func (w *kindWatch) move() {
+	close(w.moved)
+	w.moved = make(chan struct{})
+}
+
+// outcome says whether all is listed (done without an error) or refused (done
+// with the reason); else moved tells when to look again, and err is the last
+// reason for which nothing is known yet.
+func (w *kindWatch) outcome() (done bool, moved <-chan struct{}, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.problem
+	if len(w.pending) == 0 {
+		return true, nil, nil
+	}
+	for _, why := range w.refusals {
+		return true, nil, why
+	}
+	return false, w.moved, w.problem
 }
 
 // wait ends when all was listed, when that is refused, or with ctx.
 func (w *kindWatch) wait(ctx context.Context, conn *Connection) error {
-	select {
-	case <-w.synced:
-		return nil
-	default:
-	}
-	select {
-	case <-w.synced:
-		return nil
-	case <-w.refused:
-		return fmt.Errorf("cluster %s: objects of kind %s cannot be listed: %w", conn.cluster.Name, w.gvk.Kind, w.why())
-	case <-ctx.Done():
-		return fmt.Errorf("cluster %s: live objects of kind %s not listed yet: %w", conn.cluster.Name, w.gvk.Kind, errors.Join(ctx.Err(), w.why()))
-	case <-conn.ctx.Done():
-		return fmt.Errorf("cluster %s: connection closed", conn.cluster.Name)
+	for {
+		done, moved, err := w.outcome()
+		switch {
+		case done && err == nil:
+			return nil
+		case done:
+			return fmt.Errorf("cluster %s: objects of kind %s cannot be listed: %w", conn.cluster.Name, w.gvk.Kind, err)
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("cluster %s: live objects of kind %s not listed yet: %w", conn.cluster.Name, w.gvk.Kind, errors.Join(ctx.Err(), err))
+		case <-conn.ctx.Done():
+			return fmt.Errorf("cluster %s: connection closed", conn.cluster.Name)
+		}
 	}
 }
 
@@ -89,7 +126,6 @@ type sink struct {
 	kind *kindWatch
 	// namespace is the only one that is seen; empty is all.
 	namespace string
-	done      bool
 }
 
 var _ cache.ReflectorStore = (*sink)(nil)
@@ -98,7 +134,12 @@ var _ cache.ReflectorStore = (*sink)(nil)
 func (c *Connection) watchKind(gvk schema.GroupVersionKind, m *meta.RESTMapping) *kindWatch {
 	ctx, cancel := context.WithCancel(c.ctx)
 	spaces := c.spaces(m)
-	w := &kindWatch{gvk: gvk, synced: make(chan struct{}), refused: make(chan struct{}), stop: cancel, pending: len(spaces)}
+	w := &kindWatch{
+		gvk: gvk, resource: m.Resource, stop: cancel, pending: map[string]bool{}, refusals: map[string]error{}, lacking: map[string]bool{}, moved: make(chan struct{}),
+	}
+	for _, namespace := range spaces {
+		w.pending[namespace] = true
+	}
 	for _, namespace := range spaces {
 		c.reflect(ctx, w, m.Resource, namespace)
 	}
@@ -117,8 +158,9 @@ func (c *Connection) reflect(ctx context.Context, w *kindWatch, gvr schema.Group
 			defer done()
 			list, err := resource.List(bounded, o)
 			if err != nil {
-				w.failed(err)
-				c.vanished(w, err)
+				if w.failed(namespace, err) {
+					c.refused(w, namespace, err)
+				}
 			}
 			return list, err
 		},
@@ -211,9 +253,8 @@ func (s *sink) Replace(list []any, _ string) error {
 			s.conn.changed(instance)
 		}
 	}
-	if !s.done {
-		s.done = true
-		s.kind.listed()
+	if s.kind.listed(s.namespace) {
+		s.conn.fleet.tell(Change{Server: s.conn.cluster.Server}) // whoever did without it looks again
 	}
 	return nil
 }

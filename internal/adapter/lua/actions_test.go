@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"flag"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +44,62 @@ func TestActions(t *testing.T) {
 				playActions(t, path.Join(root, name), &lua.Actions{Shipped: shipped(t), Runner: runner})
 			})
 		}
+	}
+}
+
+// TestActionTable: what the table of the specification offers for each kind
+// (spec/diff-health.md §11) is offered, and nothing else, and a case runs it.
+func TestActionTable(t *testing.T) {
+	const flux = "reconcile resume suspend"
+	want := map[string]string{
+		"apps/Deployment": "pause restart resume scale", "apps/StatefulSet": "restart scale", "apps/DaemonSet": "restart",
+		"batch/CronJob": "create-job resume suspend", "batch/Job": "resume suspend terminate",
+		"argoproj.io/Rollout": "abort pause promote-full restart resume retry skip-current-step", "argoproj.io/AnalysisRun": "terminate",
+		"argoproj.io/Application": "toggle-auto-sync", "argoproj.io/CronWorkflow": "create-workflow", "argoproj.io/WorkflowTemplate": "create-workflow",
+		"external-secrets.io/ExternalSecret": "refresh", "external-secrets.io/PushSecret": "push",
+		"helm.toolkit.fluxcd.io/HelmRelease": flux, "kustomize.toolkit.fluxcd.io/Kustomization": flux, "source.toolkit.fluxcd.io/GitRepository": flux,
+		"source.toolkit.fluxcd.io/HelmChart": flux, "source.toolkit.fluxcd.io/HelmRepository": flux, "source.toolkit.fluxcd.io/Bucket": flux, "source.toolkit.fluxcd.io/OCIRepository": flux,
+		"image.toolkit.fluxcd.io/ImageRepository": flux, "image.toolkit.fluxcd.io/ImageUpdateAutomation": flux, "notification.toolkit.fluxcd.io/Receiver": flux,
+		"notification.toolkit.fluxcd.io/Alert": "resume suspend", "notification.toolkit.fluxcd.io/Provider": "resume suspend",
+		"keda.sh/ScaledObject": "pause paused-replicas resume", "keda.sh/ScaledJob": "pause resume",
+		"postgresql.cnpg.io/Cluster": "promote reload restart resume suspend", "k8s.mariadb.com/MariaDB": "resume suspend",
+		"psmdb.percona.com/PerconaServerMongoDB": "pause unpause", "core.strimzi.io/StrimziPodSet": "rolling-update", "promoter.argoproj.io/PullRequest": "merge",
+		"numaflow.numaproj.io/Pipeline":               "delete force-promote pause unpause-fast unpause-gradual",
+		"numaflow.numaproj.io/MonoVertex":             "force-promote pause unpause-fast unpause-gradual",
+		"numaflow.numaproj.io/InterStepBufferService": "force-promote",
+		"numaplane.numaproj.io/PipelineRollout":       "allow-data-loss disallow-data-loss pause unpause-fast unpause-gradual",
+		"numaplane.numaproj.io/MonoVertexRollout":     "pause unpause-fast unpause-gradual",
+	}
+	files, err := fs.Glob(folder, "*/*/actions.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, file := range files {
+		raw, err := fs.ReadFile(folder, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		offered, run := map[string]bool{}, map[string]bool{}
+		for _, f := range txtar.Parse(raw).Files {
+			_, what, _ := strings.Cut(f.Name, ": ")
+			if name, ok := strings.CutPrefix(what, "run "); ok && len(f.Data) > 0 && !strings.HasPrefix(string(f.Data), "error: ") {
+				run[strings.Fields(name)[0]] = true
+			}
+			for line := range strings.Lines(string(f.Data)) {
+				var a action.Action
+				if what == "actions" && json.Unmarshal([]byte(line), &a) == nil {
+					offered[a.Name] = true
+				}
+			}
+		}
+		got[path.Dir(file)] = strings.Join(slices.Sorted(maps.Keys(offered)), " ")
+		if diff := cmp.Diff(offered, run); diff != "" {
+			t.Errorf("%s: offered, and run with an effect (-offered +run):\n%s", file, diff)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

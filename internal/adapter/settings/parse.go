@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
@@ -55,6 +56,8 @@ type Snapshot struct {
 	// Problems lists what could not be used.
 	Problems []Problem
 
+	globals      []policy.Global
+	scoped       map[string][]string // URLs of repositories that one project alone has
 	repositories []repo.Repository
 	byURL        map[string][]int // positions in repositories by normalised URL
 	templates    []repo.Repository
@@ -65,11 +68,12 @@ type Snapshot struct {
 // Parse builds a Snapshot. It is pure; the order of its arguments does not
 // matter.
 func Parse(secrets []*corev1.Secret, configs []*corev1.ConfigMap) *Snapshot {
-	s := &Snapshot{Config: map[string]string{}, Params: map[string]string{}, certificates: map[string]string{}, byURL: map[string][]int{}}
+	s := &Snapshot{Config: map[string]string{}, Params: map[string]string{}, certificates: map[string]string{}, byURL: map[string][]int{}, scoped: map[string][]string{}}
 	for _, m := range configs {
 		switch m.Name {
 		case ConfigMapName:
 			s.Config = m.Data
+			s.addGlobals(m)
 		case ParamsName:
 			s.Params = m.Data
 		case TLSCertsName:
@@ -111,6 +115,31 @@ func (s *Snapshot) addKeys(m *corev1.ConfigMap) {
 		}
 		s.Keys = append(s.Keys, key)
 	}
+}
+
+// addGlobals reads whose rules projects inherit.
+func (s *Snapshot) addGlobals(m *corev1.ConfigMap) {
+	var err error
+	if s.globals, err = policy.ParseGlobals(m.Data["globalProjects"]); err != nil {
+		s.Problems = append(s.Problems, Problem{Object: "ConfigMap/" + m.Name, Message: err.Error()})
+	}
+}
+
+// Effective is a project with what it takes over from its repositories and
+// from global projects, which find knows.
+func (s *Snapshot) Effective(project *v1alpha1.AppProject, find func(name string) *v1alpha1.AppProject) *v1alpha1.AppProject {
+	return policy.Effective(project, s.scoped[project.Name], s.globals, find)
+}
+
+// Globals are the global projects whose rules a project takes over.
+func (s *Snapshot) Globals(project *v1alpha1.AppProject) []string {
+	var out []string
+	for _, g := range s.globals {
+		if g.Inherits(project) {
+			out = append(out, g.Project)
+		}
+	}
+	return out
 }
 
 func (s *Snapshot) problem(secret *corev1.Secret, format string, args ...any) {

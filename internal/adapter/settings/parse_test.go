@@ -1,6 +1,7 @@
 package settings_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 )
 
@@ -113,5 +115,28 @@ func TestParams(t *testing.T) {
 	}
 	if d, err := s.ParamDuration("absent", time.Hour); d != time.Hour || err != nil {
 		t.Errorf("%s, %v", d, err)
+	}
+}
+
+// TestProjectsTakeOver: repositories of one project alone and global projects
+// are given to whom they belong; a rule that cannot be followed is named.
+func TestProjectsTakeOver(t *testing.T) {
+	s := settings.Parse([]*corev1.Secret{
+		secret("repository", "own", "url=https://git/own/app", "project=team"),
+		secret("repository", "all", "url=https://git/all/app"),
+	}, []*corev1.ConfigMap{config("argocd-cm", map[string]string{"globalProjects": "- {projectName: corporate, labelSelector: {}}\n- {labelSelector: {}}"})})
+	if len(s.Problems) != 1 || s.Problems[0].Object != "ConfigMap/argocd-cm" || !strings.Contains(s.Problems[0].Message, "globalProjects[1].projectName is empty") {
+		t.Errorf("problems %+v", s.Problems)
+	}
+	corporate := &v1alpha1.AppProject{Spec: v1alpha1.AppProjectSpec{SourceRepos: []string{"https://git/corporate/*"}}}
+	for name, want := range map[string][]string{"team": {"https://git/own/app", "https://git/corporate/*"}, "other": {"https://git/corporate/*"}} {
+		p := &v1alpha1.AppProject{}
+		p.Name = name
+		if got := s.Effective(p, func(string) *v1alpha1.AppProject { return corporate }).Spec.SourceRepos; !slices.Equal(got, want) {
+			t.Errorf("%s may read %v, want %v", name, got, want)
+		}
+		if got := s.Globals(p); !slices.Equal(got, []string{"corporate"}) {
+			t.Errorf("%s takes over from %v", name, got)
+		}
 	}
 }

@@ -25,6 +25,9 @@ func (s *Snapshot) addRepository(secret *corev1.Secret) {
 	}
 	s.byURL[key] = append(s.byURL[key], len(s.repositories))
 	s.repositories = append(s.repositories, r)
+	if r.Project != "" {
+		s.scoped[r.Project] = append(s.scoped[r.Project], r.URL)
+	}
 }
 
 func (s *Snapshot) addTemplate(secret *corev1.Secret) {

@@ -114,7 +114,10 @@ func held(f *facts, verb string, _ time.Time) []Finding {
 	if h := f.app.Status.Hold; h != nil {
 		out = append(out, Finding{
 			Cause: "automated syncs are held back: it stays " + heldLine(h),
-			Next:  []string{fmt.Sprintf(verb, "sync") + "   (to the target revision, which ends the hold)"},
+			Next: []string{
+				fmt.Sprintf(verb, "diff") + "   (what the target would change)", fmt.Sprintf(verb, "resume") + "   (automated sync brings the target again)",
+				fmt.Sprintf(verb, "sync") + "   (to the target, which ends the hold)",
+			},
 		})
 	}
 	if set := f.app.Annotations[v1alpha1.AnnotationRolloutHeldBy]; set != "" && f.app.Status.Sync.Status != v1alpha1.SyncStatusSynced {

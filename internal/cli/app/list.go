@@ -46,7 +46,11 @@ func (v *verbs) runList(ctx context.Context, f *listFlags) error {
 	if err != nil {
 		return err
 	}
-	list, err := c.Apps(ctx, client.AppQuery{Namespace: f.namespace, Selector: f.selector, Repo: f.repo, Projects: f.projects})
+	q := client.AppQuery{Namespace: f.namespace, Selector: f.selector, Repo: f.repo, Projects: f.projects, Fields: tableFields}
+	if f.output == "json" || f.output == "yaml" {
+		q.Fields = ""
+	}
+	list, err := c.Apps(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -65,6 +69,10 @@ func (v *verbs) runList(ctx context.Context, f *listFlags) error {
 	}
 	return PrintTable(v.d.Console.Out, apps)
 }
+
+// tableFields are what tables show and what narrow looks at: status is often
+// the larger part of an Application, and a fleet has thousands of them.
+const tableFields = "items.metadata.name,items.metadata.namespace,items.spec,items.status.sync.status,items.status.health.status,items.status.conditions"
 
 // narrow applies what the server does not.
 func (v *verbs) narrow(ctx context.Context, c *client.Client, apps []v1alpha1.Application, f *listFlags) ([]v1alpha1.Application, error) {

@@ -191,6 +191,9 @@ func heldLine(h *v1alpha1.Hold) string {
 	if h.Reason != "" {
 		line += ": " + h.Reason
 	}
+	if len(h.Rejected) > 0 {
+		line += ", instead of " + strings.Join(shorts(h.Rejected), ", ")
+	}
 	return line
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -234,6 +233,9 @@ func (v *verbs) syncOne(ctx context.Context, c *client.Client, id client.App, f 
 	if err != nil {
 		return err
 	}
+	if !f.dryRun {
+		v.holds(done)
+	}
 	return verdict(done, f.dryRun)
 }
 
@@ -285,85 +287,4 @@ func (v *verbs) objects(ctx context.Context, c *client.Client, id client.App, ap
 		return nil, fail.New(v.d.Console.Name+" app resources "+id.Name, "no object of %s fits --resource %s", id.Name, strings.Join(f.resources, ", "))
 	}
 	return out, nil
-}
-
-// rollback brings back what was deployed before.
-func (v *verbs) rollback() *cobra.Command {
-	var namespace, format string
-	var prune bool
-	var timeout uint
-	c := &cobra.Command{Use: "rollback APPNAME [ID]", Short: "Bring back an earlier deployment", Args: command.Args(1, 2), ValidArgsFunction: v.names()}
-	c.Flags().BoolVar(&prune, "prune", false, "delete what the earlier deployment did not have")
-	c.Flags().UintVar(&timeout, "timeout", 0, "seconds to wait; 0 is for ever")
-	c.Flags().StringVarP(&format, "output", "o", "wide", "wide, json, yaml, tree or tree=detailed")
-	v.namespaceFlag(c, &namespace)
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx := cmd.Context()
-		c, err := v.d.Client(ctx)
-		if err != nil {
-			return err
-		}
-		id := appID(args[0], namespace)
-		app, err := c.App(ctx, id, "")
-		if err != nil {
-			return err
-		}
-		entry, err := historyID(app, args[1:])
-		if err != nil {
-			return err
-		}
-		started, err := c.Rollback(ctx, id, entry, prune)
-		if err != nil {
-			return err
-		}
-		done, err := v.await(ctx, c, id, waiting{goal: goal{operation: true}, timeout: timeout, output: format, since: started.ResourceVersion})
-		if err != nil {
-			return err
-		}
-		return verdict(done, false)
-	}
-	return c
-}
-
-// historyID finds the deployment to go back to; without an argument the one
-// before the last.
-func historyID(app *v1alpha1.Application, args []string) (int64, error) {
-	history := app.Status.History
-	if len(args) == 0 {
-		if len(history) < 2 {
-			return 0, fail.Fatal("unable to rollback: application %s should have at least two successful deployments, it has %d", app.Name, len(history))
-		}
-		return history[len(history)-2].ID, nil
-	}
-	id, err := strconv.ParseInt(args[0], 10, 64)
-	if err != nil {
-		return 0, fail.Fatal("%q is no number: the first column of app history %s has the ids", args[0], app.Name)
-	}
-	for i := range history {
-		if history[i].ID == id {
-			return id, nil
-		}
-	}
-	return 0, fail.Fatal("application '%s' does not have deployment id '%d' in history", app.Name, id)
-}
-
-func (v *verbs) terminate() *cobra.Command {
-	var namespace string
-	c := &cobra.Command{Use: "terminate-op APPNAME...", Short: "End the running operation of Applications", Args: command.Args(1, -1), ValidArgsFunction: v.names()}
-	v.namespaceFlag(c, &namespace)
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := v.d.Client(cmd.Context())
-		if err != nil {
-			return err
-		}
-		for _, a := range args {
-			id := appID(a, namespace)
-			if err := c.Terminate(cmd.Context(), id); err != nil {
-				return err
-			}
-			v.d.Console.Printf("Application '%s' operation terminating\n", id.Name)
-		}
-		return nil
-	}
-	return c
 }

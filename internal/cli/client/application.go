@@ -162,6 +162,16 @@ func (c *Client) Terminate(ctx context.Context, a App) error {
 	return c.do(ctx, call{method: "DELETE", path: at(appsPath, a.Name) + "/operation", query: a.query()}, nil)
 }
 
+// Resume releases the hold of an Application.
+func (c *Client) Resume(ctx context.Context, a App) (*v1alpha1.Application, error) {
+	body, err := a.with(map[string]string{})
+	if err != nil {
+		return nil, err
+	}
+	var out v1alpha1.Application
+	return &out, c.do(ctx, call{method: "POST", path: at(appsPath, a.Name) + "/resume", body: body}, &out)
+}
+
 // Tree reads the tree of an Application.
 func (c *Client) Tree(ctx context.Context, a App) (*Tree, error) {
 	var out Tree

@@ -182,6 +182,17 @@ func (d *Dialer) Client(ctx context.Context) (*client.Client, error) {
 	return c, nil
 }
 
+// Tunneled says that the way to the server is no address: core mode or a
+// port-forward.
+func (d *Dialer) Tunneled() bool {
+	o, err := d.Options()
+	if err != nil {
+		return d.Core || d.PortForward
+	}
+	return d.Core || o.Server == Kubernetes && d.Flags.Server == "" ||
+		d.Flags.Server == "" && (d.PortForward || d.PortForwardNamespace != "" || o.Server == Forwarded)
+}
+
 // route opens the tunnel that is asked for, if any.
 func (d *Dialer) route(ctx context.Context, o *client.Options) error {
 	var open func(context.Context, *Flags) (*Tunnel, error)

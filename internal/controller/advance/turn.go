@@ -47,7 +47,7 @@ func (t *turn) run(ctx context.Context) (time.Duration, error) {
 		changed := t.differs(next)
 		if !changed {
 			t.state.pace.unchanged()
-		} else if rest := t.state.pace.rest(t.Clock.Now(), t.urgent(next, decision)); rest > 0 {
+		} else if rest := t.state.pace.rest(t.Clock.Now(), weigh(&t.set.Status, &next, decision), len(next.ApplicationStatus)); rest > 0 {
 			changed = false
 			decision.Wake, decision.Refreshes = earlier(decision.Wake, rest), nil
 			t.giveBack()
@@ -97,26 +97,6 @@ func (t *turn) wake(d rollout.Decision) time.Duration {
 		}
 	}
 	return wake
-}
-
-// urgent says that somebody waits for this change: an admission, a pause, a
-// halt, a step or rollout that is over, anything told as an event.
-func (t *turn) urgent(next v1alpha1.ApplicationSetStatus, d rollout.Decision) bool {
-	old := t.set.Status
-	if (old.Rollout == nil) != (next.Rollout == nil) || len(d.Events) > 0 || len(d.Refreshes) > 0 || t.admits(d) {
-		return true
-	}
-	if next.Rollout == nil {
-		return false
-	}
-	return old.Rollout.ID != next.Rollout.ID || old.Rollout.Phase != next.Rollout.Phase || old.Rollout.CurrentStep != next.Rollout.CurrentStep
-}
-
-// admits says that the decision lets an operation start.
-func (t *turn) admits(d rollout.Decision) bool {
-	return slices.ContainsFunc(d.Applications, func(a v1alpha1.ApplicationSetAppStatus) bool {
-		return a.Status == rollout.Pending || a.Reason == rollout.ReasonSelfHealing
-	})
 }
 
 // read finds the live Applications of the set.

@@ -128,20 +128,13 @@ func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstruct
 func (p *pass) observe(ctx context.Context, v *view, targets []*unstructured.Unstructured) error {
 	bounded, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
-	want := cluster.Want{Instance: p.instance, Targets: targets}
-	for _, r := range p.app.Status.Resources {
-		want.Kinds = append(want.Kinds, schema.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind})
-	}
-	if s := p.app.Status.OperationState; s != nil && s.SyncResult != nil {
-		for _, r := range s.SyncResult.Resources {
-			want.Kinds = append(want.Kinds, schema.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind})
-		}
-	}
-	want.Kinds = slices.DeleteFunc(want.Kinds, func(k schema.GroupVersionKind) bool { return p.excluded(k.GroupKind()) })
+	want := cluster.Want{Instance: p.instance, Targets: targets, Before: p.managedBefore(), Respect: p.systemRules().respect}
+	want.Children = p.childKinds(want)
 	var err error
 	if v.live, err = p.conn.Observe(bounded, want); err != nil {
 		return err
 	}
+	p.unlisted(v, targets)
 	maps.DeleteFunc(v.live.Live, func(k object.Key, _ *unstructured.Unstructured) bool {
 		return p.excluded(schema.GroupKind{Group: k.Group, Kind: k.Kind})
 	})
@@ -263,8 +256,7 @@ func (p *pass) summarize(ctx context.Context, v *view) {
 			continue
 		}
 		resources = append(resources, *r)
-		extraneous := pair.Target == nil && strings.Contains(pair.Live.GetAnnotations()[v1alpha1.AnnotationCompareOptions], "IgnoreExtraneous")
-		if r.Status == v1alpha1.SyncStatusOutOfSync && !extraneous {
+		if r.Status == v1alpha1.SyncStatusOutOfSync && !extraneous(pair) {
 			overall = v1alpha1.SyncStatusOutOfSync
 		}
 		counted++
@@ -292,6 +284,11 @@ func (p *pass) summarize(ctx context.Context, v *view) {
 		v.conditions = append(v.conditions, condition(v1alpha1.ConditionComparisonError, healthFault(faults)))
 	}
 	p.conditions(compareConditions, append(v.conditions, v.verdicts.conditions()...)...)
+}
+
+// extraneous says that an object which Git does not have makes no difference.
+func extraneous(pair syncplan.Pair) bool {
+	return pair.Target == nil && strings.Contains(pair.Live.GetAnnotations()[v1alpha1.AnnotationCompareOptions], "IgnoreExtraneous")
 }
 
 // healthFault words why resources could not be judged (spec/diff-health.md

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"runtime/debug"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -81,8 +83,10 @@ type Controller struct {
 	// deferred are Applications whose status is to be written when nothing
 	// else is to be done.
 	deferred map[types.NamespacedName]bool
+	// unstored are results of running operations.
+	unstored map[types.NamespacedName]midway
 	// compared is the last comparison of each Application.
-	compared map[types.NamespacedName]memory
+	compared map[slot]memory
 	// own are the compiled rules of each Application.
 	own map[types.NamespacedName]ownRules
 	// kept is the state of each history of which the renderer keeps the
@@ -97,7 +101,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
-		deferred: map[types.NamespacedName]bool{}, compared: map[types.NamespacedName]memory{},
+		deferred: map[types.NamespacedName]bool{}, unstored: map[types.NamespacedName]midway{}, compared: map[slot]memory{},
 		own:  map[types.NamespacedName]ownRules{},
 		kept: map[types.NamespacedName]string{},
 	}
@@ -113,6 +117,9 @@ func (c *Controller) Start(ctx context.Context) error {
 	c.Clusters.OnChange(c.clusterChanged)
 	c.Clusters.Weigh(func(ctx context.Context, before, after *unstructured.Unstructured) bool {
 		return c.systemRules().updates.Matter(ctx, before, after, c.Health.Scripted(after))
+	})
+	c.Clusters.Leave(func(kind schema.GroupKind, server string) bool {
+		return c.systemRules().filter.Excluded(kind.Group, kind.Kind, server)
 	})
 	c.Settings.OnChange(func(*settings.Snapshot) { c.enqueueAll(ctx) })
 	apps, err := c.Cache.GetInformer(ctx, &v1alpha1.Application{})
@@ -140,7 +147,7 @@ func (c *Controller) Start(ctx context.Context) error {
 		UpdateFunc: func(before, after any) {
 			a, okA := before.(*v1alpha1.AppProject)
 			b, okB := after.(*v1alpha1.AppProject)
-			if okA && okB && !reflect.DeepEqual(a.Spec, b.Spec) {
+			if okA && okB && !(reflect.DeepEqual(a.Spec, b.Spec) && maps.Equal(a.Labels, b.Labels)) { // labels say which rules it inherits
 				c.warnOfWindows(after)
 				all(after)
 			}
@@ -244,7 +251,7 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err
 		return outcome{}, nil
 	}
 	p := newPass(c, app, log)
-	p.moved = a.moved
+	p.moved, p.idle = a.moved, a.idle
 	out.again, err = p.run(ctx)
 	out.later = p.later
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
@@ -316,7 +323,9 @@ func (c *Controller) forget(key types.NamespacedName) {
 	delete(c.following, key)
 	delete(c.written, key)
 	delete(c.deferred, key)
-	delete(c.compared, key)
+	delete(c.unstored, key)
+	delete(c.compared, slot{key, false})
+	delete(c.compared, slot{key, true})
 	delete(c.own, key)
 	c.metrics.forget(key)
 }

@@ -122,11 +122,11 @@ func (x *execution) wipesOut(v *view) bool {
 }
 
 // writeAhead stores what has been done before anything else is: the results of
-// finished waves before the next wave, and how hooks ended before anything
-// lets go of them, for whoever takes over after us cannot read it from a hook
-// that is gone.
+// finished waves before the next wave, how hooks ended before anything lets go
+// of them, and what is going to be pruned, for whoever takes over after us
+// cannot read it from what is gone.
 func (x *execution) writeAhead(ctx context.Context, m syncplan.Move) error {
-	if len(m.Groups) == 0 || !x.unwritten && (!m.RemovesHooks() || len(m.Results) == 0) {
+	if len(m.Groups) == 0 || !x.unwritten && (!m.Removes() || len(m.Results) == 0) {
 		return nil
 	}
 	x.store(x.app.Status.OperationState)

@@ -158,6 +158,9 @@ func (p *pass) cascade(ctx context.Context) (bool, error) {
 	if err := p.observe(ctx, v, nil); err != nil {
 		return false, err
 	}
+	if key, why := v.live.FirstUnread(); why != nil {
+		return false, fmt.Errorf("%s can neither be listed nor read, so that nobody knows whether it is gone: %w", key, why)
+	}
 	doomed := p.doomed(v)
 	if len(doomed) == 0 {
 		return true, nil

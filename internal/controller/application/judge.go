@@ -33,6 +33,7 @@ type systemRules struct {
 	updates  diff.Updates
 	compiler jq.Compiler
 	filter   kindfilter.Filter
+	respect  kindfilter.Respect
 }
 
 // jqTimeoutKey of argocd-cmd-params-cm bounds one jq evaluation.
@@ -47,6 +48,10 @@ func (c *Controller) systemRules() *systemRules {
 	var problems []error
 	s.filter, problems = kindfilter.Parse(snapshot.Config)
 	s.parsed.Problems = append(s.parsed.Problems, problems...)
+	var problem error
+	if s.respect, problem = kindfilter.ParseRespect(snapshot.Config); problem != nil {
+		s.parsed.Problems = append(s.parsed.Problems, problem)
+	}
 	if raw := snapshot.Params[jqTimeoutKey]; raw != "" && raw != "0" {
 		limit, err := time.ParseDuration(raw)
 		if err != nil || limit <= 0 {
@@ -130,8 +135,19 @@ func (p *pass) judgement(found *verdicts) judgement {
 	j.rules = append(slices.Clone(system.rules), p.ownRules(system)...)
 	wanted := commaList(p.app.Annotations[v1alpha1.AnnotationCompareOptions])
 	j.options.Mutations = slices.Contains(wanted, "IncludeMutationWebhook=true")
-	j.unasked = slices.Contains(wanted, "ServerSideDiff=false")
+	j.unasked = unasked(wanted, system.snapshot.Params[serverSideDiffKey])
 	return j
+}
+
+// serverSideDiffKey of argocd-cmd-params-cm chooses for Applications that do not
+// say it themselves.
+const serverSideDiffKey = "controller.diff.server.side"
+
+// unasked says that differences are computed without the API server: the
+// Application wants that, or everybody unless the Application does not
+// (spec/diff-health.md §3).
+func unasked(wanted []string, everybody string) bool {
+	return slices.Contains(wanted, "ServerSideDiff=false") || everybody == "false" && !slices.Contains(wanted, "ServerSideDiff=true")
 }
 
 // ownRules are those of the Application, compiled once.
@@ -215,11 +231,11 @@ func (j judgement) ask(ctx context.Context, pair *syncplan.Pair, ignore diff.Ign
 		j.note(pair.Key, diff.Result{}, err.Error(), "")
 		return nil
 	}
-	if j.unasked {
-		return j.structured(ctx, pair, ignore)
-	}
 	manner := syncplan.MannerOf(pair.Target, pair.Live, j.specOptions(), false).Comparison()
 	manner.Managers = j.migrationManagers()
+	if j.unasked {
+		return j.inMemory(ctx, pair, manner.Mode, ignore)
+	}
 	predicted, refusal := j.conn.Predict(ctx, pair.Target, manner)
 	if cluster.Unreachable(refusal) {
 		return refusal
@@ -227,7 +243,7 @@ func (j judgement) ask(ctx context.Context, pair *syncplan.Pair, ignore diff.Ign
 	var result diff.Result
 	var err error
 	if refusal != nil {
-		predicted, err = j.project(ctx, pair)
+		predicted, err = j.foresee(ctx, pair, manner.Mode)
 	}
 	if err == nil {
 		result, err = diff.Compare(ctx, diff.Input{Desired: pair.Target, Live: pair.Live, Predicted: predicted, Ignore: ignore, Options: j.options})
@@ -239,10 +255,10 @@ func (j judgement) ask(ctx context.Context, pair *syncplan.Pair, ignore diff.Ign
 	return nil
 }
 
-// structured compares with what a merge by the cluster's schema would make of
-// the live object (spec/diff-health.md §3.2).
-func (j judgement) structured(ctx context.Context, pair *syncplan.Pair, ignore diff.Ignore) error {
-	predicted, err := j.project(ctx, pair)
+// inMemory compares with what an apply in this manner would make of the live
+// object, without asking the API server for that.
+func (j judgement) inMemory(ctx context.Context, pair *syncplan.Pair, mode syncplan.Mode, ignore diff.Ignore) error {
+	predicted, err := j.foresee(ctx, pair, mode)
 	if cluster.Unreachable(err) {
 		return err
 	}
@@ -279,7 +295,13 @@ func weigh(target *unstructured.Unstructured, refusal, failure error, modified b
 	return "", ""
 }
 
-func (j judgement) project(ctx context.Context, pair *syncplan.Pair) (*unstructured.Unstructured, error) {
+// foresee computes what an apply would make of the live object: a server-side
+// one by the cluster's schema (spec/diff-health.md §3.2), a client-side one from
+// what was applied last (§3.1).
+func (j judgement) foresee(ctx context.Context, pair *syncplan.Pair, mode syncplan.Mode) (*unstructured.Unstructured, error) {
+	if mode != syncplan.ServerSide {
+		return diff.ThreeWay(pair.Target, pair.Live, cluster.BuiltIn(pair.Target.GroupVersionKind()))
+	}
 	known, err := j.conn.Schema(ctx, pair.Target.GroupVersionKind())
 	if err != nil {
 		return nil, err

@@ -49,3 +49,17 @@ func TestWeigh(t *testing.T) {
 		t.Errorf("the refusal of a Secret reads %q", unknown)
 	}
 }
+
+func TestUnasked(t *testing.T) {
+	for _, c := range []struct {
+		own, everybody string
+		want           bool
+	}{
+		{"", "", false}, {"", "true", false}, {"", "false", true}, {"ServerSideDiff=true", "false", false},
+		{"IncludeMutationWebhook=true,ServerSideDiff=false", "", true}, {"ServerSideDiff=false", "true", true},
+	} {
+		if got := unasked(commaList(c.own), c.everybody); got != c.want {
+			t.Errorf("%q, %q: %v", c.own, c.everybody, got)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
@@ -51,10 +52,19 @@ type memory struct {
 	pairs   map[object.Key]found
 }
 
+// slot is where a comparison is remembered: what is held is compared beside
+// the target.
+type slot struct {
+	key  types.NamespacedName
+	held bool
+}
+
+func (p *pass) slot() slot { return slot{p.key, p.aside} }
+
 // recall puts what is known into the pairs and names those that are not known.
 func (p *pass) recall(v *view, now premise) (unknown []*syncplan.Pair) {
 	p.mu.Lock()
-	m := p.compared[p.key]
+	m := p.compared[p.slot()]
 	p.mu.Unlock()
 	same := m.premise.equals(now)
 	for i := range v.pairs {
@@ -91,5 +101,5 @@ func (p *pass) memorize(v *view, now premise) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.compared[p.key] = m
+	p.compared[p.slot()] = m
 }

@@ -37,7 +37,7 @@ func TestPremise(t *testing.T) {
 // asks for another one; what could not be compared is not remembered.
 func TestComparisonsAreRemembered(t *testing.T) {
 	rules := &systemRules{}
-	c := &Controller{compared: map[types.NamespacedName]memory{}}
+	c := &Controller{compared: map[slot]memory{}}
 	fresh := func() (*pass, *view) {
 		p := windowedPass(friday(16))
 		c.Options = p.Options

@@ -16,6 +16,7 @@ type metrics struct {
 	seconds   *prometheus.CounterVec
 	info      *prometheus.GaugeVec
 	windowed  *prometheus.GaugeVec
+	held      *prometheus.GaugeVec
 	unchanged prometheus.Counter
 
 	mu    sync.Mutex
@@ -40,16 +41,19 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		windowed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "argocd_app_sync_window_blocked", Help: "1 while a sync window holds a sync of the Application back.",
 		}, []string{"namespace", "name", "project"}),
+		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "argocd_app_held", Help: "1 while the Application holds what was deployed against its target.",
+		}, []string{"namespace", "name", "project", "reason"}),
 		unchanged: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "argocd_app_unchanged_revisions_total", Help: "New revisions that changed nothing of an Application, which was not compared again.",
 		}),
 	}
-	r.MustRegister(m.reconcile, m.syncs, m.seconds, m.info, m.windowed, m.unchanged)
+	r.MustRegister(m.reconcile, m.syncs, m.seconds, m.info, m.windowed, m.held, m.unchanged)
 	return m
 }
 
 // series are the label values of what is shown of one Application.
-type series struct{ info, windowed []string }
+type series struct{ info, windowed, held []string }
 
 // describe replaces the info series of an Application. Which ones it has is
 // remembered, for to search among those of all Applications takes long.
@@ -69,6 +73,9 @@ func (m *metrics) describe(app *v1alpha1.Application, server string) {
 	if slices.ContainsFunc(app.Status.Conditions, func(c v1alpha1.ApplicationCondition) bool { return c.Type == v1alpha1.ConditionSyncWindowClosed }) {
 		next.windowed = []string{app.Namespace, app.Name, app.Spec.Project}
 	}
+	if h := app.Status.Hold; h != nil {
+		next.held = []string{app.Namespace, app.Name, app.Spec.Project, h.Reason}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.drop(key)
@@ -76,6 +83,9 @@ func (m *metrics) describe(app *v1alpha1.Application, server string) {
 	m.info.WithLabelValues(next.info...).Set(1)
 	if next.windowed != nil {
 		m.windowed.WithLabelValues(next.windowed...).Set(1)
+	}
+	if next.held != nil {
+		m.held.WithLabelValues(next.held...).Set(1)
 	}
 }
 
@@ -94,6 +104,9 @@ func (m *metrics) drop(key types.NamespacedName) {
 	m.info.DeleteLabelValues(old.info...)
 	if old.windowed != nil {
 		m.windowed.DeleteLabelValues(old.windowed...)
+	}
+	if old.held != nil {
+		m.held.DeleteLabelValues(old.held...)
 	}
 	delete(m.shown, key)
 }

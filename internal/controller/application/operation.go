@@ -115,7 +115,7 @@ func (p *pass) finish(phase v1alpha1.OperationPhase, message string) {
 		state.Message += fmt.Sprintf(" (retried %d times).", state.RetryCount)
 	}
 	sync := p.app.Operation.Sync
-	p.app.Operation = nil
+	p.app.Operation, p.ended = nil, true
 	if phase == v1alpha1.OperationSucceeded && sync != nil && !sync.DryRun && len(sync.Resources) == 0 {
 		p.remember(state)
 	}
@@ -302,6 +302,7 @@ func (p *pass) pin(ctx context.Context) ([]v1alpha1.ApplicationSource, []string,
 		result.Source, result.Revision = sources[0], ids[0]
 	}
 	state.SyncResult = result
+	state.Override = p.overrides(ctx, result)
 	return sources, ids, nil
 }
 
@@ -331,6 +332,7 @@ func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error
 			}
 			return v1alpha1.OperationError, "ComparisonError: " + err.Error(), nil
 		}
+		state.Digest = v.manifests.Digest
 		if phase, why := x.stop(v); phase != "" {
 			return phase, why, nil
 		}

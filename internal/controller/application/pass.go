@@ -19,7 +19,6 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
-	"github.com/sluice-cd/sluice/internal/domain/autosync"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
@@ -37,12 +36,18 @@ type pass struct {
 	cluster     destination.Cluster
 	conn        *cluster.Connection
 	refresh     v1alpha1.RefreshType
-	// moved says that the pass is for a new revision of a source only.
-	moved  bool
+	// moved says that the pass is for a new revision of a source only, idle
+	// that nothing else is to be done.
+	moved, idle bool
+
 	again  time.Duration
 	events []event
 	// closed says in words which sync window holds the Application back now.
 	closed string
+	// ended says that an operation has ended, aside that what is looked at is
+	// not the target but what is held, adrift why drift from it is not known.
+	ended, aside bool
+	adrift       string
 	// started says that an automated sync was begun, later that the write of
 	// the status was put off until nothing else is to be done.
 	started, later bool
@@ -59,6 +64,7 @@ func newPass(c *Controller, app *v1alpha1.Application, log *slog.Logger) *pass {
 			p.refresh = v1alpha1.RefreshHard
 		}
 	}
+	p.resume()
 	return p
 }
 
@@ -93,8 +99,10 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 			return p.again, err
 		}
 		p.compare(ctx)
-		p.automate()
+		p.review()
+		p.automate(ctx)
 		p.showWindow()
+		p.showHold()
 		delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
 		if err := p.save(ctx); err != nil {
 			return p.again, err
@@ -102,7 +110,7 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 		if !p.started {
 			break
 		}
-		p.refresh, p.moved = "", false
+		p.refresh, p.moved, p.ended = "", false, false
 	}
 	if p.started {
 		p.soon(time.Millisecond)
@@ -125,24 +133,33 @@ func (p *pass) locate(ctx context.Context) error {
 	if err := p.Cache.Get(ctx, types.NamespacedName{Namespace: p.Namespace, Name: name}, &project); err != nil {
 		return fmt.Errorf("spec.project: Application referencing project %s which does not exist: create the AppProject or correct the field", name)
 	}
-	p.project = &project
-	if !policy.Namespace(&project, p.app.Namespace, p.Namespace) {
+	p.project = snapshot.Effective(&project, func(name string) *v1alpha1.AppProject { return p.global(ctx, name) })
+	if !policy.Namespace(p.project, p.app.Namespace, p.Namespace) {
 		return fmt.Errorf("application '%s' in namespace '%s' is not permitted to use project '%s'", p.app.Name, p.app.Namespace, name)
 	}
 	if len(p.app.Spec.GetSources()) == 0 {
 		return fmt.Errorf("spec.source is empty: set spec.source or spec.sources")
 	}
 	for _, src := range p.app.Spec.GetSources() {
-		if !policy.Source(&project, src.RepoURL) {
+		if !policy.Source(p.project, src.RepoURL) {
 			return fmt.Errorf("spec.source.repoURL: application repo %s is not permitted in project '%s': add it to spec.sourceRepos of the project", src.RepoURL, name)
 		}
 	}
-	if !policy.Destination(&project, p.cluster, p.app.Spec.Destination.Namespace) {
+	if !policy.Destination(p.project, p.cluster, p.app.Spec.Destination.Namespace) {
 		return fmt.Errorf("spec.destination: application destination server '%s' and namespace '%s' do not match any of the allowed destinations in project '%s'",
 			p.cluster.Server, p.app.Spec.Destination.Namespace, name)
 	}
 	p.conn, err = p.Clusters.Connection(p.cluster.Server)
 	return err
+}
+
+// global is a project whose rules others inherit; nil when there is none.
+func (p *pass) global(ctx context.Context, name string) *v1alpha1.AppProject {
+	var project v1alpha1.AppProject
+	if err := p.Cache.Get(ctx, types.NamespacedName{Namespace: p.Namespace, Name: name}, &project); err != nil {
+		return nil
+	}
+	return &project
 }
 
 // invalid ends the pass of an Application whose spec cannot be followed.
@@ -179,10 +196,8 @@ func (p *pass) unreachable(ctx context.Context, state cluster.State) (time.Durat
 }
 
 // automate starts a sync when the policy asks for one.
-func (p *pass) automate() {
-	d := autosync.Decide(p.app, autosync.Seen{
-		Status: p.app.Status.Sync.Status, Revisions: revisions(p.app.Status.Sync), Resources: p.app.Status.Resources,
-	}, p.Clock.Now())
+func (p *pass) automate(ctx context.Context) {
+	d := p.decide(ctx)
 	if p.automationHeld(d.Operation != nil || d.Wait > 0) {
 		return // the result of the last attempt stays as it is
 	}
@@ -196,7 +211,10 @@ func (p *pass) automate() {
 		p.app.Operation = d.Operation
 		p.begin() // stored with the comparison that asks for it, before the first act
 		p.started = true
-		p.tell(corev1.EventTypeNormal, "OperationStarted", fmt.Sprintf("Initiated automated sync to '%s'", strings.Join(revisions(p.app.Status.Sync), ",")))
+		if d.Hold != nil { // stored with it too: nothing else may take its place
+			p.holdOn(d.Hold)
+		}
+		p.tell(corev1.EventTypeNormal, "OperationStarted", fmt.Sprintf("Initiated automated sync to '%s'", strings.Join(asked(d.Operation.Sync), ",")))
 	}
 }
 
@@ -279,7 +297,7 @@ func (p *pass) save(ctx context.Context) error {
 	if same && !refreshed && old != nil && p.Clock.Since(old.Time) < reconciledPause {
 		return nil
 	}
-	if !refreshed && p.putOff() {
+	if !refreshed && (p.waitsMidway() || p.putOff()) {
 		p.later = true
 		return nil
 	}
@@ -312,16 +330,21 @@ func (p *pass) putOff() bool {
 	return true
 }
 
+// rebases bounds how often a write is repeated because somebody has put labels
+// or annotations on the Application.
+const rebases = 3
+
 func (p *pass) patch(ctx context.Context) error {
-	patch, err := client.MergeFromWithOptions(p.before, client.MergeFromWithOptimisticLock{}).Data(p.app)
-	if err != nil {
-		return fmt.Errorf("Application %s: %w", p.key, err) //nolint:staticcheck // names an object
+	written, err := p.put(ctx, p.before)
+	for n := 0; n < rebases && apierrors.IsConflict(err); n++ {
+		var now v1alpha1.Application
+		if p.Client.Get(ctx, p.key, &now) != nil || !rebasable(p.before, &now) {
+			return err
+		}
+		base := p.before.DeepCopy()
+		base.ResourceVersion = now.ResourceVersion
+		written, err = p.put(ctx, base)
 	}
-	if !json.Valid(patch) {
-		return fmt.Errorf("Application %s: patch is not valid JSON", p.key) //nolint:staticcheck // names an object
-	}
-	written := p.app.DeepCopy()
-	err = p.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch))
 	if apierrors.IsNotFound(err) {
 		p.started = false // it is gone, and nobody asks for a sync any more
 		return nil
@@ -330,12 +353,31 @@ func (p *pass) patch(ctx context.Context) error {
 		return err
 	}
 	p.announce(written)
-	p.mu.Lock()
-	p.written[p.key] = written // nobody changes it, nor p.before
-	p.mu.Unlock()
+	p.stored(p.key, written)
 	p.before, p.app = written, written.DeepCopy()
 	p.watchers.tell(p.key)
 	return nil
+}
+
+// put writes the difference between a stored version and what it is to be.
+func (p *pass) put(ctx context.Context, base *v1alpha1.Application) (*v1alpha1.Application, error) {
+	patch, err := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}).Data(p.app)
+	if err != nil {
+		return nil, fmt.Errorf("Application %s: %w", p.key, err) //nolint:staticcheck // names an object
+	}
+	if !json.Valid(patch) {
+		return nil, fmt.Errorf("Application %s: patch is not valid JSON", p.key) //nolint:staticcheck // names an object
+	}
+	written := p.app.DeepCopy()
+	return written, p.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch))
+}
+
+// rebasable says that what has become of an Application since it was read
+// changes nothing that a pass rests on: only labels and annotations are others.
+// What they ask for is seen in the next pass.
+func rebasable(read, now *v1alpha1.Application) bool {
+	return read.UID == now.UID && read.DeletionTimestamp.Equal(now.DeletionTimestamp) && slices.Equal(read.Finalizers, now.Finalizers) &&
+		reflect.DeepEqual(read.Spec, now.Spec) && reflect.DeepEqual(read.Status, now.Status) && reflect.DeepEqual(read.Operation, now.Operation)
 }
 
 // announce emits the events of a change that has been stored.
@@ -351,8 +393,9 @@ func (p *pass) announce(written *v1alpha1.Application) {
 	if len(changes) > 0 { // one event, for each is a write to the hub
 		p.tell(corev1.EventTypeNormal, "ResourceUpdated", strings.Join(changes, "; "))
 	}
+	where := map[string]string{"dest-server": p.cluster.Server, "dest-namespace": written.Spec.Destination.Namespace} // spec/observability.md §3
 	for _, e := range p.events {
-		p.Recorder.Event(written, e.kind, e.reason, e.message)
+		p.Recorder.AnnotatedEventf(written, where, e.kind, e.reason, "%s", e.message)
 		p.log.Info(e.message, "reason", e.reason)
 	}
 	p.events = nil

@@ -42,14 +42,14 @@ func shown(p *pass) string {
 
 func TestAutomatedSyncWaitsForTheWindow(t *testing.T) {
 	p := windowedPass(friday(16), freeze)
-	p.automate()
+	p.automate(t.Context())
 	p.showWindow()
 	if p.app.Operation == nil || shown(p) != "" {
 		t.Fatalf("before the freeze: operation %v, condition %q", p.app.Operation, shown(p))
 	}
 	p = windowedPass(friday(18), freeze)
 	p.app.Status.Conditions = []v1alpha1.ApplicationCondition{condition(v1alpha1.ConditionSyncError, "the last attempt failed")}
-	p.automate()
+	p.automate(t.Context())
 	p.showWindow()
 	if p.app.Operation != nil {
 		t.Fatal("a sync starts inside the freeze")
@@ -65,7 +65,7 @@ func TestAutomatedSyncWaitsForTheWindow(t *testing.T) {
 	}
 	p = windowedPass(friday(18), freeze)
 	p.app.Status.Sync.Status = v1alpha1.SyncStatusSynced
-	p.automate()
+	p.automate(t.Context())
 	p.showWindow()
 	if shown(p) != "" || p.again != 0 {
 		t.Errorf("nothing waits, yet condition %q, wake %s", shown(p), p.again)
@@ -78,7 +78,7 @@ func TestAutomatedSyncWaitsForTheWindow(t *testing.T) {
 		Phase: v1alpha1.OperationSucceeded, FinishedAt: &finished, SyncResult: &v1alpha1.SyncOperationResult{Revision: "abc"},
 		Operation: v1alpha1.Operation{Sync: &v1alpha1.SyncOperation{AutoHealAttemptsCount: 3}},
 	}
-	healing.automate()
+	healing.automate(t.Context())
 	if healing.app.Operation != nil || healing.again != 62*time.Hour {
 		t.Errorf("a self-heal that pauses: operation %v, wakes after %s", healing.app.Operation, healing.again)
 	}
@@ -90,7 +90,7 @@ func TestAutomatedSyncWaitsForTheWindow(t *testing.T) {
 	p.project.Spec.SyncWindows = nil
 	p.app.Status.Sync.Status = v1alpha1.SyncStatusOutOfSync
 	p.closed = ""
-	p.automate()
+	p.automate(t.Context())
 	if p.app.Operation == nil {
 		t.Error("no sync after the window was taken away")
 	}

@@ -18,14 +18,19 @@ import (
 // the thousands of Applications that ask.
 type Projects struct {
 	namespace string
+	effective Effective
 	mu        sync.RWMutex
 	byName    map[string]*v1alpha1.AppProject
 }
 
+// Effective gives a project with what it takes over from global ones, which
+// find knows.
+type Effective func(project *v1alpha1.AppProject, find func(name string) *v1alpha1.AppProject) *v1alpha1.AppProject
+
 // Follow keeps the projects of a namespace at hand; changed is called after
 // each change of one.
-func Follow(ctx context.Context, c cache.Cache, namespace string, changed func()) (*Projects, error) {
-	p := &Projects{namespace: namespace, byName: map[string]*v1alpha1.AppProject{}}
+func Follow(ctx context.Context, c cache.Cache, namespace string, effective Effective, changed func()) (*Projects, error) {
+	p := &Projects{namespace: namespace, effective: effective, byName: map[string]*v1alpha1.AppProject{}}
 	informer, err := c.GetInformer(ctx, &v1alpha1.AppProject{})
 	if err != nil {
 		return nil, fmt.Errorf("watch AppProjects: %w", err)
@@ -66,6 +71,9 @@ func (p *Projects) put(o any, there bool) {
 func (p *Projects) SyncWindow(app *v1alpha1.Application, now time.Time) window.Verdict {
 	p.mu.RLock()
 	project := p.byName[policy.ProjectName(app)]
+	if project != nil {
+		project = p.effective(project, func(name string) *v1alpha1.AppProject { return p.byName[name] })
+	}
 	p.mu.RUnlock()
 	if project == nil {
 		return window.Verdict{Allowed: true}

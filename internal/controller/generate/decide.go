@@ -47,7 +47,7 @@ type decider struct {
 func (v *Evaluator) decider(ctx context.Context, e *evaluated) decider {
 	p, _ := e.rules.policy(e.set) // a policy that is none was reported before
 	return decider{policy: p, Writer: Writer{
-		Set: e.set, Gate: v.Gate, PreservedAnnotations: e.rules.PreservedAnnotations, PreservedLabels: e.rules.PreservedLabels, Find: finder(ctx),
+		Set: e.set, Gate: v.Gate, PreservedAnnotations: e.rules.PreservedAnnotations, PreservedLabels: e.rules.PreservedLabels, Find: finder(ctx, v.Queries),
 	}}
 }
 

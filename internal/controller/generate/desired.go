@@ -21,6 +21,7 @@ import (
 // preservedAnnotations survive on live Applications whatever the template says.
 var preservedAnnotations = []string{
 	v1alpha1.AnnotationNotified, v1alpha1.AnnotationRefresh, v1alpha1.AnnotationHydrate, v1alpha1.AnnotationRolloutSkip,
+	v1alpha1.AnnotationReleaseHold,
 }
 
 // Writer makes the Applications of a set that are to be stored.
@@ -87,9 +88,9 @@ func (w Writer) Desired(rendered, live *v1alpha1.Application) (*v1alpha1.Applica
 	return app, nil
 }
 
-// finder evaluates jq expressions, reading each once.
-func finder(ctx context.Context) appset.Finder {
-	known := map[string]diff.Query{}
+// finder evaluates jq expressions where call does, reading each once.
+func finder(ctx context.Context, call jq.Caller) appset.Finder {
+	known, compiler := map[string]diff.Query{}, jq.Compiler{Call: call}
 	var guard sync.Mutex
 	return func(expression string, object map[string]any) ([][]any, error) {
 		guard.Lock()
@@ -97,7 +98,7 @@ func finder(ctx context.Context) appset.Finder {
 		query, ok := known[expression]
 		if !ok {
 			var err error
-			if query, err = (jq.Compiler{}).Compile(expression); err != nil {
+			if query, err = compiler.Compile(expression); err != nil {
 				return nil, err
 			}
 			known[expression] = query

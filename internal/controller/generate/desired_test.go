@@ -1,11 +1,17 @@
 package generate_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 )
 
@@ -167,5 +173,40 @@ func TestF9Unmatched(t *testing.T) {
 	held := desired(t, rolling(), true, rendered("canary"), nil)
 	if free := desired(t, rolling(), true, template, held); automated(free) != "on" || free.Annotations[v1alpha1.AnnotationRolloutHeldBy] != "" {
 		t.Errorf("automated %s, annotations %v", automated(free), free.Annotations)
+	}
+}
+
+// TestExpressionsRunElsewhere: a jq expression of a set is evaluated where its
+// memory is bounded, and not in the controller; one that fails there is an
+// error that leaves the Application alone.
+func TestExpressionsRunElsewhere(t *testing.T) {
+	set := rolling()
+	set.Spec.IgnoreApplicationDifferences = []v1alpha1.ApplicationSetIgnoreRule{{JQPathExpressions: []string{".spec.source.targetRevision"}}}
+	var asked []string
+	var failure error
+	find := generate.Finder(t.Context(), func(ctx context.Context, source string, body []byte, _ time.Duration) (json.RawMessage, error) {
+		asked = append(asked, source)
+		if failure != nil {
+			return nil, failure
+		}
+		out, err := jq.NewEvaluator().Evaluate(ctx, body)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(out)
+	})
+	want, live := rendered("canary"), rendered("canary")
+	want.Spec.Source, live.Spec.Source = &v1alpha1.ApplicationSource{TargetRevision: "v2"}, &v1alpha1.ApplicationSource{TargetRevision: "v1"}
+	w := generate.Writer{Set: set, Gate: true, Find: find}
+	app, err := w.Desired(want, live)
+	if err != nil || app.Spec.Source.TargetRevision != "v1" {
+		t.Errorf("%+v, %v", app, err)
+	}
+	if len(asked) != 2 || asked[0] != ".spec.source.targetRevision" {
+		t.Errorf("asked elsewhere: %q", asked)
+	}
+	failure = errors.New("took more than 64 MiB")
+	if _, err := w.Desired(want, live); err == nil || !strings.Contains(err.Error(), "spec.ignoreApplicationDifferences[0].jqPathExpressions[0]") || !strings.Contains(err.Error(), "64 MiB") {
+		t.Errorf("an expression that fails: %v", err)
 	}
 }

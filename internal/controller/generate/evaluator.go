@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
@@ -43,6 +44,9 @@ type Sources struct {
 	Hosts     Hosts
 	Plugin    Service
 	Resources Resources
+	// Queries evaluates jq expressions of users where their memory is bounded;
+	// nil is this process.
+	Queries jq.Caller
 	// Secret and ConfigMap read what generators name.
 	Secret, ConfigMap func(ctx context.Context, namespace, name string) (Object, error)
 	Rules             Rules

@@ -11,3 +11,6 @@ import (
 func (c *Controller) Reconcile(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
 	return c.reconcile(ctx, key)
 }
+
+// Finder evaluates expressions for tests.
+var Finder = finder

@@ -17,20 +17,46 @@ import (
 )
 
 // going is what this process remembers of a set that is being deleted: since
-// when it sees Applications going, and of which it has warned. A restart only
-// makes a warning come later.
+// when it sees Applications going, and of which it has warned.
 type going struct {
 	seen   map[types.UID]time.Time
 	warned map[types.UID]bool
+	// begun says that the set was looked at before; old are those that had been
+	// going for long by then, such as before a restart.
+	begun bool
+	old   map[types.UID]bool
 }
 
-// observe notes since when Applications are going.
+func newGoing() *going {
+	return &going{seen: map[types.UID]time.Time{}, warned: map[types.UID]bool{}, old: map[types.UID]bool{}}
+}
+
+// observe notes since when Applications are going. What may be deleted next is
+// decided by the time that this process has seen; only for a warning is the
+// time taken that the API server has noted, so that a restart does not put it
+// off.
 func (g *going) observe(apps []*v1alpha1.Application, now time.Time) {
 	for _, app := range apps {
-		if _, known := g.seen[app.UID]; app.DeletionTimestamp != nil && !known {
-			g.seen[app.UID] = now
+		if _, known := g.seen[app.UID]; app.DeletionTimestamp == nil || known {
+			continue
+		}
+		g.seen[app.UID] = now
+		if !g.begun && now.Sub(app.DeletionTimestamp.Time) >= teardown.StuckAfter {
+			g.old[app.UID] = true
 		}
 	}
+	g.begun = true
+}
+
+// stuck are those that have been going for long.
+func (g *going) stuck(apps, seen []*v1alpha1.Application) []*v1alpha1.Application {
+	out := slices.Clone(seen)
+	for _, app := range apps {
+		if app.DeletionTimestamp != nil && g.old[app.UID] && !slices.Contains(out, app) {
+			out = append(out, app)
+		}
+	}
+	return out
 }
 
 // unwarned are those that nobody was told of yet; it notes them as told.
@@ -167,14 +193,15 @@ func (e *evaluation) inOrder(ctx context.Context, apps []*v1alpha1.Application) 
 	e.mu.Lock()
 	g := e.deletions[e.key]
 	if g == nil {
-		g = &going{seen: map[types.UID]time.Time{}, warned: map[types.UID]bool{}}
+		g = newGoing()
 		e.deletions[e.key] = g
 	}
 	e.mu.Unlock()
 	g.observe(apps, now)
 	d := teardown.Next(teardown.Input{Set: e.set, Applications: apps, Seen: g.seen, Now: now})
-	e.stuckDeletions.WithLabelValues(e.key.Namespace, e.key.Name).Set(float64(len(d.Stuck)))
-	for _, app := range g.unwarned(d.Stuck) {
+	stuck := g.stuck(apps, d.Stuck)
+	e.stuckDeletions.WithLabelValues(e.key.Namespace, e.key.Name).Set(float64(len(stuck)))
+	for _, app := range g.unwarned(stuck) {
 		message := fmt.Sprintf("Application %q has been going for more than %s and holds the deletion of the steps before its own: see its conditions and finalizers", app.Name, teardown.StuckAfter)
 		e.Recorder.Event(e.set, corev1.EventTypeWarning, "ApplicationDeletionStuck", message)
 		e.log.Warn(message)

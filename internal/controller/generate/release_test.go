@@ -6,38 +6,52 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/teardown"
 )
 
 // TestL2StuckIsToldOnce: people hear once of an Application that does not go,
-// and again of another one under its name.
+// and again of another one under its name; a process that starts while it has
+// been going for long tells at once. Other Applications of its step wait for as
+// long as the process itself has seen it going.
 func TestL2StuckIsToldOnce(t *testing.T) {
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	set := &v1alpha1.ApplicationSet{}
-	set.Spec.Strategy = &v1alpha1.ApplicationSetStrategy{Type: "RollingSync", DeletionOrder: "Reverse", RollingSync: &v1alpha1.RollingSync{Steps: []v1alpha1.RolloutStep{{}}}}
-	app := &v1alpha1.Application{}
-	app.Name, app.UID = "a", "1"
-	app.DeletionTimestamp = &metav1.Time{Time: now.Add(-time.Hour)} // the API server's clock does not count
-	g := &going{seen: map[types.UID]time.Time{}, warned: map[types.UID]bool{}}
-	told := func(at time.Time) int {
-		g.observe([]*v1alpha1.Application{app}, at)
-		return len(g.unwarned(teardown.Next(teardown.Input{Set: set, Applications: []*v1alpha1.Application{app}, Seen: g.seen, Now: at}).Stuck))
+	one := intstr.FromInt32(1)
+	set.Spec.Strategy = &v1alpha1.ApplicationSetStrategy{Type: "RollingSync", DeletionOrder: "Reverse", RollingSync: &v1alpha1.RollingSync{Steps: []v1alpha1.RolloutStep{{MaxUpdate: &one}}}}
+	app, next := &v1alpha1.Application{}, &v1alpha1.Application{}
+	app.Name, app.UID, next.Name, next.UID = "a", "1", "b", "2"
+	apps := []*v1alpha1.Application{app, next}
+	g := newGoing()
+	look := func(at time.Time) (told, deleted int) {
+		g.observe(apps, at)
+		d := teardown.Next(teardown.Input{Set: set, Applications: apps, Seen: g.seen, Now: at})
+		return len(g.unwarned(g.stuck(apps, d.Stuck))), len(d.Delete)
 	}
-	for _, step := range []struct {
-		after time.Duration
-		want  int
-	}{{0, 0}, {119 * time.Second, 0}, {2 * time.Minute, 1}, {3 * time.Minute, 0}, {time.Hour, 0}} {
-		if got := told(now.Add(step.after)); got != step.want {
-			t.Errorf("after %s: told %d times, want %d", step.after, got, step.want)
+	type step struct {
+		after         time.Duration
+		told, deleted int
+	}
+	expect := func(what string, steps ...step) {
+		t.Helper()
+		for _, s := range steps {
+			if told, deleted := look(now.Add(s.after)); told != s.told || deleted != s.deleted {
+				t.Errorf("%s, after %s: told %d times, %d deleted, want %d and %d", what, s.after, told, deleted, s.told, s.deleted)
+			}
 		}
 	}
-	app.UID = "2"
-	if got := told(now.Add(time.Hour)) + told(now.Add(time.Hour+2*time.Minute)); got != 1 {
-		t.Errorf("another one under the name: told %d times", got)
-	}
+	expect("nothing goes yet", step{0, 0, 1})
+	app.DeletionTimestamp = &metav1.Time{Time: now.Add(-time.Hour)} // the API server's clock does not count
+	expect("it goes", step{time.Second, 0, 0}, step{119 * time.Second, 0, 0}, step{2*time.Minute + time.Second, 1, 1}, step{3 * time.Minute, 0, 1}, step{time.Hour, 0, 1})
+	app.UID = "3"
+	expect("another one under the name", step{time.Hour, 0, 0}, step{time.Hour + 2*time.Minute, 1, 1})
+	g = newGoing()
+	expect("after a restart", step{0, 1, 0}, step{time.Minute, 0, 0}, step{2 * time.Minute, 0, 1})
+	app.DeletionTimestamp = &metav1.Time{Time: now.Add(-time.Minute)}
+	g = newGoing()
+	expect("after a restart soon after", step{0, 0, 0}, step{2 * time.Minute, 1, 1})
 }
 
 // TestFinalizersToGo: a cluster that is gone does not hold a deletion up, and

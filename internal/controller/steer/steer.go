@@ -28,7 +28,7 @@ type Options struct {
 	// Facts are those of the loop that advances rollouts.
 	Facts advance.Facts
 	// Evaluate renders all Applications of a set, saved or not, and writes
-	// nothing.
+	// nothing; nil refuses plans.
 	Evaluate   func(ctx context.Context, set *v1alpha1.ApplicationSet) (*appset.Rendered, error)
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -86,6 +86,9 @@ func (d *Desk) PlanOf(ctx context.Context, set *v1alpha1.ApplicationSet) (*rollo
 			why = "spec.strategy.type is not RollingSync: all Applications sync at once"
 		}
 		return &rollout.Plan{Problem: why, Steps: []rollout.PlanStep{}}, nil
+	}
+	if d.Evaluate == nil {
+		return nil, fmt.Errorf("ApplicationSet %s: this process renders no sets, so it cannot plan: ask the server beside the controllers (sluice all --server)", set.Name)
 	}
 	live, err := d.live(ctx, set)
 	if err != nil {

@@ -254,4 +254,7 @@ func TestPlan(t *testing.T) {
 	if _, err = d.PlanOf(t.Context(), broken); err == nil || !strings.Contains(err.Error(), "ApplicationSet broken: spec.generators[0]: Git is down") {
 		t.Errorf("broken: %v", err)
 	}
+	if _, err = desk(h, nil).Plan(t.Context(), key); err == nil || !strings.Contains(err.Error(), "ask the server beside the controllers") {
+		t.Errorf("where nothing renders: %v", err)
+	}
 }

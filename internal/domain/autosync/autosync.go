@@ -1,5 +1,3 @@
-// Package autosync decides whether a comparison should start a sync by
-// itself. It is pure; the rules are those of spec/application.md §10, in order.
 package autosync
 
 import (
@@ -44,7 +42,7 @@ type Decision struct {
 // times that this controller wrote itself.
 func Decide(app *v1alpha1.Application, seen Seen, now time.Time) Decision {
 	policy := app.Spec.SyncPolicy
-	if !Enabled(policy) || app.Operation != nil || app.DeletionTimestamp != nil || seen.Status != v1alpha1.SyncStatusOutOfSync {
+	if !Enabled(policy) || app.Operation != nil || app.DeletionTimestamp != nil || app.Status.Hold != nil || seen.Status != v1alpha1.SyncStatusOutOfSync {
 		return Decision{}
 	}
 	auto := policy.Automated
@@ -52,8 +50,9 @@ func Decide(app *v1alpha1.Application, seen Seen, now time.Time) Decision {
 	if !auto.Prune && changed == 0 {
 		return Decision{}
 	}
-	op := newOperation(app, seen.Revisions)
-	if state := app.Status.OperationState; attempted(state, app, seen.Revisions) {
+	want := wanted(app, seen.Revisions)
+	op := newOperation(policy, want)
+	if state := app.Status.OperationState; attempted(state, want) {
 		return again(op, state, auto, seen, now)
 	}
 	if auto.Prune && !auto.AllowEmpty && extra == len(seen.Resources) {
@@ -84,15 +83,14 @@ func count(resources []v1alpha1.ResourceStatus) (extra, changed int) {
 	return extra, changed
 }
 
-func newOperation(app *v1alpha1.Application, revisions []string) *v1alpha1.Operation {
-	policy := app.Spec.SyncPolicy
+func newOperation(policy *v1alpha1.SyncPolicy, d deployment) *v1alpha1.Operation {
 	sync := &v1alpha1.SyncOperation{Prune: policy.Automated.Prune, SyncOptions: policy.SyncOptions}
-	if len(app.Spec.Sources) > 0 {
-		sync.Revisions = revisions
-		sync.Sources = app.Spec.Sources
-	} else if len(revisions) > 0 {
-		sync.Revision = revisions[0]
-		sync.Source = app.Spec.Source
+	if len(d.sources) > 0 {
+		sync.Revisions = d.revisions
+		sync.Sources = d.sources
+	} else if len(d.revisions) > 0 {
+		sync.Revision = d.revisions[0]
+		sync.Source = d.source
 	}
 	op := &v1alpha1.Operation{Sync: sync, InitiatedBy: v1alpha1.OperationInitiator{Automated: true}}
 	op.Retry = v1alpha1.RetryStrategy{Limit: defaultRetryLimit}
@@ -103,7 +101,7 @@ func newOperation(app *v1alpha1.Application, revisions []string) *v1alpha1.Opera
 }
 
 // attempted says that the last operation already tried exactly this.
-func attempted(state *v1alpha1.OperationState, app *v1alpha1.Application, revisions []string) bool {
+func attempted(state *v1alpha1.OperationState, d deployment) bool {
 	if state == nil {
 		return false
 	}
@@ -111,13 +109,13 @@ func attempted(state *v1alpha1.OperationState, app *v1alpha1.Application, revisi
 	if result == nil {
 		return state.Phase.Completed()
 	}
-	if len(app.Spec.Sources) > 0 {
-		return reflect.DeepEqual(result.Revisions, revisions) && reflect.DeepEqual(result.Sources, app.Spec.Sources)
+	if len(d.sources) > 0 {
+		return reflect.DeepEqual(result.Revisions, d.revisions) && reflect.DeepEqual(result.Sources, d.sources)
 	}
-	if len(revisions) == 0 || result.Revision != revisions[0] || app.Spec.Source == nil {
+	if len(d.revisions) == 0 || result.Revision != d.revisions[0] || d.source == nil {
 		return false
 	}
-	return reflect.DeepEqual(result.Source, *app.Spec.Source)
+	return reflect.DeepEqual(result.Source, *d.source)
 }
 
 // again handles a target that was tried before: a failure is reported, a
@@ -141,13 +139,18 @@ func again(op *v1alpha1.Operation, state *v1alpha1.OperationState, auto *v1alpha
 			return Decision{Wait: rest}
 		}
 	}
-	op.Sync.AutoHealAttemptsCount = attempts + 1
+	return Decision{Operation: healing(op, attempts+1, auto, seen)}
+}
+
+// healing limits an operation to what differs.
+func healing(op *v1alpha1.Operation, attempt int64, auto *v1alpha1.SyncPolicyAutomated, seen Seen) *v1alpha1.Operation {
+	op.Sync.AutoHealAttemptsCount = attempt
 	for _, r := range seen.Resources {
 		if r.Status == v1alpha1.SyncStatusOutOfSync && (!r.RequiresPruning || auto.Prune) {
 			op.Sync.Resources = append(op.Sync.Resources, v1alpha1.SyncOperationResource{Group: r.Group, Kind: r.Kind, Name: r.Name})
 		}
 	}
-	return Decision{Operation: op}
+	return op
 }
 
 // HealDelay is the pause before the next self-heal after so many of them:

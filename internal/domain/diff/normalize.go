@@ -56,22 +56,40 @@ func isAggregated(o *unstructured.Unstructured) bool {
 }
 
 // Prepare gives the object as it is sent to the cluster: without fields that
-// only the API server may set and without rules that another controller
-// computes. The object given is not changed.
+// only the API server may set, without rules that another controller computes,
+// and a Secret with all its data in one field: whoever owns stringData owns
+// nothing of data, so that a change there would be nobody's, and a key that
+// goes from stringData would stay. The object given is not changed.
 func Prepare(desired *unstructured.Unstructured) *unstructured.Unstructured {
 	rules, listed := desired.Object["rules"].([]any)
 	drop := isAggregated(desired) && (listed && len(rules) == 0 || desired.Object["rules"] == nil)
 	meta, _ := desired.Object["metadata"].(map[string]any)
 	_, stamped := meta["creationTimestamp"]
-	if !drop && !stamped {
+	texts := isSecret(desired) && onlyTexts(desired.Object["stringData"])
+	if !drop && !stamped && !texts {
 		return desired
 	}
 	out := desired.DeepCopy()
 	if drop {
 		delete(out.Object, "rules")
 	}
+	if texts {
+		mergeStringData(out)
+	}
 	unstructured.RemoveNestedField(out.Object, "metadata", "creationTimestamp")
 	return out
+}
+
+// onlyTexts says that stringData is there and in the form that the API server
+// takes; what it refuses it is to be sent as it is.
+func onlyTexts(v any) bool {
+	m, ok := v.(map[string]any)
+	for _, item := range m {
+		if _, text := item.(string); !text {
+			return false
+		}
+	}
+	return ok
 }
 
 // normal is a copy of o in the form in which objects are compared.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/sluice-cd/sluice/internal/domain/syncplan"
 )
@@ -41,6 +42,8 @@ func Describe(u *unstructured.Unstructured) Node {
 		}
 	case n.Group == "" && n.Kind == "Service":
 		n.Networking = &Networking{TargetLabels: texts(u.Object, "spec", "selector"), Ingress: addresses(u)}
+	case n.Group == "autoscaling" && n.Kind == "HorizontalPodAutoscaler":
+		n.Networking = scaled(u)
 	case n.Kind == "Ingress" && (n.Group == "networking.k8s.io" || n.Group == "extensions"):
 		n.Networking = ingress(u)
 	}
@@ -132,6 +135,18 @@ func ingress(u *unstructured.Unstructured) *Networking {
 		}
 	}
 	return out
+}
+
+// scaled finds what an autoscaler scales.
+func scaled(u *unstructured.Unstructured) *Networking {
+	ref := Object{Kind: text(u.Object, "spec", "scaleTargetRef", "kind"), Namespace: u.GetNamespace(), Name: text(u.Object, "spec", "scaleTargetRef", "name")}
+	if ref.Kind == "" || ref.Name == "" {
+		return nil
+	}
+	if gv, err := schema.ParseGroupVersion(text(u.Object, "spec", "scaleTargetRef", "apiVersion")); err == nil {
+		ref.Group, ref.Version = gv.Group, gv.Version
+	}
+	return &Networking{TargetRefs: []Object{ref}}
 }
 
 // addURL notes where the path of a host is reached; without a host, at each

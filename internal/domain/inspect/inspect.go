@@ -117,7 +117,7 @@ type Networking struct {
 	// TargetLabels select the pods behind a Service, Labels are those of a
 	// Pod.
 	TargetLabels, Labels map[string]string
-	// TargetRefs are the Services behind an Ingress.
+	// TargetRefs are the Services behind an Ingress, or what an autoscaler scales.
 	TargetRefs []Object
 	// Ingress are addresses of load balancers.
 	Ingress []Address

@@ -16,6 +16,32 @@ const (
 	inclusionsKey = "resource.inclusions"
 )
 
+// Respect says what becomes of kinds that the credential of a cluster may not
+// list (key resource.respectRBAC, spec/config.md §2.3).
+type Respect string
+
+// The values of the key. Off, the default, makes every Application that needs
+// to see such a kind Unknown; Normal leaves the kind out of the watches when
+// the API server refuses the list; Strict only when a SelfSubjectAccessReview
+// agrees.
+const (
+	RespectOff    Respect = ""
+	RespectNormal Respect = "normal"
+	RespectStrict Respect = "strict"
+)
+
+const respectKey = "resource.respectRBAC"
+
+// ParseRespect reads the key resource.respectRBAC; another value than those
+// above is a problem and counts as RespectOff.
+func ParseRespect(config map[string]string) (Respect, error) {
+	switch r := Respect(config[respectKey]); r {
+	case RespectOff, RespectNormal, RespectStrict:
+		return r, nil
+	}
+	return RespectOff, fmt.Errorf("ConfigMap/argocd-cm key %q is %q: want normal, strict or nothing", respectKey, config[respectKey])
+}
+
 // rule is one entry of a key; an empty list is any.
 type rule struct {
 	APIGroups []string `json:"apiGroups"`

@@ -63,3 +63,15 @@ func TestProblems(t *testing.T) {
 		}
 	}
 }
+
+func TestParseRespect(t *testing.T) {
+	for text, want := range map[string]kindfilter.Respect{"": kindfilter.RespectOff, "normal": kindfilter.RespectNormal, "strict": kindfilter.RespectStrict} {
+		if got, err := kindfilter.ParseRespect(map[string]string{"resource.respectRBAC": text}); got != want || err != nil {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	got, err := kindfilter.ParseRespect(map[string]string{"resource.respectRBAC": "Strict"})
+	if got != kindfilter.RespectOff || err == nil || !strings.Contains(err.Error(), `key "resource.respectRBAC" is "Strict": want normal, strict or nothing`) {
+		t.Errorf("%q, %v", got, err)
+	}
+}

@@ -16,6 +16,8 @@ type Live struct {
 	layers   sync.Map // name of a project to *Layer
 	mu       sync.Mutex
 	projects map[string]*v1alpha1.AppProject
+	// lookup is project as a value, made once: every check needs it.
+	lookup func(name string) (*Layer, bool)
 }
 
 var _ access.Decider = (*Live)(nil)
@@ -23,6 +25,7 @@ var _ access.Decider = (*Live)(nil)
 // NewLive answers with the built-in policy until it is told more.
 func NewLive() *Live {
 	l := &Live{projects: map[string]*v1alpha1.AppProject{}}
+	l.lookup = l.project
 	l.settings.Store(&Settings{Policy: Compile(Glob, Builtin()), Scopes: []string{"groups"}})
 	return l
 }
@@ -82,7 +85,7 @@ func (l *Live) Settings() Settings { return *l.settings.Load() }
 // Rules are the rules of this moment; those of projects stay live.
 func (l *Live) Rules() Rules {
 	s := l.settings.Load()
-	return Rules{Policy: s.Policy, DefaultRole: s.DefaultRole, Project: l.project}
+	return Rules{Policy: s.Policy, DefaultRole: s.DefaultRole, Project: l.lookup}
 }
 
 func (l *Live) project(name string) (*Layer, bool) {

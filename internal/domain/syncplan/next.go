@@ -67,12 +67,12 @@ type Move struct {
 	Message string
 }
 
-// RemovesHooks says that acts of the move let go of hooks, so that Results
-// have to be stored first.
-func (m Move) RemovesHooks() bool {
+// Removes says that acts of the move take away objects that tell what has
+// been done, so that Results have to be stored first.
+func (m Move) Removes() bool {
 	for _, group := range m.Groups {
 		for _, act := range group {
-			if act.Verb == DeleteHook || act.Verb == ReleaseHook {
+			if act.Verb == DeleteHook || act.Verb == ReleaseHook || act.Verb == Prune && act.Task.PruneRefused == "" {
 				return true
 			}
 		}
@@ -165,7 +165,7 @@ func newProgress(s State) *progress {
 func (p *progress) refresh() {
 	awaited := p.awaited() || p.endsWithHooks()
 	for _, t := range p.Tasks {
-		r, known := p.Results[t.ID()]
+		r, known := p.known(t)
 		if !known && p.ours(t) {
 			r, known = Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationRunning, Version: t.Target.GetAPIVersion()}, true
 			p.updates[t.ID()] = r
@@ -181,12 +181,13 @@ func (p *progress) refresh() {
 		}
 		p.file(t, r)
 	}
+	p.tell()
 }
 
 // awaited says that a task is still to be started or a hook to be waited for.
 func (p *progress) awaited() bool {
 	return slices.ContainsFunc(p.Tasks, func(t Task) bool {
-		r, known := p.Results[t.ID()]
+		r, known := p.known(t)
 		if !known {
 			return t.Phase != SyncFail || p.ours(t)
 		}
@@ -276,6 +277,11 @@ func (p *progress) wave() Move {
 		return p.wait("pruning confirmation of", waiting)
 	}
 	if len(prunes) > 0 {
+		for _, t := range prunes {
+			if t.PruneRefused == "" {
+				p.updates[t.ID()] = toBePruned(t)
+			}
+		}
 		return p.act([][]Act{acts(Prune, prunes)}, message)
 	}
 	if len(stale) > 0 {

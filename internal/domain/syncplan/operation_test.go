@@ -172,7 +172,7 @@ func (o *operation) change(a syncplan.Act) {
 			return
 		}
 		delete(o.live, k)
-		o.results[a.Task.ID()] = syncplan.Result{Status: v1alpha1.ResultPruned, Phase: v1alpha1.OperationSucceeded}
+		o.results[a.Task.ID()] = syncplan.Result{Status: v1alpha1.ResultPruned, Phase: v1alpha1.OperationSucceeded, Message: "pruned"}
 	case syncplan.DeleteHook:
 		delete(o.live, k)
 		delete(o.health, k)

@@ -96,7 +96,7 @@ func (w *world) play() v1alpha1.OperationPhase {
 			return move.Phase
 		}
 		maps.Copy(w.results, move.Results)
-		if move.RemovesHooks() {
+		if move.Removes() {
 			stored = maps.Clone(w.results)
 		}
 		if w.carryOut(move) {
@@ -187,9 +187,21 @@ func (w *world) plan() []string {
 	return out
 }
 
+// pruned is what the results say of objects that were to go.
+func (w *world) pruned() []string {
+	var out []string
+	for id, r := range w.results {
+		if r.Status != v1alpha1.ResultSynced && r.Status != v1alpha1.ResultSyncFailed {
+			out = append(out, fmt.Sprintf("%s %s %s %s", id.Key, r.Status, r.Phase, r.Message))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // TestAnInterruptedSyncDoesTheRest plays random operations twice, once with a
 // process that dies again and again: both write the same things in the same
-// order, and no hook is created twice.
+// order, no hook is created twice, and what was pruned is told.
 func TestAnInterruptedSyncDoesTheRest(t *testing.T) {
 	ended := map[v1alpha1.OperationPhase]int{}
 	for seed := range uint64(250) {
@@ -204,6 +216,9 @@ func TestAnInterruptedSyncDoesTheRest(t *testing.T) {
 		}
 		if diff := gocmp.Diff(calm.plan(), wild.plan()); diff != "" {
 			t.Errorf("seed %d: the plan changed (-calm +interrupted):\n%s", seed, diff)
+		}
+		if diff := gocmp.Diff(calm.pruned(), wild.pruned()); diff != "" {
+			t.Errorf("seed %d: results of pruned objects (-calm +interrupted):\n%s", seed, diff)
 		}
 		for _, w := range []*world{calm, wild} {
 			for id, n := range w.created {

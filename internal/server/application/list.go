@@ -92,19 +92,38 @@ func (s *Service) filter(q Query) (func(*v1alpha1.Application) bool, error) {
 	if q.AppNamespace != "" && !s.Hub.Enabled(q.AppNamespace) {
 		return nil, fault.New(fault.PermissionDenied, "namespace '%s' is not permitted", q.AppNamespace)
 	}
-	url := ""
+	type app = *v1alpha1.Application
+	var tests []func(app) bool // only what is asked: a list asks for each of ten thousand
+	when := func(asked bool, test func(app) bool) {
+		if asked {
+			tests = append(tests, test)
+		}
+	}
+	among := func(set []string, values func(app) []string) {
+		when(len(set) > 0, func(a app) bool {
+			return slices.ContainsFunc(values(a), func(v string) bool { return slices.Contains(set, v) })
+		})
+	}
+	when(q.Name != "", func(a app) bool { return a.Name == q.Name })
+	when(q.AppNamespace != "", func(a app) bool { return a.Namespace == q.AppNamespace })
+	among(q.Projects, func(a app) []string { return []string{policy.ProjectName(a)} })
+	among(q.SyncStatus, func(a app) []string { return []string{string(a.Status.Sync.Status)} })
+	among(q.HealthStatus, func(a app) []string { return []string{string(a.Status.Health.Status)} })
+	among(q.Namespace, func(a app) []string { return []string{a.Spec.Destination.Namespace} })
+	among(q.Cluster, func(a app) []string { return []string{a.Spec.Destination.Name, a.Spec.Destination.Server} })
+	when(q.Set != "", func(a app) bool { return ownedBy(a, q.Set) })
+	when(!selector.Empty(), func(a app) bool { return selector.Matches(labels.Set(a.Labels)) })
 	if q.Repo != "" {
-		url = repo.Normalize(q.Repo)
+		url := repo.Normalize(q.Repo)
+		when(true, func(a app) bool { return reads(a, url) })
 	}
-	among := func(set []string, values ...string) bool {
-		return len(set) == 0 || slices.ContainsFunc(values, func(v string) bool { return slices.Contains(set, v) })
-	}
-	return func(a *v1alpha1.Application) bool {
-		return (q.Name == "" || a.Name == q.Name) && (q.AppNamespace == "" || a.Namespace == q.AppNamespace) &&
-			among(q.Projects, policy.ProjectName(a)) && among(q.SyncStatus, string(a.Status.Sync.Status)) &&
-			among(q.HealthStatus, string(a.Status.Health.Status)) && among(q.Namespace, a.Spec.Destination.Namespace) &&
-			among(q.Cluster, a.Spec.Destination.Name, a.Spec.Destination.Server) &&
-			(q.Set == "" || ownedBy(a, q.Set)) && selector.Matches(labels.Set(a.Labels)) && (url == "" || reads(a, url))
+	return func(a app) bool {
+		for _, fits := range tests {
+			if !fits(a) {
+				return false
+			}
+		}
+		return true
 	}, nil
 }
 
@@ -127,7 +146,7 @@ func (s *Service) List(_ context.Context, c *route.Call, q *ListQuery) (*List, e
 		return nil, err
 	}
 	all := s.Hub.Apps.Snapshot()
-	items, total, err := store.Cut(all.Items, func(a *v1alpha1.Application) bool { return keep(a) && s.visible(c, a) }, q.Page, columns)
+	items, total, err := store.Cut(all, func(a *v1alpha1.Application) bool { return keep(a) && s.visible(c, a) }, q.Page, columns)
 	if err != nil {
 		return nil, err
 	}

@@ -80,9 +80,12 @@ func (s *Service) Sync(ctx context.Context, c *route.Call, q *SyncRequest) (*v1a
 	if err := deleting(app); err != nil {
 		return nil, err
 	}
-	shown, err := s.revisions(ctx, c, app, op.Sync, q)
+	shown, named, err := s.revisions(ctx, c, app, op.Sync, q)
 	if err != nil {
 		return nil, err
+	}
+	if !named {
+		op.Info = append(slices.Clone(op.Info), &v1alpha1.Info{Name: v1alpha1.InfoTarget, Value: shown})
 	}
 	if err := s.options(app, op, q); err != nil {
 		return nil, err
@@ -136,17 +139,18 @@ func (s *Service) local(c *route.Call, app *v1alpha1.Application, project *v1alp
 }
 
 // revisions resolves what is to be synced and puts it into the operation; it
-// returns how people read it.
-func (s *Service) revisions(ctx context.Context, c *route.Call, app *v1alpha1.Application, op *v1alpha1.SyncOperation, q *SyncRequest) (string, error) {
+// returns how people read it, and whether the request named another revision
+// than the target.
+func (s *Service) revisions(ctx context.Context, c *route.Call, app *v1alpha1.Application, op *v1alpha1.SyncOperation, q *SyncRequest) (shown string, named bool, err error) {
 	sources := app.Spec.GetSources()
 	asked := make([]string, len(sources))
 	switch {
 	case len(q.Revisions) != len(q.SourcePositions):
-		return "", fault.New(fault.InvalidArgument, "revisions and sourcePositions have different lengths: each revision needs the position of its source")
+		return "", false, fault.New(fault.InvalidArgument, "revisions and sourcePositions have different lengths: each revision needs the position of its source")
 	case len(app.Spec.Sources) > 0:
 		for i, at := range q.SourcePositions {
 			if at < 1 || int(at) > len(sources) {
-				return "", fault.New(fault.InvalidArgument, "sourcePositions[%d] is %d: the application has sources 1 to %d", i, at, len(sources))
+				return "", false, fault.New(fault.InvalidArgument, "sourcePositions[%d] is %d: the application has sources 1 to %d", i, at, len(sources))
 			}
 			asked[at-1] = q.Revisions[i]
 		}
@@ -157,8 +161,9 @@ func (s *Service) revisions(ctx context.Context, c *route.Call, app *v1alpha1.Ap
 	for i, src := range sources {
 		if asked[i] != "" && asked[i] != src.TargetRevision {
 			if err := s.otherRevision(c, app, asked[i], q.DryRun); err != nil {
-				return "", err
+				return "", false, err
 			}
+			named = true
 			src.TargetRevision = asked[i]
 		}
 		if s.renderer() == nil || len(q.Manifests) > 0 {
@@ -167,7 +172,7 @@ func (s *Service) revisions(ctx context.Context, c *route.Call, app *v1alpha1.Ap
 		}
 		id, err := s.renderer().Resolve(ctx, policy.ProjectName(app), src, true)
 		if err != nil {
-			return "", fault.New(fault.FailedPrecondition, "cannot resolve revision %q: %w", src.TargetRevision, err)
+			return "", false, fault.New(fault.FailedPrecondition, "cannot resolve revision %q: %w", src.TargetRevision, err)
 		}
 		resolved = append(resolved, id)
 	}
@@ -176,18 +181,17 @@ func (s *Service) revisions(ctx context.Context, c *route.Call, app *v1alpha1.Ap
 	} else if len(resolved) > 0 {
 		op.Revision = resolved[0]
 	}
-	return strings.Join(resolved, ", "), nil
+	return strings.Join(resolved, ", "), named, nil
 }
 
 // otherRevision judges a revision that the spec does not name.
 func (s *Service) otherRevision(c *route.Call, app *v1alpha1.Application, revision string, dryRun bool) error {
-	config := s.Hub.Config("argocd-cm")
-	if config[overrideForRevisionKey] == "true" {
+	if s.Hub.Config("argocd-cm")[overrideForRevisionKey] == "true" {
 		if err := s.may(c, "override", app); err != nil {
 			return err
 		}
 	}
-	if config[manualOnlyKey] == "true" && automated(app) && !dryRun {
+	if s.strict() && automated(app) && !dryRun {
 		return fault.New(fault.FailedPrecondition, "Cannot sync to %s: auto-sync currently set to %s", revision, app.Spec.GetSources()[0].TargetRevision)
 	}
 	return nil
@@ -290,7 +294,7 @@ func (s *Service) Rollback(ctx context.Context, c *route.Call, q *RollbackReques
 	if err := deleting(app); err != nil {
 		return nil, err
 	}
-	if automated(app) && s.Hub.Config("argocd-cm")[manualOnlyKey] == "true" {
+	if automated(app) && s.strict() {
 		return nil, fault.New(fault.FailedPrecondition, "rollback cannot be initiated when auto-sync is enabled")
 	}
 	at := slices.IndexFunc(app.Status.History, func(h v1alpha1.RevisionHistory) bool { return h.ID == q.ID })

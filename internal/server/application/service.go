@@ -27,6 +27,10 @@ type Options struct {
 	// ReplaceAllowed lets requests ask for Replace=true
 	// (--sync-with-replace-allowed).
 	ReplaceAllowed bool
+	// Strict refuses what begins a hold: a sync to another revision than the
+	// target and a rollback of an Application that syncs by itself (--strict;
+	// application.rollback.requireManualSync of argocd-cm does the same).
+	Strict bool
 }
 
 // Service answers for Applications; it is safe for concurrent use.
@@ -96,6 +100,8 @@ func (s *Service) Routes() route.Table {
 			Summary: "Begin a sync."}, s.Sync),
 		route.Unary(route.Spec{Method: "POST", Path: one + "/rollback", RPC: rpc + "Rollback", Rule: route.Needs(appSync).And(appGet),
 			Summary: "Begin a sync to what was deployed before."}, s.Rollback),
+		route.Unary(route.Spec{Method: "POST", Path: one + "/resume", RPC: rpc + "Resume", Rule: route.Needs(appSync).And(appGet),
+			Summary: "Release the hold of an Application."}, s.Resume),
 		route.Unary(route.Spec{Method: "DELETE", Path: one + "/operation", RPC: rpc + "TerminateOperation", Rule: route.Needs(appSync).And(appGet),
 			Summary: "End the running operation."}, s.Terminate),
 		route.Unary(route.Spec{Method: "GET", Path: one + "/syncwindows", RPC: rpc + "GetApplicationSyncWindows", Rule: reads,

@@ -63,12 +63,13 @@ func (s *Service) may(c *route.Call, action string, app *v1alpha1.Application) e
 	return c.Must(access.Request{Resource: "applications", Action: action, Object: s.object(app)})
 }
 
-// projectOf gives the project of an Application if it may use it.
+// projectOf gives the project of an Application, with what that takes over from
+// others, if the Application may use it.
 func (s *Service) projectOf(app *v1alpha1.Application) (*v1alpha1.AppProject, error) {
 	name := policy.ProjectName(app)
 	project, ok := s.Hub.Project(name)
 	if !ok || !policy.Namespace(project, app.Namespace, s.Hub.Namespace) {
 		return nil, fault.New(fault.InvalidArgument, "app is not allowed in project %q, or the project does not exist", name)
 	}
-	return project, nil
+	return s.Settings().Effective(project, s.Hub.Global), nil
 }

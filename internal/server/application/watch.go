@@ -3,9 +3,6 @@ package application
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/server/route"
 	"github.com/sluice-cd/sluice/internal/server/store"
@@ -43,16 +40,16 @@ func (s *Service) Watch(ctx context.Context, c *route.Call, q *Query, send func(
 	initial := q.ResourceVersion == "" || q.Name != ""
 	watch := s.Hub.Apps.Watch(func(a *v1alpha1.Application) bool { return q.Name == "" || a.Name == q.Name }, initial)
 	defer watch.Stop()
-	if err := send(nil); err != nil {
-		return err
-	}
-	shown := map[types.NamespacedName]bool{}
+	shown := &store.Marks{}
 	if !initial {
 		for _, a := range s.Hub.Apps.Snapshot().Items {
 			if keep(a.Object) && s.visible(c, a.Object) {
-				shown[client.ObjectKeyFromObject(a.Object)] = true
+				shown.Set(a.ID)
 			}
 		}
+	}
+	if err := send(nil); err != nil { // from here on every change is sent at once
+		return err
 	}
 	for first := initial; ; first = false {
 		changes, err := watch.Next(ctx)
@@ -76,21 +73,20 @@ func (s *Service) Watch(ctx context.Context, c *route.Call, q *Query, send func(
 
 // event is what a client sees of a change: an Application that it may not see
 // any more, or that does not fit any more, is gone for it.
-func (s *Service) event(c *route.Call, change stream.Change[*store.Shared[*v1alpha1.Application]], keep func(*v1alpha1.Application) bool, shown map[types.NamespacedName]bool) *Event {
-	app := change.Value.Object
-	key := client.ObjectKeyFromObject(app)
+func (s *Service) event(c *route.Call, change stream.Change[*store.Shared[*v1alpha1.Application]], keep func(*v1alpha1.Application) bool, shown *store.Marks) *Event {
+	app, id := change.Value.Object, change.Value.ID
 	fits := change.Kind != stream.Deleted && keep(app) && s.visible(c, app)
 	switch {
-	case fits && shown[key]:
+	case fits && shown.Has(id):
 		return &Event{Type: string(stream.Modified), Application: app, shared: change.Value}
 	case fits:
-		shown[key] = true
+		shown.Set(id)
 		return &Event{Type: string(stream.Added), Application: app, shared: change.Value}
-	case shown[key] && change.Kind == stream.Deleted && s.visible(c, app):
-		delete(shown, key)
+	case shown.Has(id) && change.Kind == stream.Deleted && s.visible(c, app):
+		shown.Clear(id)
 		return &Event{Type: string(stream.Deleted), Application: app, shared: change.Value}
-	case shown[key]: // what it has become is not for these eyes
-		delete(shown, key)
+	case shown.Has(id): // what it has become is not for these eyes
+		shown.Clear(id)
 		left := &v1alpha1.Application{}
 		left.Name, left.Namespace, left.UID, left.ResourceVersion = app.Name, app.Namespace, app.UID, app.ResourceVersion
 		return &Event{Type: string(stream.Deleted), Application: left}

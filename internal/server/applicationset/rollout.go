@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -173,14 +172,14 @@ func (s *Service) Watch(ctx context.Context, c *route.Call, q *Query, send func(
 	}
 	watch := s.Hub.Sets.Watch(func(a *v1alpha1.ApplicationSet) bool { return q.Name == "" || a.Name == q.Name }, q.Name != "")
 	defer watch.Stop()
-	if err := send(nil); err != nil {
-		return err
-	}
-	shown := map[types.NamespacedName]bool{}
+	shown := &store.Marks{}
 	for _, item := range s.Hub.Sets.Snapshot().Items {
 		if q.Name == "" && keep(item.Object) && c.Can(s.what(item.Object, "get")) {
-			shown[client.ObjectKeyFromObject(item.Object)] = true
+			shown.Set(item.ID)
 		}
+	}
+	if err := send(nil); err != nil { // from here on every change is sent at once
+		return err
 	}
 	for {
 		changes, err := watch.Next(ctx)
@@ -199,22 +198,21 @@ func (s *Service) Watch(ctx context.Context, c *route.Call, q *Query, send func(
 
 // event is what a client sees of a change: a set that it may not see any more
 // is gone for it.
-func (s *Service) event(c *route.Call, change stream.Change[*store.Shared[*v1alpha1.ApplicationSet]], keep func(*v1alpha1.ApplicationSet) bool, shown map[types.NamespacedName]bool) *Event {
-	set := change.Value.Object
-	key := client.ObjectKeyFromObject(set)
+func (s *Service) event(c *route.Call, change stream.Change[*store.Shared[*v1alpha1.ApplicationSet]], keep func(*v1alpha1.ApplicationSet) bool, shown *store.Marks) *Event {
+	set, id := change.Value.Object, change.Value.ID
 	visible := c.Can(s.what(set, "get"))
 	switch {
 	case change.Kind != stream.Deleted && keep(set) && visible:
 		kind := stream.Added
-		if shown[key] {
+		if shown.Has(id) {
 			kind = stream.Modified
 		}
-		shown[key] = true
+		shown.Set(id)
 		return &Event{Type: string(kind), ApplicationSet: set, shared: change.Value}
-	case !shown[key]:
+	case !shown.Has(id):
 		return nil
 	}
-	delete(shown, key)
+	shown.Clear(id)
 	if visible {
 		return &Event{Type: string(stream.Deleted), ApplicationSet: set, shared: change.Value}
 	}

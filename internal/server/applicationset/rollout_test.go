@@ -143,3 +143,29 @@ func TestRefusalsHaveCodes(t *testing.T) {
 		t.Errorf("no verb: %v", err)
 	}
 }
+
+// TestN8GenerateWithThePlan: a set that is not saved is rendered with what its
+// rollout would do when that is asked for, and nothing is written.
+func TestN8GenerateWithThePlan(t *testing.T) {
+	t.Parallel()
+	s, call := rig(t, &desk{})
+	s.Preview = func() func(context.Context, *v1alpha1.ApplicationSet) ([]v1alpha1.Application, error) {
+		return func(context.Context, *v1alpha1.ApplicationSet) ([]v1alpha1.Application, error) { return nil, nil }
+	}
+	project := &v1alpha1.AppProject{}
+	project.Name, project.Namespace, project.ResourceVersion = "payments", "argocd", "1"
+	s.Hub.Projects.Put(project)
+	set := v1alpha1.ApplicationSet{}
+	set.Name = "unsaved"
+	set.Spec.Template.Spec.Project = "payments"
+	for _, wanted := range []bool{true, false} {
+		out, err := s.Generate(t.Context(), call("Generate", may{"create"}), &GenerateRequest{ApplicationSet: set, Rollout: wanted})
+		if err != nil || (out.Plan != nil) != wanted {
+			t.Errorf("rollout %v: %+v, %v", wanted, out, err)
+		}
+	}
+	s.Desk = nil
+	if _, err := s.Generate(t.Context(), call("Generate", may{"create"}), &GenerateRequest{ApplicationSet: set, Rollout: true}); code(err) != fault.Unavailable {
+		t.Errorf("without a desk: %v", err)
+	}
+}

@@ -142,7 +142,7 @@ func (s *Service) List(_ context.Context, c *route.Call, q *ListQuery) (*List, e
 		return nil, err
 	}
 	all := s.Hub.Sets.Snapshot()
-	items, total, err := store.Cut(all.Items, func(a *v1alpha1.ApplicationSet) bool { return keep(a) && c.Can(s.what(a, "get")) }, q.Page, columns)
+	items, total, err := store.Cut(all, func(a *v1alpha1.ApplicationSet) bool { return keep(a) && c.Can(s.what(a, "get")) }, q.Page, columns)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
 	"github.com/sluice-cd/sluice/internal/server/fault"
 	"github.com/sluice-cd/sluice/internal/server/route"
 )
@@ -129,11 +130,15 @@ func merged(into, from map[string]string) map[string]string {
 // GenerateRequest renders a set.
 type GenerateRequest struct {
 	ApplicationSet v1alpha1.ApplicationSet `json:"applicationSet"`
+	// Rollout asks for the plan of a rollout, too (spec/progressive-sync.md L15).
+	Rollout bool `json:"rollout,omitempty"`
 }
 
 // Generated are the Applications that a set gives.
 type Generated struct {
 	Applications []v1alpha1.Application `json:"applications"`
+	// Plan is what a rollout would do if it began now.
+	Plan *rollout.Plan `json:"plan,omitempty"`
 }
 
 // Generate renders a set without saving it.
@@ -146,7 +151,17 @@ func (s *Service) Generate(ctx context.Context, c *route.Call, q *GenerateReques
 	if err != nil {
 		return nil, err
 	}
-	return &Generated{Applications: apps}, nil
+	out := &Generated{Applications: apps}
+	if q.Rollout {
+		d, err := s.desk()
+		if err != nil {
+			return nil, err
+		}
+		if out.Plan, err = planned(d.PlanOf(ctx, set)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // render evaluates a set as its controller would.

@@ -13,10 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
@@ -108,7 +106,7 @@ type Empty struct{}
 // List lists the projects that the caller may see.
 func (s *Service) List(_ context.Context, c *route.Call, q *ListQuery) (*List, error) {
 	all := s.Hub.Projects.Snapshot()
-	items, total, err := store.Cut(all.Items, func(p *v1alpha1.AppProject) bool {
+	items, total, err := store.Cut(all, func(p *v1alpha1.AppProject) bool {
 		return (q.Name == "" || p.Name == q.Name) && c.Can(access.Request{Resource: "projects", Action: "get", Object: p.Name})
 	}, q.Page, columns)
 	if err != nil {
@@ -175,23 +173,11 @@ func (s *Service) Globals(_ context.Context, c *route.Call, q *Named) (*GlobalPr
 	return &GlobalProjects{Items: s.globals(p)}, nil
 }
 
-// globals reads globalProjects of argocd-cm.
+// globals are the projects whose rules a project inherits.
 func (s *Service) globals(p *v1alpha1.AppProject) []*v1alpha1.AppProject {
-	var rules []struct {
-		ProjectName   string               `json:"projectName"`
-		LabelSelector metav1.LabelSelector `json:"labelSelector"`
-	}
 	out := []*v1alpha1.AppProject{}
-	if err := yaml.Unmarshal([]byte(s.Hub.Config("argocd-cm")["globalProjects"]), &rules); err != nil {
-		s.Log.Warn("globalProjects of argocd-cm is no list of projectName and labelSelector", "error", err.Error())
-		return out
-	}
-	for _, r := range rules {
-		selector, err := metav1.LabelSelectorAsSelector(&r.LabelSelector)
-		if err != nil || r.ProjectName == p.Name || !selector.Matches(labels.Set(p.Labels)) {
-			continue
-		}
-		if g, ok := s.Hub.Project(r.ProjectName); ok {
+	for _, name := range s.Settings().Globals(p) {
+		if g, ok := s.Hub.Project(name); ok {
 			out = append(out, g)
 		}
 	}

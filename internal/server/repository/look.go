@@ -163,6 +163,9 @@ func (s *Service) Apps(ctx context.Context, c *route.Call, q *AppsQuery) (*Apps,
 // permitted says whether a project may read a repository.
 func (s *Service) permitted(project, url string) (*v1alpha1.AppProject, error) {
 	p, ok := s.Hub.Project(cmp.Or(project, policy.DefaultProject))
+	if ok {
+		p = s.Settings().Effective(p, s.Hub.Global)
+	}
 	if !ok || !policy.Source(p, url) {
 		return nil, fault.New(fault.PermissionDenied, "repository '%s' not permitted in project '%s'", repo.Redact(url), project)
 	}

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -110,6 +111,11 @@ func table() route.Table {
 			}
 			if err := send(nil); err != nil {
 				return err
+			}
+			if q.Text == "hello" {
+				if err := send(&message{"a", "hello"}); err != nil {
+					return err
+				}
 			}
 			<-ctx.Done()
 			return ctx.Err()
@@ -291,6 +297,29 @@ func TestStreams(t *testing.T) {
 	}
 	if n := testutil.ToFloat64(newCounted(t, r, "grpc_server_msg_sent_total", "GETstream/{name}")); n == 0 {
 		t.Error("messages are not counted")
+	}
+}
+
+// TestCompressedMessagesAreNotHeldBack reads a message of a stream that goes on.
+func TestCompressedMessagesAreNotHeldBack(t *testing.T) {
+	r := start(t, nil)
+	q, err := http.NewRequestWithContext(t.Context(), "GET", r.URL+"/api/v1/waits/a?id.text=hello", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Accept-Encoding", "gzip")
+	q.Header.Set("Authorization", "Bearer ann")
+	resp, err := r.Client().Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	z, err := gzip.NewReader(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(z).ReadString('\n'); err != nil || line != `{"result":{"key":"a","value":"hello"}}`+"\n" {
+		t.Errorf("%q, %v", line, err)
 	}
 }
 

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,8 +21,9 @@ import (
 type Keyed interface {
 	// StreamKey names the object; "" is none.
 	StreamKey() string
-	// Shared gives the encoding for a selection of fields, made at most once.
-	Shared(fields string, encode func() ([]byte, error)) ([]byte, error)
+	// Shared gives an encoding by its name, which tells the selection of
+	// fields, made at most once.
+	Shared(name string, encode func() ([]byte, error)) ([]byte, error)
 }
 
 // Text is a message that is sent as it is when the client downloads
@@ -67,14 +67,16 @@ func (o *openStreams) take(client string) (release func(), ok bool) {
 type sender struct {
 	a        *api
 	w        http.ResponseWriter
-	zip      *gzip.Writer
-	events   bool // server-sent events, not lines
+	zip      *unzipped // nil is no compression
+	events   bool      // server-sent events, not lines
 	file     string
 	fields   string
 	selected *selection
 	seed     maphash.Seed
-	last     map[string]uint64
-	begun    bool
+	// last are checksums of what was sent, by checksum of the key: a client may
+	// watch many thousand objects.
+	last  map[uint64]uint64
+	begun bool
 
 	mu sync.Mutex
 }
@@ -90,7 +92,7 @@ func (a *api) streamed(w http.ResponseWriter, r *http.Request, call *route.Call,
 		return
 	}
 	defer release()
-	s := &sender{a: a, w: w, events: strings.Contains(r.Header.Get("Accept"), "text/event-stream"), seed: maphash.MakeSeed(), last: map[string]uint64{}}
+	s := &sender{a: a, w: w, events: strings.Contains(r.Header.Get("Accept"), "text/event-stream"), seed: maphash.MakeSeed(), last: map[uint64]uint64{}}
 	s.rest()
 	if f, ok := request.(Attachment); ok {
 		s.file = f.Filename()
@@ -104,8 +106,7 @@ func (a *api) streamed(w http.ResponseWriter, r *http.Request, call *route.Call,
 		}
 	}
 	if a.Gzip && !s.events && s.file == "" && acceptsGzip(r) {
-		s.zip, _ = zippers.Get().(*gzip.Writer)
-		defer zippers.Put(s.zip)
+		s.zip = &unzipped{}
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
@@ -211,24 +212,30 @@ func (s *sender) begin() {
 	}
 	if s.zip != nil {
 		h.Set("Content-Encoding", "gzip")
-		s.zip.Reset(s.w)
 	}
 }
 
-// write sends bytes at once; s.mu is held. Between messages a stream has no
-// deadline: HTTP/2 would reset one that is silent for long.
+// write sends bytes at once; s.mu is held.
 func (s *sender) write(raw []byte) error {
+	if s.zip == nil {
+		return s.flush(raw)
+	}
+	return s.pack(raw, block(raw))
+}
+
+// pack sends bytes that were compressed to a block.
+func (s *sender) pack(raw, packed []byte) error {
+	s.zip.carried(raw)
+	return s.flush(s.zip.header(), packed)
+}
+
+// flush sends bytes as they are. Between messages a stream has no deadline:
+// HTTP/2 would reset one that is silent for long.
+func (s *sender) flush(parts ...[]byte) error {
 	s.a.extend(s.w)
 	defer s.rest()
-	if s.zip == nil {
-		if _, err := s.w.Write(raw); err != nil {
-			return err
-		}
-	} else {
-		if _, err := s.zip.Write(raw); err != nil {
-			return err
-		}
-		if err := s.zip.Flush(); err != nil {
+	for _, part := range parts {
+		if _, err := s.w.Write(part); err != nil {
 			return err
 		}
 	}
@@ -264,20 +271,32 @@ func (s *sender) send(m any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k, ok := m.(Keyed); ok && k.StreamKey() != "" {
-		sum := maphash.Bytes(s.seed, raw)
-		if s.last[k.StreamKey()] == sum {
+		key, sum := maphash.String(s.seed, k.StreamKey()), maphash.Bytes(s.seed, raw)
+		if s.last[key] == sum {
 			return nil
 		}
-		s.last[k.StreamKey()] = sum
+		s.last[key] = sum
 	}
 	s.begin()
-	return s.write(s.frame(`{"result":`, raw, `}`))
+	framed := s.frame(`{"result":`, raw, `}`)
+	if s.zip == nil {
+		return s.flush(framed)
+	}
+	packed, err := share(m, "gzip "+s.fields, func() ([]byte, error) { return block(framed), nil })
+	if err != nil {
+		return err
+	}
+	return s.pack(framed, packed)
 }
 
 func (s *sender) encode(m any) ([]byte, error) {
-	make := func() ([]byte, error) { return encode(m, s.selected) }
+	return share(m, "plain "+s.fields, func() ([]byte, error) { return encode(m, s.selected) })
+}
+
+// share makes what is made of a message once for all who get it.
+func share(m any, name string, make func() ([]byte, error)) ([]byte, error) {
 	if k, ok := m.(Keyed); ok {
-		return k.Shared(s.fields, make)
+		return k.Shared(name, make)
 	}
 	return make()
 }
@@ -325,6 +344,6 @@ func (s *sender) end(ctx context.Context, err error) {
 	}
 	s.begin()
 	if s.zip != nil {
-		_ = s.zip.Close() // the client may be gone
+		_ = s.flush(s.zip.trailer()) // the client may be gone
 	}
 }

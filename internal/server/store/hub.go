@@ -79,6 +79,14 @@ func (h *Hub) Project(name string) (*v1alpha1.AppProject, bool) {
 	return h.Projects.Get(h.key("", name))
 }
 
+// Global finds an AppProject whose rules others take over; nil is none.
+func (h *Hub) Global(name string) *v1alpha1.AppProject {
+	if p, ok := h.Project(name); ok {
+		return p
+	}
+	return nil
+}
+
 // Secret finds a Secret of the control plane.
 func (h *Hub) Secret(name string) (*corev1.Secret, bool) { return h.Secrets.Get(h.key("", name)) }
 

@@ -23,11 +23,14 @@ type Index[T client.Object] struct {
 	unsorted, stale bool
 	snapshot        Snapshot[T]
 	version         uint64
-	watchers        map[*Watch[T]]struct{}
+	// last is the newest ID that was given away.
+	last     uint64
+	watchers map[*Watch[T]]struct{}
 }
 
 type slot[T client.Object] struct {
 	key types.NamespacedName
+	id  uint64
 	// shared carries the object through all streams.
 	shared *Shared[T]
 }
@@ -37,6 +40,47 @@ type Snapshot[T client.Object] struct {
 	Items []*Shared[T]
 	// Version is the newest resource version that was seen.
 	Version string
+
+	orders *orders[T]
+}
+
+// orders are the items in the orders that were asked for.
+type orders[T client.Object] struct {
+	mu sync.Mutex
+	by map[string][]*Shared[T]
+}
+
+// by gives the items sorted by a column, and by name where it is equal; an
+// order is made once for all who ask for it.
+func (s Snapshot[T]) by(name string, column func(T) string) []*Shared[T] {
+	if s.orders == nil {
+		return sortedBy(s.Items, column)
+	}
+	s.orders.mu.Lock()
+	defer s.orders.mu.Unlock()
+	items, ok := s.orders.by[name]
+	if !ok {
+		items = sortedBy(s.Items, column)
+		s.orders.by[name] = items
+	}
+	return items
+}
+
+func sortedBy[T client.Object](items []*Shared[T], column func(T) string) []*Shared[T] {
+	type keyed struct {
+		key  string
+		item *Shared[T]
+	}
+	all := make([]keyed, len(items))
+	for i, s := range items {
+		all[i] = keyed{column(s.Object), s}
+	}
+	slices.SortStableFunc(all, func(a, b keyed) int { return cmp.Compare(a.key, b.key) })
+	out := make([]*Shared[T], len(all))
+	for i := range all {
+		out[i] = all[i].item
+	}
+	return out
 }
 
 // NewIndex makes an empty index.
@@ -85,7 +129,9 @@ func (x *Index[T]) current() Snapshot[T] {
 		for i, s := range x.sorted {
 			items[i] = s.shared
 		}
-		x.snapshot, x.stale = Snapshot[T]{Items: items, Version: strconv.FormatUint(x.version, 10)}, false
+		x.snapshot, x.stale = Snapshot[T]{
+			Items: items, Version: strconv.FormatUint(x.version, 10), orders: &orders[T]{by: map[string][]*Shared[T]{}},
+		}, false
 	}
 	return x.snapshot
 }
@@ -99,14 +145,15 @@ func (x *Index[T]) Put(obj T) {
 	kind := stream.Modified
 	switch {
 	case !known:
-		s, kind = &slot[T]{key: key}, stream.Added
+		x.last++
+		s, kind = &slot[T]{key: key, id: x.last}, stream.Added
 		x.slots[key], x.unsorted = s, true
 	case s.shared.Object.GetUID() == obj.GetUID() && versionOf(s.shared.Object) >= version:
 		return
 	}
-	s.shared = &Shared[T]{Object: obj}
+	s.shared = &Shared[T]{Object: obj, ID: s.id}
 	x.version, x.stale = max(x.version, version), true
-	x.tell(stream.Change[*Shared[T]]{Kind: kind, Value: s.shared}, key)
+	x.tell(stream.Change[*Shared[T]]{Kind: kind, Value: s.shared})
 }
 
 // Wrote takes over what this process has just written to the hub; the object
@@ -127,7 +174,7 @@ func (x *Index[T]) Remove(obj T) {
 	}
 	delete(x.slots, key)
 	x.version, x.unsorted = max(x.version, versionOf(obj)), true
-	x.tell(stream.Change[*Shared[T]]{Kind: stream.Deleted, Value: &Shared[T]{Object: s.shared.Object}}, key)
+	x.tell(stream.Change[*Shared[T]]{Kind: stream.Deleted, Value: &Shared[T]{Object: s.shared.Object, ID: s.id}})
 }
 
 func versionOf(obj client.Object) uint64 {

@@ -1,7 +1,7 @@
 package store
 
 import (
-	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,46 +45,42 @@ func Selector(text string) (labels.Selector, error) {
 }
 
 // Cut sorts and cuts objects that keep lets through, and says how many there
-// are. The input is sorted by name and is not changed.
-func Cut[T client.Object](all []*Shared[T], keep func(T) bool, p Page, columns Columns[T]) (items []T, total int, err error) {
-	column := func(T) string { return "" }
+// are.
+func Cut[T client.Object](all Snapshot[T], keep func(T) bool, p Page, columns Columns[T]) (items []T, total int, err error) {
 	name, descending := strings.CutPrefix(p.Sort, "-")
+	ordered := all.Items
 	if name != "" && name != "name" {
-		var ok bool
-		if column, ok = columns.Sort[name]; !ok {
-			known := []string{"name"}
-			for k := range columns.Sort {
-				known = append(known, k)
-			}
-			slices.Sort(known)
-			return nil, 0, fault.New(fault.InvalidArgument, "parameter sort: %q is no column: use one of %s", name, strings.Join(known, ", "))
+		column, ok := columns.Sort[name]
+		if !ok {
+			return nil, 0, fault.New(fault.InvalidArgument, "parameter sort: %q is no column: use one of %s", name, strings.Join(columns.names(), ", "))
 		}
+		ordered = all.by(name, column)
 	}
 	if p.Limit < 0 || p.Offset < 0 {
 		return nil, 0, fault.New(fault.InvalidArgument, "parameters limit and offset: want 0 or more")
 	}
 	search := strings.ToLower(p.Search)
-	for _, s := range all {
-		if keep(s.Object) && (search == "" || found(columns.Texts(s.Object), search)) {
+	for i := range ordered {
+		s := ordered[i]
+		if descending {
+			s = ordered[len(ordered)-1-i]
+		}
+		if search != "" && !strings.Contains(s.searched(columns.Texts), search) || !keep(s.Object) {
+			continue
+		}
+		if at := int64(total); at >= p.Offset && (p.Limit == 0 || at-p.Offset < p.Limit) {
 			items = append(items, s.Object)
 		}
-	}
-	if name != "" && name != "name" {
-		slices.SortStableFunc(items, func(a, b T) int { return cmp.Compare(column(a), column(b)) })
-	}
-	if descending {
-		slices.Reverse(items)
-	}
-	total = len(items)
-	items = items[min(int(p.Offset), total):]
-	if p.Limit > 0 {
-		items = items[:min(int(p.Limit), len(items))]
+		total++
 	}
 	return items, total, nil
 }
 
-func found(texts []string, search string) bool {
-	return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(strings.ToLower(t), search) })
+// names lists the columns that can be sorted by.
+func (c Columns[T]) names() []string {
+	known := slices.AppendSeq([]string{"name"}, maps.Keys(c.Sort))
+	slices.Sort(known)
+	return known
 }
 
 // Remaining is how many items come after a page, nil on the last one.

@@ -125,7 +125,7 @@ func TestCut(t *testing.T) {
 		Texts: func(a *v1alpha1.Application) []string { return []string{a.Name} },
 		Sort:  map[string]func(*v1alpha1.Application) string{"project": func(a *v1alpha1.Application) string { return a.Spec.Project }},
 	}
-	all := x.Snapshot().Items
+	all := x.Snapshot()
 	for _, c := range []struct {
 		page  Page
 		want  string
@@ -154,6 +154,96 @@ func TestCut(t *testing.T) {
 		if code, message := fault.Of(err); code != fault.InvalidArgument || !strings.Contains(message, "parameter") {
 			t.Errorf("%+v: %v", bad, err)
 		}
+	}
+}
+
+func TestOrdersAreThoseOfTheirSnapshot(t *testing.T) {
+	t.Parallel()
+	x := NewIndex[*v1alpha1.Application]()
+	columns := Columns[*v1alpha1.Application]{Sort: map[string]func(*v1alpha1.Application) string{"project": func(a *v1alpha1.Application) string { return a.Spec.Project }}}
+	everything := func(*v1alpha1.Application) bool { return true }
+	put := func(name, project string, version int) {
+		a := app(name, version)
+		a.Spec.Project = project
+		x.Put(a)
+	}
+	sorted := func(all Snapshot[*v1alpha1.Application]) string {
+		items, _, err := Cut(all, everything, Page{Sort: "project"}, columns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return namesOf(items)
+	}
+	put("a", "z", 1)
+	put("b", "y", 2)
+	before := x.Snapshot()
+	if got := sorted(before); got != "b a" {
+		t.Errorf("got %s", got)
+	}
+	put("a", "x", 3)
+	if got := sorted(x.Snapshot()); got != "a b" {
+		t.Errorf("after a change: %s", got)
+	}
+	if got := sorted(before); got != "b a" {
+		t.Errorf("a snapshot changed its order: %s", got)
+	}
+}
+
+func TestSearchFindsTheNewestTexts(t *testing.T) {
+	t.Parallel()
+	x := NewIndex[*v1alpha1.Application]()
+	columns := Columns[*v1alpha1.Application]{Texts: func(a *v1alpha1.Application) []string { return []string{a.Name, a.Labels["team"]} }}
+	for version, team := range []string{"Red", "Blue"} {
+		a := app("one", version+1)
+		a.Labels = map[string]string{"team": team}
+		x.Put(a)
+		for _, search := range []string{"red", "BLUE", "ONE", "oneblue"} {
+			_, total, err := Cut(x.Snapshot(), func(*v1alpha1.Application) bool { return true }, Page{Search: search}, columns)
+			if want := strings.EqualFold(search, team) || search == "ONE"; err != nil || (total == 1) != want {
+				t.Errorf("team %s, search %s: %d found, %v", team, search, total, err)
+			}
+		}
+	}
+}
+
+func TestAnObjectThatIsMadeAnewIsAnother(t *testing.T) {
+	t.Parallel()
+	x := NewIndex[*v1alpha1.Application]()
+	x.Put(app("a", 1))
+	first := x.Snapshot().Items[0].ID
+	w := x.Watch(func(*v1alpha1.Application) bool { return true }, false)
+	defer w.Stop()
+	x.Put(app("a", 2))
+	x.Remove(app("a", 2))
+	x.Put(app("a", 4))
+	changes, err := w.Next(t.Context())
+	if err != nil || len(changes) != 2 {
+		t.Fatalf("%d changes, %v", len(changes), err)
+	}
+	if gone, anew := changes[0], changes[1]; gone.Kind != "DELETED" || gone.Value.ID != first || anew.Kind != "ADDED" || anew.Value.ID == first {
+		t.Errorf("%s of %d, %s of %d, the first was %d", gone.Kind, gone.Value.ID, anew.Kind, anew.Value.ID, first)
+	}
+}
+
+func TestMarks(t *testing.T) {
+	t.Parallel()
+	var m Marks
+	for _, id := range []uint64{1, 63, 64, 70_000} {
+		if m.Has(id) {
+			t.Errorf("%d is marked before it was", id)
+		}
+		m.Clear(id) // what is not there
+		m.Set(id)
+	}
+	m.Clear(63)
+	m.Clear(64)
+	for id, want := range map[uint64]bool{1: true, 63: false, 64: false, 70_000: true, 2: false} {
+		if m.Has(id) != want {
+			t.Errorf("%d: marked is %t", id, !want)
+		}
+	}
+	if len(m.blocks) != 2 {
+		t.Errorf("%d blocks are kept, want 2", len(m.blocks))
 	}
 }
 

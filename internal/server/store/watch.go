@@ -2,9 +2,10 @@ package store
 
 import (
 	"context"
+	"strings"
 	"sync"
+	"sync/atomic"
 
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/internal/server/stream"
@@ -15,9 +16,23 @@ import (
 type Shared[T client.Object] struct {
 	// Object is shared: it must not be changed.
 	Object T
+	// ID is the same for all states of an object, from its creation to its
+	// end; an object that is made anew under the name has another one.
+	ID uint64
 
 	mu      sync.Mutex
 	encoded map[string][]byte
+	text    atomic.Pointer[string]
+}
+
+// searched gives the texts that are searched, in small letters.
+func (s *Shared[T]) searched(texts func(T) []string) string {
+	if known := s.text.Load(); known != nil {
+		return *known
+	}
+	text := strings.ToLower(strings.Join(texts(s.Object), "\x00"))
+	s.text.Store(&text)
+	return text
 }
 
 // Encoded gives the encoding under a name, made at most once.
@@ -38,26 +53,50 @@ func (s *Shared[T]) Encoded(name string, encode func() ([]byte, error)) ([]byte,
 	return raw, nil
 }
 
-// maxEncodings bounds how many selections of fields are kept of one state.
-const maxEncodings = 8
+// maxEncodings bounds how many encodings are kept of one state.
+const maxEncodings = 16
+
+// Marks are objects that a watcher remembers, by ID: a bit for each, as many
+// watchers remember as many objects as there are. The zero value has none.
+type Marks struct{ blocks map[uint64]uint64 }
+
+// Has says whether an object is marked.
+func (m *Marks) Has(id uint64) bool { return m.blocks[id/64]&(1<<(id%64)) != 0 }
+
+// Set marks an object.
+func (m *Marks) Set(id uint64) {
+	if m.blocks == nil {
+		m.blocks = map[uint64]uint64{}
+	}
+	m.blocks[id/64] |= 1 << (id % 64)
+}
+
+// Clear takes a mark off.
+func (m *Marks) Clear(id uint64) {
+	if left := m.blocks[id/64] &^ (1 << (id % 64)); left != 0 {
+		m.blocks[id/64] = left
+	} else {
+		delete(m.blocks, id/64)
+	}
+}
 
 // Watch is one watcher.
 type Watch[T client.Object] struct {
 	index *Index[T]
-	queue *stream.Queue[types.NamespacedName, *Shared[T]]
+	queue *stream.Queue[uint64, *Shared[T]]
 	only  func(T) bool
 }
 
 // Watch begins to watch what only lets through; with initial every object that
 // is there comes first, as added. Stop ends it.
 func (x *Index[T]) Watch(only func(T) bool, initial bool) *Watch[T] {
-	w := &Watch[T]{index: x, queue: stream.NewQueue[types.NamespacedName, *Shared[T]](), only: only}
+	w := &Watch[T]{index: x, queue: stream.NewQueue[uint64, *Shared[T]](), only: only}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if initial {
 		for _, s := range x.current().Items {
 			if only(s.Object) {
-				w.queue.Put(client.ObjectKeyFromObject(s.Object), stream.Change[*Shared[T]]{Kind: stream.Added, Value: s})
+				w.queue.Put(s.ID, stream.Change[*Shared[T]]{Kind: stream.Added, Value: s})
 			}
 		}
 	}
@@ -85,10 +124,10 @@ func (x *Index[T]) Watchers() int {
 }
 
 // tell puts a change before every watcher; x.mu is held.
-func (x *Index[T]) tell(c stream.Change[*Shared[T]], key types.NamespacedName) {
+func (x *Index[T]) tell(c stream.Change[*Shared[T]]) {
 	for w := range x.watchers {
 		if w.only(c.Value.Object) {
-			w.queue.Put(key, c)
+			w.queue.Put(c.Value.ID, c)
 		}
 	}
 }

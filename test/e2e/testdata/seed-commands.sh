@@ -3,7 +3,6 @@
 # against a real fleet. The world around it is made by TestSeedCommands:
 #   SERVER     address of the API          REPO   URL of the Git repository
 #   KUBECONFIG with contexts hub, staging-cluster and production-cluster
-#   HELD       yes: also those that hold an Application against automated sync
 #   commit TEXT commits a version of my-app and prints the commit
 set -euo pipefail
 
@@ -74,7 +73,6 @@ OUT=$(argocd app history my-app)
 has '^ID +DATE +REVISION' "$OUT"
 has '^0 ' "$OUT"
 
-if [ "${HELD:-}" = yes ]; then
 step D5: of six deployments
 for i in 1 2 3 4 5 6; do
   REVISION=$(commit "v$i")
@@ -96,7 +94,17 @@ step D7: argocd app sync my-app --revision
 argocd app sync my-app --revision "${FIRST:0:12}"
 OUT=$(argocd app get my-app --show-operation)
 has "^Sync Revision: +$FIRST" "$OUT"
-fi
+has "^Held: +at ${FIRST:0:7} by admin: ManualOverride, instead of ${REVISION:0:7}" "$OUT"
+
+step what is held stays until it is released
+OUT=$(argocd app get my-app --refresh)
+has '^Sync Status: +OutOfSync from main' "$OUT"
+has "^Held: +at ${FIRST:0:7} " "$OUT"
+argocd app resume my-app
+argocd app wait my-app --sync --health --operation --timeout 120
+OUT=$(argocd app get my-app)
+has '^Sync Status: +Synced to main \('"${REVISION:0:7}"'\)' "$OUT"
+if grep '^Held: ' <<<"$OUT"; then echo "still held after the release"; exit 1; fi
 
 step the answers for people
 argocd app explain my-app

@@ -1,5 +1,6 @@
 // Command authplugin stands in for the programs by which clouds hand out
-// credentials: it notes how it was called and prints a token from a file.
+// credentials: it notes how it was called and prints a token from a file, or
+// as it is a whole credential.
 package main
 
 import (
@@ -28,6 +29,14 @@ func run() error {
 		"program": filepath.Base(os.Args[0]), "args": os.Args[1:], "method": os.Getenv("AAD_LOGIN_METHOD"), "info": os.Getenv("KUBERNETES_EXEC_INFO"),
 	}
 	if err := json.NewEncoder(log).Encode(call); err != nil {
+		return err
+	}
+	if file := os.Getenv("AUTHPLUGIN_CREDENTIAL"); file != "" {
+		whole, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		_, err = os.Stdout.Write(whole)
 		return err
 	}
 	token, err := os.ReadFile(os.Getenv("AUTHPLUGIN_TOKEN"))

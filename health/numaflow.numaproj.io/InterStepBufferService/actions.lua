@@ -1,0 +1,1 @@
+return actions{["force-promote"] = force_promote()}

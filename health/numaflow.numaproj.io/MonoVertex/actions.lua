@@ -1,0 +1,1 @@
+return actions(numa({}, {["force-promote"] = force_promote()}))

@@ -1,0 +1,1 @@
+return actions(numa({"spec", "monoVertex"}, {}))

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cd/sluice/internal/cli/connect"
+)
+
+// Engine is the name of the program that has what the command line alone lacks:
+// the servers, core mode, port-forwards. Its libraries are so many that their
+// start costs more memory than the whole command line; so it is a program of its
+// own, which stands beside.
+const Engine = "sluice-engine"
+
+// EngineCommands are the commands that only the engine has, as it has them
+// itself; run goes on as the engine.
+func EngineCommands(run func() error) []*cobra.Command {
+	commands := []*cobra.Command{
+		{Use: "all", Short: "Run every controller in one process"},
+		{Use: "application-controller", Aliases: []string{"controller", "argocd-application-controller"}, Short: "Run the controller of Applications alone"},
+		{Use: "applicationset-controller", Short: "Run the controllers of ApplicationSets alone"},
+		{Use: "server", Aliases: []string{"argocd-server"}, Short: "Serve the API"},
+		{Use: "gendexcfg", Short: "Write the configuration of the Dex that runs beside the server"},
+		{Use: "repo-server", Short: "Render for the other components"},
+		{Use: "cmp-server", Aliases: []string{"argocd-cmp-server"}, Short: "Serve a config-management plugin in its sidecar"},
+		{Use: "install", Short: "Install what Sluice needs on the hub"},
+		{Use: "k8s-auth", Short: "Print a token for the Kubernetes of a cloud, as clients of Kubernetes want it"},
+		{Use: "lua-worker", Short: "Run Lua scripts and jq expressions from a pipe", Hidden: true},
+	}
+	for _, c := range commands {
+		c.DisableFlagParsing = true // the engine knows them
+		c.RunE = func(*cobra.Command, []string) error { return run() }
+		c.SetHelpFunc(func(c *cobra.Command, _ []string) {
+			if err := run(); err != nil {
+				c.PrintErrln(err)
+			}
+		})
+	}
+	return commands
+}
+
+// handedOver are the parts of a program that leaves them to the engine.
+func handedOver(run func() error) Parts {
+	return Parts{
+		InProcess: func(context.Context, *connect.Flags) (*connect.Tunnel, error) { return nil, run() },
+		Forward:   func(context.Context, *connect.Flags) (*connect.Tunnel, error) { return nil, run() },
+		Dashboard: func(context.Context, *connect.Flags, string, func(string)) error { return run() },
+		Others:    EngineCommands(run),
+		HandOver:  run,
+	}
+}
+
+// asks says that a command asks a server in any case, and not only perhaps.
+func asks(cmd *cobra.Command) bool {
+	for cmd.HasParent() && cmd.Parent().HasParent() {
+		cmd = cmd.Parent()
+	}
+	switch cmd.Name() {
+	case "version", "completion", "context", "configure", "login", "logout", "relogin", "admin":
+		return false
+	}
+	return true
+}
+
+// NoEngine is the error of a program that stands alone.
+func NoEngine(path string, err error) error {
+	return fmt.Errorf("%s: %w: put %s of the same release beside this program", path, err, Engine)
+}
