@@ -31,7 +31,7 @@ func (f *internalFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.advertise, "internal-advertise", "", "host, or host:port, by which they reach it; default: $POD_IP, or the address that this host has towards the hub")
 }
 
-func (f *internalFlags) on() bool { return f.address != "0" }
+func (f *internalFlags) on() bool { return f.address != "" && f.address != "0" }
 
 func (f *internalFlags) check() error {
 	if f.on() {

@@ -201,7 +201,7 @@ func (f *allFlags) setControllers(ctx context.Context, p *parts) (*setLoops, err
 	if err != nil {
 		return nil, err
 	}
-	read.Gate, read.Queries = f.progressive, queries(p.scripts)
+	read.Gate, read.Queries = f.progressive, p.queries
 	read.Tree = signedTrees(p.manifests.Tree, p.projects, p.manifests.Verify, func() []signature.Key { return p.store.Snapshot().Keys })
 	sets := generate.New(generate.Options{
 		Sources: read, Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Subscribe: p.manifests.Subscribe, Offer: steps.Offer, Labels: f.sets.shownLabels,

@@ -280,11 +280,11 @@ func (p *process) charts(t *testing.T) {
 		t.Errorf("a wrong password: %v", err)
 	}
 	create(repository.Given{Repo: helm.URL, Type: "helm", Username: "reader", Password: "CANARY-given"})
-	found, err := p.RepositoryGetHelmCharts(ctx, &repository.Query{Repo: helm.URL})
-	must(t, err)
-	if raw, _ := json.Marshal(found); string(raw) != `{"items":[{"name":"db","versions":["0.1.0"]},{"name":"web","versions":["1.2.0","1.1.0"]}]}` {
-		t.Errorf("charts: %s", raw)
-	}
+	must(t, rig.Until(ctx, 5*time.Second, "the charts of a repository", func(ctx context.Context) (bool, error) { // settings count within a second
+		found, err := p.RepositoryGetHelmCharts(ctx, &repository.Query{Repo: helm.URL})
+		raw, _ := json.Marshal(found)
+		return err == nil && string(raw) == `{"items":[{"name":"db","versions":["0.1.0"]},{"name":"web","versions":["1.2.0","1.1.0"]}]}`, err
+	}))
 	source := v1alpha1.ApplicationSource{RepoURL: helm.URL, Chart: "web", TargetRevision: "^1"}
 	details, err := p.RepositoryGetAppDetails(ctx, &repository.DetailsRequest{URL: helm.URL, Source: source, AppName: "new", AppProject: "default"})
 	must(t, err)
@@ -299,11 +299,10 @@ func (p *process) charts(t *testing.T) {
 	push(t, host, "charts/web", "1.2.0", chart)
 	push(t, host, "charts/web", "1.3.0", chart)
 	create(repository.Given{Repo: host + "/charts/web", Type: "helm", EnableOCI: true, InsecureOCIForceHTTP: true})
-	tags, err := p.RepositoryListOCITags(ctx, &repository.Query{Repo: host + "/charts/web"})
-	must(t, err)
-	if strings.Join(tags.Tags, " ") != "1.2.0 1.3.0" {
-		t.Errorf("tags: %v", tags.Tags)
-	}
+	must(t, rig.Until(ctx, 5*time.Second, "the tags of a registry", func(ctx context.Context) (bool, error) { // settings count within a second
+		tags, err := p.RepositoryListOCITags(ctx, &repository.Query{Repo: host + "/charts/web"})
+		return err == nil && strings.Join(tags.Tags, " ") == "1.2.0 1.3.0", err
+	}))
 	for _, url := range []string{helm.URL, host + "/charts/web"} {
 		_, err = p.RepositoryDeleteRepository(ctx, &repository.Query{Repo: url})
 		must(t, err)

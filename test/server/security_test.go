@@ -25,7 +25,8 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%s: %v", where, h)
 		}
-		if h.Get("Access-Control-Allow-Origin") != "" || h.Get("Server") != "" {
+		// Badges are made to be shown by other sites.
+		if h.Get("Access-Control-Allow-Origin") != "" && !strings.Contains(where, "/api/badge") || h.Get("Server") != "" {
 			t.Errorf("%s tells too much: %v", where, h)
 		}
 		if kind := h.Get("Content-Type"); strings.HasPrefix(kind, "text/html") {
@@ -204,5 +205,33 @@ func TestPrivilegedFieldsAreNotSmuggled(t *testing.T) {
 			t.Errorf("%s: %d %s", what, status, answer)
 		}
 		clean(what)
+	}
+}
+
+// TestNothingInForeignNamespaces: no route reaches an Application in a namespace that is
+// not admitted, not even for the administrator.
+func TestNothingInForeignNamespaces(t *testing.T) {
+	w := open(t, true, nil)
+	for _, r := range inOrder(w.api.Table()) {
+		if !strings.Contains(r.Path, "/applications/{name}") && !strings.Contains(r.Path, "/stream/applications/{name}") {
+			continue
+		}
+		path := target(t, r)
+		if strings.Contains(path, "?") {
+			path += "&appNamespace=kube-system"
+		} else {
+			path += "?appNamespace=kube-system"
+		}
+		body := bodyOf(r)
+		if r.Name() == "PUT /api/v1/applications/{name}" { // the object itself says where it is
+			body = strings.Replace(body, `"metadata":{`, `"metadata":{"namespace":"kube-system",`, 1)
+		}
+		if status, _, answer := w.ask(t, "admin", r.Method, path, body); status < 400 || status >= 500 {
+			t.Errorf("%s in kube-system: %d %s", r.Name(), status, answer)
+		}
+	}
+	const app = `{"metadata":{"name":"outside","namespace":"kube-system"},"spec":{"project":"alpha","source":{"repoURL":"https://git.example/alpha/app","path":"web"},"destination":{"server":"https://prod.example:6443","namespace":"x"}}}`
+	if status, _, answer := w.ask(t, "admin", http.MethodPost, "/api/v1/applications?validate=false", app); status != http.StatusForbidden {
+		t.Errorf("create in kube-system: %d %s", status, answer)
 	}
 }
