@@ -49,7 +49,7 @@ type Connection struct {
 	metadata  metadata.Interface
 	store     *store
 	surveys   surveys
-	// relearnt says that kinds were learnt anew.
+	// relearnt says that the kinds are others than before.
 	relearnt chan struct{}
 	// slots are taken by writes on their way.
 	slots chan struct{}
@@ -275,8 +275,12 @@ func (c *Connection) learn(context.Context) error {
 	defer c.mu.Unlock()
 	c.mapper = restmapper.NewDiscoveryRESTMapper(resources)
 	clear(c.schemas)
-	c.versions = slices.Compact(versions)
 	c.learnt, c.inherited = c.fleet.options.Clock.Now(), false
+	versions = slices.Compact(versions)
+	if slices.Equal(c.versions, versions) {
+		return nil // somebody asked for a kind that there is not
+	}
+	c.versions = versions
 	select {
 	case c.relearnt <- struct{}{}:
 	default: // it is known already

@@ -89,20 +89,6 @@ status: {loadBalancer: {ingress: [{hostname: lb.example.com}]}}
 				ExternalURLs: []string{"https://shop.example.com/cart", "https://shop.example.com", "http://lb.example.com"},
 			},
 		}},
-		"autoscaler": {`
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: web, namespace: shop}
-spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}
-`, inspect.Node{
-			Object:     inspect.Object{Group: "autoscaling", Version: "v2", Kind: "HorizontalPodAutoscaler", Namespace: "shop", Name: "web"},
-			Networking: &inspect.Networking{TargetRefs: []inspect.Object{{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"}}},
-		}},
-		"autoscaler of nothing": {`
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: web, namespace: shop}
-`, inspect.Node{Object: inspect.Object{Group: "autoscaling", Version: "v2", Kind: "HorizontalPodAutoscaler", Namespace: "shop", Name: "web"}}},
 	} {
 		u := parse(t, c.object)
 		got := inspect.Describe(u)
@@ -148,6 +134,24 @@ func TestGrow(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestAutoscalersPointAtWhatTheyScale, when they say it.
+func TestAutoscalersPointAtWhatTheyScale(t *testing.T) {
+	u := parse(t, `
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web, namespace: shop}
+spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}
+`)
+	want := &inspect.Networking{TargetRefs: []inspect.Object{{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"}}}
+	if diff := cmp.Diff(want, inspect.Describe(u).Networking); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	delete(u.Object, "spec")
+	if got := inspect.Describe(u).Networking; got != nil {
+		t.Errorf("without a target: %+v", got)
 	}
 }
 
