@@ -208,6 +208,13 @@ func TestRefreshRefused(t *testing.T) {
 			t.Errorf("want %q and no token: %s", want, warned)
 		}
 	}
+	if err := os.Mkdir(v.path+".lock", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	keeps("lock " + v.path)
+	if err := os.Remove(v.path + ".lock"); err != nil {
+		t.Fatal(err)
+	}
 	var asked sync.Map
 	mux := http.NewServeMux()
 	thief := httptest.NewServer(mux)
@@ -226,4 +233,33 @@ func TestRefreshRefused(t *testing.T) {
 	v.mu.Unlock()
 	v.provider.Stop()
 	keeps(v.provider.Issuer)
+}
+
+// TestRenewedOnce lets commands run side by side with a token that has expired:
+// the provider ends the whole grant when a refresh token comes twice.
+func TestRenewedOnce(t *testing.T) {
+	t.Parallel()
+	v := newVisitor(t)
+	first := v.user("here")
+	const commands = 4
+	warnings := make([]string, commands)
+	var all sync.WaitGroup
+	for n := range commands {
+		all.Go(func() { _, warnings[n] = v.call(later) })
+	}
+	all.Wait()
+	for _, w := range warnings {
+		if w != "" {
+			t.Errorf("warned: %s", w)
+		}
+	}
+	now := v.user("here")
+	for _, token := range v.tokens {
+		if token == first.AuthToken {
+			t.Error("a command went with the token that has expired")
+		}
+	}
+	if token, warned := v.call(2 * later); warned != "" || token == now.AuthToken {
+		t.Errorf("the refresh token that was kept is not good: %s", warned)
+	}
 }
