@@ -21,6 +21,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/sluice-cd/sluice/internal/cli/client"
+	"github.com/sluice-cd/sluice/internal/cli/connect"
 	"github.com/sluice-cd/sluice/internal/cli/console"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
 )
@@ -273,8 +274,16 @@ func launch(ctx context.Context, address string) error {
 	return exec.CommandContext(ctx, program[0], append(program[1:], address)...).Start() //nolint:gosec // a fixed program, and a web address
 }
 
-// redeem gets a fresh token for a refresh token.
+// maxRedeem bounds the wait for a fresh token: a command waits for it.
+const maxRedeem = 30 * time.Second
+
+// redeem gets a fresh token for a refresh token. Only the issuer of the token
+// that has expired gets the refresh token: a server that names another one,
+// perhaps one given by --server, must not collect it.
 func redeem(ctx context.Context, o client.Options, refresh string) (token, next string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxRedeem)
+	defer cancel()
+	old := connect.Read(o.Token)
 	o.Token = ""
 	c, err := client.New(o)
 	if err != nil {
@@ -287,6 +296,9 @@ func redeem(ctx context.Context, o client.Options, refresh string) (token, next 
 	i, err := issuerOf(c, settings)
 	if err != nil {
 		return "", "", err
+	}
+	if old == nil || strings.TrimSuffix(old.Issuer, "/") != strings.TrimSuffix(i.url, "/") {
+		return "", "", fmt.Errorf("the server names issuer %s, which did not give the token: log in again with: login --sso", i.url)
 	}
 	p, err := i.discover(ctx)
 	if err != nil {

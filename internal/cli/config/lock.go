@@ -1,0 +1,34 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+const (
+	// maxLock bounds the wait for another command.
+	maxLock = 45 * time.Second
+	// lockEvery is how often a lock that another command has is tried again.
+	lockEvery = 25 * time.Millisecond
+)
+
+// Lock keeps other commands from what they do under the same lock, which is
+// beside the file and stays there, empty. It waits for the command that has it,
+// for maxLock at most. The end of a process releases its lock.
+func Lock(ctx context.Context, path string) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxLock)
+	defer cancel()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("local config: %w", err)
+	}
+	l := flock.New(path+".lock", flock.SetPermissions(0o600))
+	if _, err := l.TryLockContext(ctx, lockEvery); err != nil {
+		return nil, fmt.Errorf("local config: lock %s: %w; is another command stuck, or the folder read-only?", l.Path(), err)
+	}
+	return func() { _ = l.Close() }, nil // closing releases; there is nothing else to do about it
+}
