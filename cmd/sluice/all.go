@@ -250,7 +250,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.L
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
-		EventBroadcaster: eventlog.NewBroadcaster(ctx, logger, metrics.Registry),
+		EventBroadcaster: eventlog.NewBroadcaster(ctx, logger, metrics.Registry), //nolint:staticcheck // core v1 events are what users read; it ends with ctx
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the hub: %w", err)

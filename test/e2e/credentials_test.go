@@ -309,3 +309,19 @@ func (f *forms) metrics(address string) {
 	must(f.T, f.rig.Hub.Delete(f.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "form-gone", Namespace: rig.Namespace}}))
 	f.unknown("form-gone", "form-gone")
 }
+
+// unknown waits until an Application says that nothing is known, and why.
+func (f *forms) unknown(name, why string) {
+	f.Helper()
+	must(f.T, rig.Until(f.Context(), 40*time.Second, name+" is Unknown because of "+why, func(ctx context.Context) (bool, error) {
+		app, err := get(ctx, f.rig, name)
+		if err != nil {
+			return false, err
+		}
+		text := fmt.Sprint(app.Status.Conditions)
+		if app.Status.Sync.Status == v1alpha1.SyncStatusUnknown && app.Status.Health.Status == v1alpha1.HealthUnknown && strings.Contains(text, why) {
+			return true, nil
+		}
+		return false, fmt.Errorf("%s, %s, %s", app.Status.Sync.Status, app.Status.Health.Status, text)
+	}))
+}

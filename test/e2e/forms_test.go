@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -36,8 +34,8 @@ type forms struct {
 	admin  *rest.Config
 	core   kubernetes.Interface
 	plugin string
-	calls  string
-	token  string
+	calls  string //nolint:unused // the soak uses it
+	token  string //nolint:unused // the soak uses it
 	// refused tokens are no longer accepted at the wire.
 	mu      sync.Mutex
 	refused map[string]bool
@@ -143,22 +141,6 @@ func (f *forms) writers(namespace string) []string {
 		}
 	}
 	return out
-}
-
-// unknown waits until an Application says that nothing is known, and why.
-func (f *forms) unknown(name, why string) {
-	f.Helper()
-	must(f.T, rig.Until(f.Context(), 40*time.Second, name+" is Unknown because of "+why, func(ctx context.Context) (bool, error) {
-		app, err := get(ctx, f.rig, name)
-		if err != nil {
-			return false, err
-		}
-		text := fmt.Sprint(app.Status.Conditions)
-		if app.Status.Sync.Status == v1alpha1.SyncStatusUnknown && app.Status.Health.Status == v1alpha1.HealthUnknown && strings.Contains(text, why) {
-			return true, nil
-		}
-		return false, fmt.Errorf("%s, %s, %s", app.Status.Sync.Status, app.Status.Health.Status, text)
-	}))
 }
 
 func config(v string) string { return fmt.Sprintf(configMap, v) }

@@ -123,7 +123,7 @@ func (c *Client) Predict(ctx context.Context, app *v1alpha1.Application, target 
 
 // Logs opens the log of a container; it may stay open without end.
 func (c *Client) Logs(ctx context.Context, app *v1alpha1.Application, q application.LogSource) (io.ReadCloser, error) {
-	response, err := c.post(ctx, pathLogs, question{App: lean(app), Logs: &q})
+	response, err := c.post(ctx, pathLogs, question{App: lean(app), Logs: &q}) //nolint:bodyclose // whole closes it
 	if err != nil {
 		return nil, err
 	}

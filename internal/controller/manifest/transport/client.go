@@ -92,7 +92,7 @@ func (c *Client) send(ctx context.Context, path string, body io.Reader) (*http.R
 func call[A any](ctx context.Context, c *Client, path string, q any) (answer A, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	response, err := c.post(ctx, path, q)
+	response, err := c.post(ctx, path, q) //nolint:bodyclose // answerOf closes it
 	if err != nil {
 		return answer, err
 	}
