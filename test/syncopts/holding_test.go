@@ -141,7 +141,7 @@ var holding = map[string]func(*run){
 	},
 	"hold-rollback": func(r *run) {
 		r.commit(deployment("x:v1"))
-		first := r.revision
+		first := "" // whichever commit main was at when it synced
 		r.create("CreateNamespace=true")
 		r.patch("spec: {syncPolicy: {automated: {onFailure: Rollback, healthTimeout: 3s}}}")
 		r.until("healthy", func() error {
@@ -149,6 +149,7 @@ var holding = map[string]func(*run){
 			if h := app.Status.History; len(h) != 1 || h[0].Health != v1alpha1.HealthHealthy {
 				return fmt.Errorf("history %+v, health %s", h, app.Status.Health.Status)
 			}
+			first = app.Status.History[0].Revision
 			return nil
 		})
 		r.commit(deployment("x:never-ready"))
