@@ -470,9 +470,9 @@ func TestChanges(t *testing.T) {
 	kill()
 	wait("the controller went")
 	late, end := w.client.Changes(w.app) // nobody is there from the start
-	defer end()
 	select {
 	case <-late:
+		end()
 	case <-time.After(20 * time.Second):
 		t.Fatal("not told: nobody is there")
 	}
