@@ -156,8 +156,8 @@ func (c *Client) Changes(app *v1alpha1.Application) (<-chan struct{}, func()) {
 			}
 			if lived {
 				pause = firstPause
-				notify() // who waits asks, and learns that nobody answers
 			}
+			notify() // who waits asks, and learns that nobody answers
 			c.options.Log.Warn("the watch of a tree was interrupted", "application", app.Namespace+"/"+app.Name, "error", errors.Join(err, io.EOF).Error(), "retry", pause.String())
 			timer := c.options.Clock.NewTimer(pause)
 			select {

@@ -469,6 +469,13 @@ func TestChanges(t *testing.T) {
 	wait("a change")
 	kill()
 	wait("the controller went")
+	late, end := w.client.Changes(w.app) // nobody is there from the start
+	select {
+	case <-late:
+		end()
+	case <-time.After(20 * time.Second):
+		t.Fatal("not told: nobody is there")
+	}
 	w.serve(transport.RoleController)
 	wait("another one came")
 	w.fleet.changed <- struct{}{}
