@@ -85,8 +85,6 @@ type Controller struct {
 	deferred map[types.NamespacedName]bool
 	// unstored are results of running operations.
 	unstored map[types.NamespacedName]midway
-	// strain is that of the hub.
-	strain strain
 	// compared is the last comparison of each Application.
 	compared map[slot]memory
 	// own are the compiled rules of each Application.
@@ -253,7 +251,7 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err
 		return outcome{}, nil
 	}
 	p := newPass(c, app, log)
-	p.moved = a.moved
+	p.moved, p.idle = a.moved, a.idle
 	out.again, err = p.run(ctx)
 	out.later = p.later
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())

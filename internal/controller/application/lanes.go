@@ -54,8 +54,9 @@ type lanes struct {
 // arrival is an Application that is to be handled.
 type arrival struct {
 	key types.NamespacedName
-	// moved says that a new revision of a source is the only reason.
-	moved bool
+	// moved says that a new revision of a source is the only reason, idle that
+	// nothing is more urgent.
+	moved, idle bool
 }
 
 func newLanes(work func(context.Context, arrival) (outcome, error)) *lanes {
@@ -195,7 +196,7 @@ func (l *lanes) enter(name string, key types.NamespacedName, idle bool) (a arriv
 		l.idle[name]++
 	}
 	l.running[key] = true
-	a = arrival{key: key, moved: !l.reasons[key]}
+	a = arrival{key: key, moved: !l.reasons[key], idle: idle}
 	delete(l.reasons, key)
 	return a, true, false
 }

@@ -4,8 +4,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"sync/atomic"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -13,34 +11,10 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/policy"
 )
 
-// midway are results of a running operation that are not stored yet, and since
-// when they could have been.
+// midway are results of a running operation that are not stored yet.
 type midway struct {
 	operation string
 	result    *v1alpha1.SyncOperationResult
-	since     time.Time
-}
-
-// strain is how long the hub takes for a write, smoothed.
-type strain struct{ nanoseconds atomic.Int64 }
-
-// Patience of running operations: as long as so many writes take, but not
-// longer than a person waits for news.
-const (
-	patienceWrites = 20
-	patienceBound  = 3 * time.Second
-)
-
-// took notes the duration of a write.
-func (s *strain) took(d time.Duration) {
-	old := s.nanoseconds.Load()
-	s.nanoseconds.Store(old + (int64(d)-old)/8)
-}
-
-// patience is how long a write that is not urgent waits for one that makes it
-// needless: not at all on a hub that is idle, seconds on one that is not.
-func (s *strain) patience() time.Duration {
-	return min(patienceBound, patienceWrites*time.Duration(s.nanoseconds.Load()))
 }
 
 // resume puts what is known of the running operation, but not stored yet, into
@@ -56,14 +30,14 @@ func (p *pass) resume() {
 }
 
 // waitsMidway says that the operation has applied its objects and waits for
-// their health: the slower the hub, the later that is stored, for most often the
-// end of the operation comes first and makes that write needless. Who takes over
-// after a crash applies the objects once more, which changes nothing. What could
-// not be found out that way is never put off: hooks, what was pruned, and what
-// failed.
+// their health: the status is then stored when nothing else is to be done, for
+// most often the end of the operation comes first and makes that write needless.
+// Who takes over after a crash applies the objects once more, which changes
+// nothing. What could not be found out that way is never put off: hooks, what
+// was pruned, and what failed.
 func (p *pass) waitsMidway() bool {
 	before, state := p.before.Status.OperationState, p.app.Status.OperationState
-	if before == nil || state == nil || before.ID != state.ID || before.Phase != v1alpha1.OperationRunning ||
+	if p.idle || before == nil || state == nil || before.ID != state.ID || before.Phase != v1alpha1.OperationRunning ||
 		state.Phase != v1alpha1.OperationRunning || state.FinishedAt != nil || before.RetryCount != state.RetryCount || state.SyncResult == nil ||
 		policy.Holder(p.app) != "" || !maps.Equal(p.before.Annotations, p.app.Annotations) || !slices.Equal(p.before.Finalizers, p.app.Finalizers) ||
 		!reflect.DeepEqual(p.before.Operation, p.app.Operation) || !reflect.DeepEqual(p.before.Status.Conditions, p.app.Status.Conditions) {
@@ -74,19 +48,9 @@ func (p *pass) waitsMidway() bool {
 			return false
 		}
 	}
-	now := p.Clock.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	since := now
-	if m, ok := p.unstored[p.key]; ok && m.operation == state.ID {
-		since = m.since
-	}
-	rest := p.strain.patience() - now.Sub(since)
-	if rest <= 0 {
-		return false
-	}
-	p.unstored[p.key] = midway{operation: state.ID, result: state.SyncResult.DeepCopy(), since: since}
-	p.soon(rest)
+	p.unstored[p.key] = midway{operation: state.ID, result: state.SyncResult.DeepCopy()}
 	return true
 }
 

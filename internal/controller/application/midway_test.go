@@ -2,11 +2,9 @@ package application
 
 import (
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	testclock "k8s.io/utils/clock/testing"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 )
@@ -22,8 +20,6 @@ func midwayPass() *pass {
 		Controller: &Controller{deferred: map[types.NamespacedName]bool{}, unstored: map[types.NamespacedName]midway{}, written: map[types.NamespacedName]*v1alpha1.Application{}},
 		key:        key, before: before, app: before.DeepCopy(),
 	}
-	p.Clock = testclock.NewFakeClock(friday(16))
-	p.strain.nanoseconds.Store(int64(time.Second))
 	p.app.Status.OperationState.SyncResult = &v1alpha1.SyncOperationResult{Resources: []*v1alpha1.ResourceResult{
 		{Kind: "Deployment", Name: "web", Status: v1alpha1.ResultSynced, HookPhase: v1alpha1.OperationRunning, Message: "deployment.apps/web created"},
 	}}
@@ -36,23 +32,17 @@ func TestWhatIsPutOffMidway(t *testing.T) {
 		want   bool
 	}{
 		"objects that are not healthy yet": {func(*pass) {}, true},
-		"the hub is idle":                  {func(p *pass) { p.strain.nanoseconds.Store(0) }, false},
-		"it has waited long enough": {func(p *pass) {
-			p.unstored[p.key] = midway{operation: "op", since: friday(16).Add(-patienceBound)}
-		}, false},
-		"what another operation waited for does not count": {func(p *pass) {
-			p.unstored[p.key] = midway{operation: "former", since: friday(16).Add(-patienceBound)}
-		}, true},
-		"a hook runs":            {func(p *pass) { result(p).HookType = "PostSync" }, false},
-		"an object was pruned":   {func(p *pass) { result(p).Status = v1alpha1.ResultPruned }, false},
-		"an object was refused":  {func(p *pass) { result(p).Status = v1alpha1.ResultSyncFailed }, false},
-		"an object failed":       {func(p *pass) { result(p).HookPhase = v1alpha1.OperationFailed }, false},
-		"the operation ended":    {func(p *pass) { p.app.Status.OperationState.Phase = v1alpha1.OperationSucceeded }, false},
-		"somebody ends it":       {func(p *pass) { p.before.Status.OperationState.Phase = v1alpha1.OperationTerminating }, false},
-		"another operation":      {func(p *pass) { p.before.Status.OperationState.ID = "former" }, false},
-		"it is repeated":         {func(p *pass) { p.app.Status.OperationState.RetryCount = 1 }, false},
-		"a warning came":         {func(p *pass) { p.app.Status.Conditions = []v1alpha1.ApplicationCondition{{Type: "SyncError"}} }, false},
-		"nothing is applied yet": {func(p *pass) { p.app.Status.OperationState.SyncResult = nil }, false},
+		"nothing is more urgent":           {func(p *pass) { p.idle = true }, false},
+		"a hook runs":                      {func(p *pass) { result(p).HookType = "PostSync" }, false},
+		"an object was pruned":             {func(p *pass) { result(p).Status = v1alpha1.ResultPruned }, false},
+		"an object was refused":            {func(p *pass) { result(p).Status = v1alpha1.ResultSyncFailed }, false},
+		"an object failed":                 {func(p *pass) { result(p).HookPhase = v1alpha1.OperationFailed }, false},
+		"the operation ended":              {func(p *pass) { p.app.Status.OperationState.Phase = v1alpha1.OperationSucceeded }, false},
+		"somebody ends it":                 {func(p *pass) { p.before.Status.OperationState.Phase = v1alpha1.OperationTerminating }, false},
+		"another operation":                {func(p *pass) { p.before.Status.OperationState.ID = "former" }, false},
+		"it is repeated":                   {func(p *pass) { p.app.Status.OperationState.RetryCount = 1 }, false},
+		"a warning came":                   {func(p *pass) { p.app.Status.Conditions = []v1alpha1.ApplicationCondition{{Type: "SyncError"}} }, false},
+		"nothing is applied yet":           {func(p *pass) { p.app.Status.OperationState.SyncResult = nil }, false},
 	} {
 		p := midwayPass()
 		c.change(p)
@@ -88,25 +78,5 @@ func TestNothingIsLostMidway(t *testing.T) {
 	p.stored(p.key, p.app)
 	if r := newPass(p.Controller, p.before, nil).app.Status.OperationState.SyncResult; r != nil {
 		t.Errorf("what is stored is put in once more: %+v", r)
-	}
-}
-
-// TestPatience: a hub that answers slowly is written to less often.
-func TestPatience(t *testing.T) {
-	var s strain
-	if got := s.patience(); got != 0 {
-		t.Errorf("before the first write: %s", got)
-	}
-	for range 50 {
-		s.took(5 * time.Millisecond)
-	}
-	if got := s.patience(); got < 90*time.Millisecond || got > 100*time.Millisecond {
-		t.Errorf("an idle hub: %s", got)
-	}
-	for range 50 {
-		s.took(time.Second)
-	}
-	if got := s.patience(); got != patienceBound {
-		t.Errorf("a hub that is loaded: %s", got)
 	}
 }

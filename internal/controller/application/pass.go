@@ -36,8 +36,10 @@ type pass struct {
 	cluster     destination.Cluster
 	conn        *cluster.Connection
 	refresh     v1alpha1.RefreshType
-	// moved says that the pass is for a new revision of a source only.
-	moved  bool
+	// moved says that the pass is for a new revision of a source only, idle
+	// that nothing else is to be done.
+	moved, idle bool
+
 	again  time.Duration
 	events []event
 	// closed says in words which sync window holds the Application back now.
@@ -295,10 +297,7 @@ func (p *pass) save(ctx context.Context) error {
 	if same && !refreshed && old != nil && p.Clock.Since(old.Time) < reconciledPause {
 		return nil
 	}
-	if !refreshed && p.waitsMidway() {
-		return nil
-	}
-	if !refreshed && p.putOff() {
+	if !refreshed && (p.waitsMidway() || p.putOff()) {
 		p.later = true
 		return nil
 	}
@@ -369,10 +368,8 @@ func (p *pass) put(ctx context.Context, base *v1alpha1.Application) (*v1alpha1.A
 	if !json.Valid(patch) {
 		return nil, fmt.Errorf("Application %s: patch is not valid JSON", p.key) //nolint:staticcheck // names an object
 	}
-	written, begin := p.app.DeepCopy(), p.Clock.Now()
-	err = p.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch))
-	p.strain.took(p.Clock.Since(begin))
-	return written, err
+	written := p.app.DeepCopy()
+	return written, p.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch))
 }
 
 // rebasable says that what has become of an Application since it was read
