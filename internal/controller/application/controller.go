@@ -83,8 +83,6 @@ type Controller struct {
 	// deferred are Applications whose status is to be written when nothing
 	// else is to be done.
 	deferred map[types.NamespacedName]bool
-	// unstored are results of running operations.
-	unstored map[types.NamespacedName]midway
 	// compared is the last comparison of each Application.
 	compared map[slot]memory
 	// own are the compiled rules of each Application.
@@ -101,7 +99,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
-		deferred: map[types.NamespacedName]bool{}, unstored: map[types.NamespacedName]midway{}, compared: map[slot]memory{},
+		deferred: map[types.NamespacedName]bool{}, compared: map[slot]memory{},
 		own:  map[types.NamespacedName]ownRules{},
 		kept: map[types.NamespacedName]string{},
 	}
@@ -251,7 +249,7 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err
 		return outcome{}, nil
 	}
 	p := newPass(c, app, log)
-	p.moved, p.idle = a.moved, a.idle
+	p.moved = a.moved
 	out.again, err = p.run(ctx)
 	out.later = p.later
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
@@ -323,7 +321,6 @@ func (c *Controller) forget(key types.NamespacedName) {
 	delete(c.following, key)
 	delete(c.written, key)
 	delete(c.deferred, key)
-	delete(c.unstored, key)
 	delete(c.compared, slot{key, false})
 	delete(c.compared, slot{key, true})
 	delete(c.own, key)

@@ -54,9 +54,8 @@ type lanes struct {
 // arrival is an Application that is to be handled.
 type arrival struct {
 	key types.NamespacedName
-	// moved says that a new revision of a source is the only reason, idle that
-	// nothing is more urgent.
-	moved, idle bool
+	// moved says that a new revision of a source is the only reason.
+	moved bool
 }
 
 func newLanes(work func(context.Context, arrival) (outcome, error)) *lanes {
@@ -196,7 +195,7 @@ func (l *lanes) enter(name string, key types.NamespacedName, idle bool) (a arriv
 		l.idle[name]++
 	}
 	l.running[key] = true
-	a = arrival{key: key, moved: !l.reasons[key], idle: idle}
+	a = arrival{key: key, moved: !l.reasons[key]}
 	delete(l.reasons, key)
 	return a, true, false
 }

@@ -36,10 +36,8 @@ type pass struct {
 	cluster     destination.Cluster
 	conn        *cluster.Connection
 	refresh     v1alpha1.RefreshType
-	// moved says that the pass is for a new revision of a source only, idle
-	// that nothing else is to be done.
-	moved, idle bool
-
+	// moved says that the pass is for a new revision of a source only.
+	moved  bool
 	again  time.Duration
 	events []event
 	// closed says in words which sync window holds the Application back now.
@@ -64,7 +62,6 @@ func newPass(c *Controller, app *v1alpha1.Application, log *slog.Logger) *pass {
 			p.refresh = v1alpha1.RefreshHard
 		}
 	}
-	p.resume()
 	return p
 }
 
@@ -297,7 +294,7 @@ func (p *pass) save(ctx context.Context) error {
 	if same && !refreshed && old != nil && p.Clock.Since(old.Time) < reconciledPause {
 		return nil
 	}
-	if !refreshed && (p.waitsMidway() || p.putOff()) {
+	if !refreshed && p.putOff() {
 		p.later = true
 		return nil
 	}
@@ -353,7 +350,9 @@ func (p *pass) patch(ctx context.Context) error {
 		return err
 	}
 	p.announce(written)
-	p.stored(p.key, written)
+	p.mu.Lock()
+	p.written[p.key] = written // nobody changes it, nor p.before
+	p.mu.Unlock()
 	p.before, p.app = written, written.DeepCopy()
 	p.watchers.tell(p.key)
 	return nil
