@@ -32,7 +32,7 @@ func (c *Client) upload(ctx context.Context, q generateRequest, files tree.Tree)
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
 	body := io.MultiReader(bytes.NewReader(binary.BigEndian.AppendUint32(nil, uint32(len(head)))), bytes.NewReader(head), bytes.NewReader(packed.Archive)) //nolint:gosec // a request is smaller than 4 GiB
-	response, err := c.send(ctx, pathUpload, body) //nolint:bodyclose // answerOf closes it
+	response, err := c.send(ctx, pathUpload, body)                                                                                                         //nolint:bodyclose // answerOf closes it
 	if err != nil {
 		return generateAnswer{}, err
 	}
