@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -138,7 +139,7 @@ func listen(ctx context.Context, c *core) (*connect.Tunnel, error) {
 	secret, err := randomSecret()
 	if err != nil {
 		c.stop()
-		return nil, err
+		return nil, errors.Join(err, l.Close())
 	}
 	s := &http.Server{Handler: guarded(secret, c.api.Handler()), ReadHeaderTimeout: probeTimeout}
 	go func() { _ = s.Serve(l) }()
@@ -160,9 +161,13 @@ func dashboard(ctx context.Context, f *connect.Flags, address string, ready func
 	if err != nil {
 		return fmt.Errorf("--port: %w", err)
 	}
-	s := &http.Server{Handler: c.api.Handler(), ReadHeaderTimeout: probeTimeout}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return errors.Join(fmt.Errorf("--address: %w", err), l.Close())
+	}
+	s := &http.Server{Handler: forHost(host, c.api.Handler()), ReadHeaderTimeout: probeTimeout}
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
-	ready("http://" + address)
+	ready("http://" + l.Addr().String())
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -188,6 +193,23 @@ func guarded(secret string, inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get(secretHeader)), []byte(secret)) != 1 {
 			http.Error(w, "this port is for one process only", http.StatusForbidden)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	})
+}
+
+// forHost answers requests for a host, for this machine or for an address. Nobody
+// logs in at a dashboard, and the page of a stranger could have its own name
+// lead here: a browser would let it read every answer.
+func forHost(host string, inner http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked := r.Host
+		if name, _, err := net.SplitHostPort(asked); err == nil {
+			asked = name
+		}
+		if asked != "localhost" && !strings.EqualFold(asked, host) && net.ParseIP(strings.Trim(asked, "[]")) == nil {
+			http.Error(w, "this is the dashboard of one machine: ask for it by its address or as localhost", http.StatusMisdirectedRequest)
 			return
 		}
 		inner.ServeHTTP(w, r)
