@@ -2,6 +2,7 @@ package syncopts
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,7 +46,8 @@ var writing = map[string]func(*run){
 		r.create("CreateNamespace=true, Replace=true")
 		r.wrote(r.succeeds(""), "patch namespaces/replace", "create configmaps/a")
 		r.edit("v1", "ConfigMap", "a", `{"data":{"theirs":"x"}}`)
-		r.wrote(r.succeeds(""), "update configmaps/a")
+		// A pass that meets another write of the Application replaces once more.
+		r.wrote(slices.Compact(r.succeeds("")), "update configmaps/a")
 		if got := text(r.live("v1", "ConfigMap", "a"), "data"); got != `{"mode":"v1"}` {
 			r.Errorf("data is %s after a replacement", got)
 		}
