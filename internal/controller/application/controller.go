@@ -262,24 +262,27 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err
 	return out, err
 }
 
-// load reads the Application, newer than the cache when we wrote it last.
+// load reads the Application, newer than the cache when we wrote it last. What
+// we wrote is looked up first: between a read of the cache and a look-up the
+// cache may catch up and let go of it, and what was read would be too old. An
+// operation that has ended would be carried out once more.
 func (c *Controller) load(ctx context.Context, key types.NamespacedName) (*v1alpha1.Application, error) {
+	c.mu.Lock()
+	own := c.written[key]
+	c.mu.Unlock()
 	var app v1alpha1.Application
 	err := c.Cache.Get(ctx, key, &app)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	own := c.written[key]
-	if err != nil {
-		delete(c.written, key)
-		return nil, err
-	}
-	if own == nil {
-		return &app, nil
-	}
-	if own.UID == app.UID && version(own) > version(&app) {
+	if err == nil && own != nil && own.UID == app.UID && version(own) > version(&app) {
 		return own.DeepCopy(), nil
 	}
-	delete(c.written, key)
+	if own != nil {
+		c.mu.Lock()
+		delete(c.written, key)
+		c.mu.Unlock()
+	}
+	if err != nil {
+		return nil, err
+	}
 	return &app, nil
 }
 
