@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
 )
@@ -85,29 +87,22 @@ func (v *verbs) holds(app *v1alpha1.Application) {
 }
 
 func (v *verbs) resume() *cobra.Command {
-	var namespace string
-	c := &cobra.Command{Use: "resume APPNAME...", Short: "Let held Applications sync by themselves again", Args: command.Args(1, -1), ValidArgsFunction: v.names()}
-	v.namespaceFlag(c, &namespace)
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := v.d.Client(cmd.Context())
-		if err != nil {
+	return v.forEach("resume", "Let held Applications sync by themselves again", "Application '%s' is no longer held\n",
+		func(ctx context.Context, c *client.Client, id client.App) error {
+			_, err := c.Resume(ctx, id)
 			return err
-		}
-		for _, a := range args {
-			id := appID(a, namespace)
-			if _, err := c.Resume(cmd.Context(), id); err != nil {
-				return err
-			}
-			v.d.Console.Printf("Application '%s' is no longer held\n", id.Name)
-		}
-		return nil
-	}
-	return c
+		})
 }
 
 func (v *verbs) terminate() *cobra.Command {
+	return v.forEach("terminate-op", "End the running operation of Applications", "Application '%s' operation terminating\n",
+		func(ctx context.Context, c *client.Client, id client.App) error { return c.Terminate(ctx, id) })
+}
+
+// forEach is a verb that does one thing to several Applications and says so.
+func (v *verbs) forEach(use, short, done string, do func(context.Context, *client.Client, client.App) error) *cobra.Command {
 	var namespace string
-	c := &cobra.Command{Use: "terminate-op APPNAME...", Short: "End the running operation of Applications", Args: command.Args(1, -1), ValidArgsFunction: v.names()}
+	c := &cobra.Command{Use: use + " APPNAME...", Short: short, Args: command.Args(1, -1), ValidArgsFunction: v.names()}
 	v.namespaceFlag(c, &namespace)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := v.d.Client(cmd.Context())
@@ -116,10 +111,10 @@ func (v *verbs) terminate() *cobra.Command {
 		}
 		for _, a := range args {
 			id := appID(a, namespace)
-			if err := c.Terminate(cmd.Context(), id); err != nil {
+			if err := do(cmd.Context(), c, id); err != nil {
 				return err
 			}
-			v.d.Console.Printf("Application '%s' operation terminating\n", id.Name)
+			v.d.Console.Printf(done, id.Name)
 		}
 		return nil
 	}
