@@ -1,13 +1,10 @@
 package relay
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/heartbeat"
 	"github.com/sluice-cd/sluice/internal/domain/action"
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
 	"github.com/sluice-cd/sluice/internal/server/application"
@@ -130,11 +128,8 @@ func (c *Client) Logs(ctx context.Context, app *v1alpha1.Application, q applicat
 	return &whole{response, c.options.Role}, nil
 }
 
-// Pauses before a stream of changes is opened again.
-const (
-	firstPause   = 500 * time.Millisecond
-	longestPause = 10 * time.Second
-)
+// longestPause bounds the one before a stream of changes is opened again.
+const longestPause = 10 * time.Second
 
 // Changes says when the tree may have changed, after a gap in any case.
 func (c *Client) Changes(app *v1alpha1.Application) (<-chan struct{}, func()) {
@@ -147,32 +142,19 @@ func (c *Client) Changes(app *v1alpha1.Application) (<-chan struct{}, func()) {
 		default: // a sign is waiting already
 		}
 	}
-	go func() {
-		pause := firstPause
-		for again := false; ; again = true {
-			lived, err := c.follow(ctx, q, again, notify)
-			if ctx.Err() != nil {
-				return
-			}
-			if lived {
-				pause = firstPause
-			}
+	stream := heartbeat.Loop{
+		Clock: c.options.Clock, Longest: longestPause,
+		Open: func(ctx context.Context, again bool) (bool, error) { return c.follow(ctx, q, again, notify) },
+		Interrupted: func(err error, pause time.Duration) {
 			notify() // who waits asks, and learns that nobody answers
-			c.options.Log.Warn("the watch of a tree was interrupted", "application", app.Namespace+"/"+app.Name, "error", errors.Join(err, io.EOF).Error(), "retry", pause.String())
-			timer := c.options.Clock.NewTimer(pause)
-			select {
-			case <-ctx.Done():
-				timer.Stop()
-				return
-			case <-timer.C():
-			}
-			pause = min(2*pause, longestPause)
-		}
-	}()
+			c.options.Log.Warn("the watch of a tree was interrupted", "application", app.Namespace+"/"+app.Name, "error", err.Error(), "retry", pause.String())
+		},
+	}
+	go stream.Keep(ctx)
 	return changed, stop
 }
 
-// follow reads one stream. A silent one is given up after three beats.
+// follow reads one stream to its end.
 func (c *Client) follow(ctx context.Context, q question, again bool, notify func()) (lived bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -181,36 +163,7 @@ func (c *Client) follow(ctx context.Context, q question, again bool, notify func
 		return false, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	timer := c.options.Clock.NewTimer(3 * beat)
-	defer timer.Stop()
-	lines := make(chan string)
-	go func() {
-		defer close(lines)
-		for s := bufio.NewScanner(response.Body); s.Scan(); {
-			select {
-			case lines <- s.Text():
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return lived, ctx.Err()
-		case <-timer.C():
-			return lived, errors.New("no sign of life")
-		case line, ok := <-lines:
-			if !ok {
-				return lived, nil
-			}
-			if line == strings.TrimSpace(lineChanged) || line == strings.TrimSpace(lineWatching) && again {
-				notify()
-			}
-			lived = true
-			timer.Reset(3 * beat)
-		}
-	}
+	return heartbeat.Read(ctx, response.Body, c.options.Clock, again, notify)
 }
 
 // states is what was last heard of clusters.

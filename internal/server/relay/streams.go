@@ -4,20 +4,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
+	"github.com/sluice-cd/sluice/internal/adapter/heartbeat"
 	"github.com/sluice-cd/sluice/internal/server/fault"
-)
-
-// beat is the pause between two signs of life on a stream of changes; three
-// without one end it.
-const beat = 20 * time.Second
-
-// Lines of a stream of changes.
-const (
-	lineWatching = "watching\n"
-	lineChanged  = "changed\n"
-	lineAlive    = "alive\n"
 )
 
 // trailer tells why a log was cut short.
@@ -39,30 +28,8 @@ func (h *Handler) changes(w http.ResponseWriter, r *http.Request) {
 	}
 	changed, stop := e.Changes(q.App)
 	defer stop()
-	w.WriteHeader(http.StatusOK)
 	h.calls.WithLabelValues(r.URL.Path, fault.Code(0).String()).Inc()
-	timer := h.Clock.NewTimer(beat)
-	defer timer.Stop()
-	for line := lineWatching; ; {
-		if _, err := io.WriteString(w, line); err != nil {
-			return
-		}
-		if err := http.NewResponseController(w).Flush(); err != nil {
-			return
-		}
-		select {
-		case <-r.Context().Done():
-			return
-		case _, open := <-changed:
-			if !open {
-				return // the caller opens it again, and looks
-			}
-			line = lineChanged
-		case <-timer.C():
-			line = lineAlive
-			timer.Reset(beat)
-		}
-	}
+	heartbeat.Write(w, r, h.Clock, changed)
 }
 
 // logs passes a log on until it ends or the caller goes.

@@ -1,12 +1,10 @@
 package transport
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/heartbeat"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/signature"
@@ -267,72 +266,25 @@ func (c *Client) notify(w *watch) {
 	}
 }
 
-// Pauses before a stream is opened again.
-const (
-	firstPause   = 500 * time.Millisecond
-	longestPause = 30 * time.Second
-)
+// longestPause bounds the one before a stream is opened again.
+const longestPause = 30 * time.Second
 
 // run keeps a stream open until ctx ends.
 func (c *Client) run(ctx context.Context, q resolveRequest, w *watch) {
-	pause := firstPause
-	for opened := false; ; {
-		lived, err := c.follow(ctx, q, w, opened)
-		if ctx.Err() != nil {
-			return
-		}
-		if opened = opened || lived; lived {
-			pause = firstPause
-		}
-		c.options.Log.Warn("watch of a source was interrupted", "repo", q.Source.RepoURL, "error", errors.Join(err, io.EOF).Error(), "retry", pause.String())
-		timer := c.options.Clock.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C():
-		}
-		pause = min(2*pause, longestPause)
-	}
-}
-
-// follow reads one stream. A silent one is given up after three beats.
-func (c *Client) follow(ctx context.Context, q resolveRequest, w *watch, again bool) (lived bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	response, err := c.post(ctx, pathWatch, q)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	timer := c.options.Clock.NewTimer(3 * beat)
-	defer timer.Stop()
-	lines := make(chan string)
-	go func() {
-		defer close(lines)
-		for s := bufio.NewScanner(response.Body); s.Scan(); {
-			select {
-			case lines <- s.Text():
-			case <-ctx.Done():
-				return
+	heartbeat.Loop{
+		Clock: c.options.Clock, Longest: longestPause,
+		Open: func(ctx context.Context, again bool) (bool, error) {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			response, err := c.post(ctx, pathWatch, q)
+			if err != nil {
+				return false, err
 			}
-		}
-	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return lived, ctx.Err()
-		case <-timer.C():
-			return lived, errors.New("no sign of life")
-		case line, ok := <-lines:
-			if !ok {
-				return lived, nil
-			}
-			if line == "changed" || line == "watching" && again {
-				c.notify(w) // after a gap anything may have changed
-			}
-			lived = true
-			timer.Reset(3 * beat)
-		}
-	}
+			defer func() { _ = response.Body.Close() }()
+			return heartbeat.Read(ctx, response.Body, c.options.Clock, again, func() { c.notify(w) })
+		},
+		Interrupted: func(err error, pause time.Duration) {
+			c.options.Log.Warn("watch of a source was interrupted", "repo", q.Source.RepoURL, "error", err.Error(), "retry", pause.String())
+		},
+	}.Keep(ctx)
 }

@@ -6,17 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"k8s.io/utils/clock"
 
+	"github.com/sluice-cd/sluice/internal/adapter/heartbeat"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
-
-// beat is the pause between two signs of life on a stream.
-const beat = 20 * time.Second
 
 // Handler serves a renderer. It must be reached over TLS with the
 // configuration of authority.Server only.
@@ -177,25 +174,5 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer cancel()
-	w.WriteHeader(http.StatusOK)
-	timer := h.Clock.NewTimer(beat)
-	defer timer.Stop()
-	line := "watching\n"
-	for {
-		if _, err := w.Write([]byte(line)); err != nil {
-			return
-		}
-		if err := http.NewResponseController(w).Flush(); err != nil {
-			return
-		}
-		select {
-		case <-r.Context().Done():
-			return
-		case <-changed:
-			line = "changed\n"
-		case <-timer.C():
-			line = "alive\n"
-			timer.Reset(beat)
-		}
-	}
+	heartbeat.Write(w, r, h.Clock, changed)
 }
