@@ -72,6 +72,8 @@ type Controller struct {
 	lanes    *lanes
 	metrics  *metrics
 	watchers *watchers
+	// arrivals tells what the cache of the hub has caught up with.
+	arrivals *watchers
 
 	mu sync.Mutex
 	// written is what this process wrote last, for as long as the cache has
@@ -98,7 +100,7 @@ type Controller struct {
 func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
-		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
+		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(), arrivals: newWatchers(),
 		deferred: map[types.NamespacedName]bool{}, compared: map[slot]memory{},
 		own:  map[types.NamespacedName]ownRules{},
 		kept: map[types.NamespacedName]string{},
@@ -125,7 +127,7 @@ func (c *Controller) Start(ctx context.Context) error {
 		return fmt.Errorf("watch Applications: %w", err)
 	}
 	if _, err := apps.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: func(o any) { c.enqueue(o) }, DeleteFunc: func(o any) { c.enqueue(o) },
+		AddFunc: func(o any) { c.caughtUp(o); c.enqueue(o) }, DeleteFunc: func(o any) { c.enqueue(o) },
 		UpdateFunc: func(before, after any) {
 			c.caughtUp(after)
 			if interesting(before, after) {
@@ -286,13 +288,15 @@ func (c *Controller) load(ctx context.Context, key types.NamespacedName) (*v1alp
 	return &app, nil
 }
 
-// caughtUp drops what this process wrote when the cache has it too.
+// caughtUp drops what this process wrote when the cache has it too, and tells
+// who waits for it.
 func (c *Controller) caughtUp(o any) {
 	app, ok := o.(*v1alpha1.Application)
 	if !ok {
 		return
 	}
 	key := client.ObjectKeyFromObject(app)
+	defer c.arrivals.tell(key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if own := c.written[key]; own != nil && (own.UID != app.UID || version(own) <= version(app)) {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,16 +24,50 @@ import (
 
 var _ inspect.Reader = (*Controller)(nil)
 
+// patience is how long a question waits until the cache of this process has what
+// the process that asks has seen. Both watch the same hub.
+const patience = 5 * time.Second
+
+// since loads an Application that is at least as new as the one that was seen.
+func (c *Controller) since(ctx context.Context, seen inspect.Seen) (*v1alpha1.Application, error) {
+	arrived := make(chan struct{}, 1)
+	stop := c.arrivals.add(seen.NamespacedName, func() {
+		select {
+		case arrived <- struct{}{}:
+		default:
+		}
+	})
+	defer stop()
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	want := version(&v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{ResourceVersion: seen.ResourceVersion}})
+	for {
+		app, err := c.load(ctx, seen.NamespacedName)
+		behind := err == nil && version(app) < want || apierrors.IsNotFound(err) && want > 0
+		if !behind {
+			return app, err
+		}
+		select {
+		case <-arrived:
+		case <-waiting.Done():
+			if err == nil {
+				err = fmt.Errorf("this controller has not seen version %s of Application %s yet, only %s: is its watch of the hub slow? Try again", seen.ResourceVersion, seen, app.ResourceVersion)
+			}
+			return nil, cmp.Or(ctx.Err(), err)
+		}
+	}
+}
+
 // inspect begins a pass that only reads.
-func (c *Controller) inspect(ctx context.Context, key types.NamespacedName) (*pass, error) {
-	var app v1alpha1.Application
-	if err := c.Cache.Get(ctx, key, &app); err != nil {
+func (c *Controller) inspect(ctx context.Context, seen inspect.Seen) (*pass, error) {
+	app, err := c.since(ctx, seen)
+	if err != nil {
 		if apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("Application %s: %w", key, inspect.ErrNoApplication) //nolint:staticcheck // names an object
+			return nil, fmt.Errorf("Application %s: %w", seen, inspect.ErrNoApplication) //nolint:staticcheck // names an object
 		}
 		return nil, err
 	}
-	p := newPass(c, &app, c.Log.With("application", key.String()))
+	p := newPass(c, app, c.Log.With("application", seen.String()))
 	p.refresh = ""
 	if err := p.locate(ctx); err != nil {
 		return nil, err
@@ -40,8 +76,8 @@ func (c *Controller) inspect(ctx context.Context, key types.NamespacedName) (*pa
 }
 
 // Resources implements inspect.Reader.
-func (c *Controller) Resources(ctx context.Context, key types.NamespacedName) ([]inspect.Resource, error) {
-	p, err := c.inspect(ctx, key)
+func (c *Controller) Resources(ctx context.Context, seen inspect.Seen) ([]inspect.Resource, error) {
+	p, err := c.inspect(ctx, seen)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +134,8 @@ func (j judgement) side(ctx context.Context, pair syncplan.Pair) inspect.Resourc
 }
 
 // Tree implements inspect.Reader.
-func (c *Controller) Tree(ctx context.Context, key types.NamespacedName) (inspect.Tree, error) {
-	p, err := c.inspect(ctx, key)
+func (c *Controller) Tree(ctx context.Context, seen inspect.Seen) (inspect.Tree, error) {
+	p, err := c.inspect(ctx, seen)
 	if err != nil {
 		return inspect.Tree{}, err
 	}
@@ -151,12 +187,12 @@ func (p *pass) nodes(ctx context.Context) []inspect.Node {
 }
 
 // Object implements inspect.Reader.
-func (c *Controller) Object(ctx context.Context, key types.NamespacedName, o inspect.Object) (*unstructured.Unstructured, error) {
-	p, err := c.inspect(ctx, key)
+func (c *Controller) Object(ctx context.Context, seen inspect.Seen, o inspect.Object) (*unstructured.Unstructured, error) {
+	p, err := c.inspect(ctx, seen)
 	if err != nil {
 		return nil, err
 	}
-	missing := fmt.Errorf("%s %s %s %w %s", o.Kind, o.Group, o.Name, inspect.ErrNoObject, key.Name)
+	missing := fmt.Errorf("%s %s %s %w %s", o.Kind, o.Group, o.Name, inspect.ErrNoObject, seen.Name)
 	nodes := p.nodes(ctx)
 	i := slices.IndexFunc(nodes, func(n inspect.Node) bool {
 		return n.Key() == o.Key() && (o.Version == "" || n.Version == o.Version) && (o.UID == "" || n.UID == o.UID)

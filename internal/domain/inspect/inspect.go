@@ -21,15 +21,15 @@ type Reader interface {
 	// the revisions of its last comparison (GET managed-resources and
 	// server-side-diff of spec/api.md §3). Hooks are not among them. They are
 	// in the order of their keys.
-	Resources(ctx context.Context, app types.NamespacedName) ([]Resource, error)
+	Resources(ctx context.Context, app Seen) ([]Resource, error)
 	// Tree is what the Application manages with all that came of it (GET
 	// resource-tree of spec/api.md §3). It needs neither Git nor the API
 	// server of the cluster, unless the project asks for orphans.
-	Tree(ctx context.Context, app types.NamespacedName) (Tree, error)
+	Tree(ctx context.Context, app Seen) (Tree, error)
 	// Object reads one object of the tree from the cluster; the values of a
 	// Secret are masked (GET resource of spec/api.md §3). An empty version is
 	// any. It is for showing: who wants to change the object patches it.
-	Object(ctx context.Context, app types.NamespacedName, o Object) (*unstructured.Unstructured, error)
+	Object(ctx context.Context, app Seen, o Object) (*unstructured.Unstructured, error)
 	// Watch calls notify when the tree or the comparison of the Application
 	// may have become another: for each change of a live object that belongs to
 	// it, of its status, and of the connection to its cluster. notify must
@@ -37,6 +37,13 @@ type Reader interface {
 	// not called after cancel has returned. Whoever serves a stream merges the
 	// calls, for a rollout makes many.
 	Watch(app types.NamespacedName, notify func()) (cancel func())
+}
+
+// Seen names an Application and the version of it that whoever asks has seen:
+// no answer is from before that. Without a version any will do.
+type Seen struct {
+	types.NamespacedName
+	ResourceVersion string
 }
 
 // Errors of a Reader.

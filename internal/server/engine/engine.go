@@ -77,9 +77,15 @@ func (e *Engine) at(app *v1alpha1.Application) (destination.Cluster, *cluster.Co
 	return found, conn, nil
 }
 
+// seen is what the server knows when it asks; what it knows, a client may have
+// been told.
+func seen(app *v1alpha1.Application) inspect.Seen {
+	return inspect.Seen{NamespacedName: client.ObjectKeyFromObject(app), ResourceVersion: app.ResourceVersion}
+}
+
 // Managed lists what Git asks for beside what is there.
 func (e *Engine) Managed(ctx context.Context, app *v1alpha1.Application) ([]application.Managed, error) {
-	all, err := e.Reader.Resources(ctx, client.ObjectKeyFromObject(app))
+	all, err := e.Reader.Resources(ctx, seen(app))
 	if err != nil {
 		return nil, coded(err)
 	}
@@ -95,7 +101,7 @@ func (e *Engine) Managed(ctx context.Context, app *v1alpha1.Application) ([]appl
 
 // Tree gives the managed objects and what they own.
 func (e *Engine) Tree(ctx context.Context, app *v1alpha1.Application) (*application.Tree, error) {
-	t, err := e.Reader.Tree(ctx, client.ObjectKeyFromObject(app))
+	t, err := e.Reader.Tree(ctx, seen(app))
 	if err != nil {
 		return nil, coded(err)
 	}
@@ -154,7 +160,7 @@ func (e *Engine) Changes(app *v1alpha1.Application) (<-chan struct{}, func()) {
 
 // Live reads an object of the tree; Secrets are masked already.
 func (e *Engine) Live(ctx context.Context, app *v1alpha1.Application, r application.Ref) (*unstructured.Unstructured, error) {
-	o, err := e.Reader.Object(ctx, client.ObjectKeyFromObject(app), inspect.Object{Group: r.Group, Version: r.Version, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name})
+	o, err := e.Reader.Object(ctx, seen(app), inspect.Object{Group: r.Group, Version: r.Version, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name})
 	if errors.Is(err, inspect.ErrNoObject) {
 		return nil, nil
 	}
