@@ -15,8 +15,8 @@ help: ## Show the targets
 build: fleet ## Build sluice, fleet, demo and bench into build/
 	@echo "building sluice, demo and bench ..."
 	@mkdir -p $(BUILD)
-	@CGO_ENABLED=0 $(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BUILD)/sluice-engine ./cmd/sluice
-	@CGO_ENABLED=0 $(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BUILD)/sluice ./cmd/cli
+	@CGO_ENABLED=0 $(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o $(BUILD)/sluice-engine ./cmd/sluice
+	@CGO_ENABLED=0 $(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o $(BUILD)/sluice ./cmd/cli
 	@$(GO) build -o $(BUILD)/demo ./test/demo
 	@$(GO) build -o $(BUILD)/bench ./test/bench
 
