@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/test/gitserver"
 	"github.com/sluice-cd/sluice/test/rig"
 )
@@ -362,6 +363,33 @@ var people = []scenario{
 		skip(`"true"`)
 		p.await("eu", p.tag())
 		skip("null")
+	}},
+	{"a hold ends when a rollout takes the Application over", func(p *payments) {
+		old := p.push()
+		settle(p.T, p.r, old, time.Minute)
+		oldTag := p.tag()
+		id := p.push()
+		settle(p.T, p.r, id, time.Minute)
+		member := func(what string, ok func(*v1alpha1.Application) bool) *v1alpha1.Application {
+			var app *v1alpha1.Application
+			must(p.T, rig.Until(p.Context(), 30*time.Second, what, func(ctx context.Context) (found bool, err error) {
+				app, err = get(ctx, p.r, short["eu"]+"-payment-service")
+				return err == nil && ok(app), err
+			}))
+			return app
+		}
+		p.configure(func(s *v1alpha1.ApplicationSet) { s.Spec.Strategy = nil })
+		app := member("eu syncs by itself", func(a *v1alpha1.Application) bool { return policy.Holder(a) == "" && a.Operation == nil })
+		back := fmt.Sprintf(`{"operation":{"initiatedBy":{"username":"a person"},"sync":{"revision":%q}}}`, old)
+		must(p.T, p.r.Hub.Patch(p.Context(), app, client.RawPatch(types.MergePatchType, []byte(back))))
+		member("eu holds the old revision", func(a *v1alpha1.Application) bool {
+			return a.Status.Hold != nil && slices.Equal(a.Status.Hold.Revisions, []string{old}) && slices.Equal(a.Status.Hold.Rejected, []string{id})
+		})
+		p.runs("eu", oldTag)
+		p.configure(func(*v1alpha1.ApplicationSet) {})
+		member("the rollout has it", func(a *v1alpha1.Application) bool { return policy.Holder(a) != "" && a.Status.Hold == nil })
+		settle(p.T, p.r, id, time.Minute)
+		p.runs("eu", p.tag())
 	}},
 }
 
