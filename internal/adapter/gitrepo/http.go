@@ -2,9 +2,6 @@ package gitrepo
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/http/httpproxy"
-
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 )
 
@@ -22,21 +17,11 @@ import (
 // Apps, large files, redirects. It trusts, proves and goes as git does for r,
 // and follows no redirect.
 func newClient(r repo.Repository, environment []string) (*http.Client, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: r.Insecure} //nolint:gosec // asked for in the Secret of the repository
-	if r.CAData != "" {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(r.CAData)) {
-			return nil, errors.New("the entry of the host in argocd-tls-certs-cm holds no PEM certificate")
-		}
+	config, err := r.TLS()
+	if err != nil {
+		return nil, err
 	}
-	if r.TLSClientCertData != "" {
-		pair, err := tls.X509KeyPair([]byte(r.TLSClientCertData), []byte(r.TLSClientCertKey.Reveal()))
-		if err != nil {
-			return nil, errors.New("tlsClientCertData and tlsClientCertKey in the Secret of the repository are not a certificate and its key")
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	via := proxyConfig(r, environment).ProxyFunc()
+	via := r.Via(environment)
 	return &http.Client{
 		Timeout: 5 * time.Minute,
 		Transport: &http.Transport{
@@ -46,27 +31,6 @@ func newClient(r repo.Repository, environment []string) (*http.Client, error) {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
-}
-
-func proxyConfig(r repo.Repository, environment []string) *httpproxy.Config {
-	c := &httpproxy.Config{}
-	for _, kv := range environment {
-		switch name, value, _ := strings.Cut(kv, "="); strings.ToUpper(name) {
-		case "HTTP_PROXY":
-			c.HTTPProxy = value
-		case "HTTPS_PROXY":
-			c.HTTPSProxy = value
-		case "NO_PROXY":
-			c.NoProxy = value
-		}
-	}
-	if r.Proxy != "" {
-		c.HTTPProxy, c.HTTPSProxy = r.Proxy.Reveal(), r.Proxy.Reveal()
-	}
-	if r.NoProxy != "" {
-		c.NoProxy = r.NoProxy
-	}
-	return c
 }
 
 // follow finds out where a repository has moved to and goes there, if that is

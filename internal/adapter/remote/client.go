@@ -2,8 +2,6 @@ package remote
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -34,19 +32,9 @@ func origin(u *url.URL) string {
 // client makes an HTTP client for a repository: its certificates, its proxy,
 // and no credential beyond its own origin.
 func (f *Fetcher) client(r repo.Repository, guarded bool) (*http.Client, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: r.Insecure} //nolint:gosec // the owner of the repository asked for it
-	if r.CAData != "" {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(r.CAData)) {
-			return nil, errors.New("argocd-tls-certs-cm holds no certificate for the host: write it as PEM")
-		}
-	}
-	if r.TLSClientCertData != "" {
-		pair, err := tls.X509KeyPair([]byte(r.TLSClientCertData), []byte(r.TLSClientCertKey.Reveal()))
-		if err != nil {
-			return nil, errors.New("tlsClientCertData and tlsClientCertKey are not a pair of PEM certificate and key")
-		}
-		config.Certificates = []tls.Certificate{pair}
+	config, err := r.TLS()
+	if err != nil {
+		return nil, err
 	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	if guarded {
@@ -57,8 +45,8 @@ func (f *Fetcher) client(r repo.Repository, guarded bool) (*http.Client, error) 
 		ResponseHeaderTimeout: f.options.Timeout, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second,
 		MaxResponseHeaderBytes: 1 << 20,
 	}
-	proxied := direct.Clone()
-	proxied.DialContext, proxied.Proxy = (&net.Dialer{Timeout: 10 * time.Second}).DialContext, proxyOf(r)
+	proxied, via := direct.Clone(), r.Via(f.options.Environment)
+	proxied.DialContext, proxied.Proxy = (&net.Dialer{Timeout: 10 * time.Second}).DialContext, func(q *http.Request) (*url.URL, error) { return via(q.URL) }
 	return &http.Client{Transport: &ways{direct, proxied}, Timeout: f.options.Timeout, CheckRedirect: f.redirect(guarded)}, nil
 }
 
@@ -104,27 +92,6 @@ func (f *Fetcher) redirect(guarded bool) func(*http.Request, []*http.Request) er
 			return f.vetHost(next.URL.Hostname())
 		}
 		return nil
-	}
-}
-
-// proxyOf is the declared proxy, else that of the environment.
-func proxyOf(r repo.Repository) func(*http.Request) (*url.URL, error) {
-	declared := r.Proxy.Reveal()
-	if declared == "" {
-		return http.ProxyFromEnvironment
-	}
-	return func(req *http.Request) (*url.URL, error) {
-		for _, host := range strings.Split(r.NoProxy, ",") {
-			host = strings.TrimPrefix(strings.TrimSpace(host), ".")
-			if host != "" && (host == "*" || req.URL.Hostname() == host || strings.HasSuffix(req.URL.Hostname(), "."+host)) {
-				return nil, nil
-			}
-		}
-		u, err := url.Parse(declared)
-		if err != nil {
-			return nil, errors.New("the proxy of the repository is not a URL")
-		}
-		return u, nil
 	}
 }
 

@@ -43,9 +43,12 @@ type Options struct {
 	// PrivateHosts are addresses inside the own network that files by URL
 	// may be read from.
 	PrivateHosts []string
-	Clock        clock.PassiveClock
-	Log          *slog.Logger
-	Registerer   prometheus.Registerer
+	// Environment says which proxy stands before hosts whose repository
+	// declares none ("KEY=value"; default that of this process).
+	Environment []string
+	Clock       clock.PassiveClock
+	Log         *slog.Logger
+	Registerer  prometheus.Registerer
 }
 
 // Tuning are settings that may change while the process runs.
@@ -84,6 +87,9 @@ func (o *Options) defaults() {
 		if *value == 0 {
 			*value = standard
 		}
+	}
+	if o.Environment == nil {
+		o.Environment = os.Environ()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -11,8 +11,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,6 +134,44 @@ func fetcher(t testing.TB, o remote.Options) *remote.Fetcher {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// TestProxyOfARepository: the repository is reached through its proxy alone,
+// which has its password.
+func TestProxyOfARepository(t *testing.T) {
+	s := serve(t, "")
+	s.Start()
+	s.publish(t, "web", "1.0.0")
+	target, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int32
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Header.Get("Proxy-Authorization") != "Basic dTpwcjB4eQ==" || q.Host != "charts.example.com" { // u:pr0xy
+			w.WriteHeader(http.StatusProxyAuthRequired)
+			return
+		}
+		asked.Add(1)
+		q.Header.Del("Proxy-Authorization")
+		httputil.NewSingleHostReverseProxy(target).ServeHTTP(w, q)
+	}))
+	t.Cleanup(proxy.Close)
+	through := func(user string) string { return strings.Replace(proxy.URL, "http://", "http://"+user+"@", 1) }
+	r := repo.Repository{URL: "http://charts.example.com/charts", Proxy: repo.Secret(through("u:pr0xy"))}
+	chart, err := fetcher(t, remote.Options{}).Chart(t.Context(), remote.Chart{Repository: r, Name: "web", Versions: "^1"})
+	if err != nil || chart.Revision() != "1.0.0" || asked.Load() != 2 {
+		t.Errorf("declared: %v after %d requests, want the index and the chart", err, asked.Load())
+	}
+	r.Proxy = ""
+	environment := []string{"http_proxy=" + through("u:pr0xy")}
+	if _, err := fetcher(t, remote.Options{Environment: environment}).Chart(t.Context(), remote.Chart{Repository: r, Name: "web"}); err != nil {
+		t.Errorf("of the environment: %v", err)
+	}
+	r.Proxy = repo.Secret(through("u:wr0ng"))
+	if _, err := fetcher(t, remote.Options{}).Chart(t.Context(), remote.Chart{Repository: r, Name: "web"}); err == nil || strings.Contains(err.Error(), "wr0ng") {
+		t.Errorf("with a wrong password: %v", err)
+	}
 }
 
 func TestVersionsOfAHelmRepository(t *testing.T) {
