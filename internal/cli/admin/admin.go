@@ -44,8 +44,7 @@ func Command(o Options) *cobra.Command {
 	c := command.Group("admin", "Commands for those who run the hub: they talk to Kubernetes directly",
 		v.initialPassword(), v.export(), v.restore(), v.dashboard(),
 		command.Group("cluster", "Figures about clusters", v.clusterStats()),
-		command.Group("settings", "Check settings before they are used",
-			command.Group("rbac", "Check policies", v.can(), v.validate())),
+		v.settings(),
 	)
 	v.kube.register(c.PersistentFlags())
 	return c
