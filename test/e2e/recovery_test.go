@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -81,10 +82,16 @@ func (c *recovery) apps(ctx context.Context) (map[string]*v1alpha1.Application, 
 	return out, nil
 }
 
-// compared waits until every Application was compared after an instant by a Sluice
-// that knows it, and says what the test expects.
-func (c *recovery) compared(after time.Time, ok func(a *v1alpha1.Application) error) map[string]*v1alpha1.Application {
+// compared asks for a comparison of every Application, and waits until each was
+// compared and is what the test expects. A status that stays the same is not
+// written: that the request is gone shows that somebody manages the Application.
+func (c *recovery) compared(ok func(a *v1alpha1.Application) error) map[string]*v1alpha1.Application {
 	c.Helper()
+	for name, a := range mustApps(c) {
+		if slices.Contains(managed, name) {
+			must(c.T, c.r.Hub.Patch(c.Context(), a, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"argocd.argoproj.io/refresh":"normal"}}}`))))
+		}
+	}
 	var last map[string]*v1alpha1.Application
 	must(c.T, rig.Until(c.Context(), 90*time.Second, "every Application is managed", func(ctx context.Context) (bool, error) {
 		all, err := c.apps(ctx)
@@ -98,7 +105,7 @@ func (c *recovery) compared(after time.Time, ok func(a *v1alpha1.Application) er
 			switch {
 			case a == nil:
 				problems = append(problems, fmt.Errorf("%s does not exist", name))
-			case a.Status.ReconciledAt == nil || a.Status.ReconciledAt.Time.Before(after):
+			case a.Annotations[v1alpha1.AnnotationRefresh] != "":
 				problems = append(problems, fmt.Errorf("%s was not compared: %+v", name, a.Status.Conditions))
 			case name != "shop" && len(a.OwnerReferences) != 1:
 				problems = append(problems, fmt.Errorf("%s belongs to nobody", name))
@@ -135,13 +142,12 @@ func (c *recovery) rollout() *v1alpha1.RolloutStatus {
 // release commits a version of both services and waits until it is everywhere.
 func (c *recovery) release(tag string) string {
 	c.Helper()
-	began := time.Now().Truncate(time.Second)
 	revision, err := c.r.Repo.Commit(tag, gitserver.Files{
 		"apps/payment-service/manifests.yaml": rig.Workload(rig.PaymentName, tag),
 		"apps/shop/d-config.yaml":             strings.Replace(shopFiles["apps/shop/d-config.yaml"], "production", tag, 1),
 	})
 	must(c.T, err)
-	c.compared(began, well(revision))
+	c.compared(well(revision))
 	must(c.T, rig.Until(c.Context(), 30*time.Second, "the rollout is complete", func(ctx context.Context) (bool, error) {
 		_, set, err := c.r.Rows(ctx)
 		return err == nil && set.Status.Rollout != nil && set.Status.Rollout.CurrentStep == 0, err
@@ -181,6 +187,8 @@ func TestDisasterRecovery(t *testing.T) {
 		s.Namespace = rig.Namespace
 		must(t, r.Hub.Create(t.Context(), s))
 	}
+	must(t, r.Hub.Patch(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: rig.Namespace, Name: "argocd-cm"}},
+		client.RawPatch(types.MergePatchType, []byte(`{"data":{"url":"https://cd.example.com"}}`))))
 	_, err := r.Repo.Commit("shop", shopFiles)
 	must(t, err)
 	_, err = r.CommitPayment("v1")
@@ -225,9 +233,8 @@ func (c *recovery) fresh() {
 	if again := c.admin("import", file); strings.Contains(again, "created") || strings.Contains(again, "updated") {
 		c.Errorf("the second import writes:\n%s", again)
 	}
-	began := time.Now().Truncate(time.Second)
 	must(c.T, c.r.LaunchIn("data-of-the-new-hub"))
-	after := c.compared(began, func(a *v1alpha1.Application) error { return well(before[a.Name].Status.Sync.Revision)(a) })
+	after := c.compared(func(a *v1alpha1.Application) error { return well(before[a.Name].Status.Sync.Revision)(a) })
 	if diff := cmp.Diff(histories(before), histories(after)); diff != "" {
 		c.Errorf("the history is another one: %s", diff)
 	}
@@ -298,9 +305,8 @@ func (c *recovery) halted() {
 	if all := mustApps(c); len(all) != 0 {
 		c.Errorf("%d Applications survived the wipe", len(all))
 	}
-	began := time.Now().Truncate(time.Second)
 	c.admin("import", file, "--override-on-conflict")
-	c.compared(began, func(a *v1alpha1.Application) error {
+	c.compared(func(a *v1alpha1.Application) error {
 		want := map[string]v1alpha1.HealthStatusCode{"shop": "Healthy", "one-payment-service": "Degraded", "two-payment-service": "Healthy"}[a.Name]
 		if a.Status.Health.Status != want {
 			return fmt.Errorf("%s is %s", a.Name, a.Status.Health.Status)
@@ -365,6 +371,8 @@ status: {}
 apiVersion: argoproj.io/v1alpha1
 kind: Application
 metadata:
+  annotations:
+    argocd.argoproj.io/refresh: normal
   finalizers:
   - resources-finalizer.argocd.argoproj.io
   name: legacy
@@ -465,7 +473,6 @@ func (c *recovery) foreign() {
 	file := filepath.Join(c.dir, "argocd.yaml")
 	must(c.T, os.WriteFile(file, fmt.Appendf(nil, exported, c.r.Git.URL("gitops-fleet"), revision), 0o600))
 	c.mark()
-	began := time.Now().Truncate(time.Second)
 	out := c.admin("import", file)
 	if !strings.Contains(out, "argoproj.io/Application legacy in namespace argocd created") || !strings.Contains(out, "argoproj.io/Application shop in namespace argocd needs pruning") {
 		c.Errorf("the import says:\n%s", out)
@@ -473,7 +480,7 @@ func (c *recovery) foreign() {
 	var app *v1alpha1.Application
 	must(c.T, rig.Until(c.Context(), time.Minute, "the Application of Argo CD is managed", func(ctx context.Context) (bool, error) {
 		var err error
-		if app, err = get(ctx, c.r, "legacy"); err != nil || app.Status.ReconciledAt == nil || app.Status.ReconciledAt.Time.Before(began) {
+		if app, err = get(ctx, c.r, "legacy"); err != nil || app.Annotations[v1alpha1.AnnotationRefresh] != "" {
 			return false, err
 		}
 		return true, well(revision)(app)
