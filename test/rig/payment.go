@@ -260,7 +260,7 @@ func (r *Rig) Settled(ctx context.Context, revision string) (bool, error) {
 func (r *Rig) Received(text string) ([]string, error) {
 	var out []string
 	for _, c := range r.Fleet.Clusters() {
-		if c.Name == "hub" {
+		if c.Name == r.HubPart.Name {
 			continue
 		}
 		lines, err := c.AuditLines()

@@ -80,11 +80,27 @@ func (r *Rig) prepare(ctx context.Context) error {
 	if r.Repo, err = r.Git.Create("gitops-fleet"); err != nil {
 		return err
 	}
-	if r.HubPart, err = r.Fleet.Cluster("hub"); err != nil {
+	if err := r.Settle(ctx, "hub"); err != nil {
 		return err
 	}
-	install := exec.CommandContext(ctx, filepath.Join(r.options.Bin, "sluice"), "install", "--kubeconfig", r.HubPart.Kubeconfig)
-	if out, err := install.CombinedOutput(); err != nil {
+	for _, c := range r.Fleet.Clusters() {
+		if c.Name == "hub" {
+			continue
+		}
+		if err := r.Register(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Settle makes a cluster of the fleet the hub, an empty one.
+func (r *Rig) Settle(ctx context.Context, name string) error {
+	var err error
+	if r.HubPart, err = r.Fleet.Cluster(name); err != nil {
+		return err
+	}
+	if out, err := r.Sluice(ctx, "install"); err != nil {
 		return fmt.Errorf("sluice install: %w: %s", err, out)
 	}
 	cfg, err := r.HubPart.Config()
@@ -98,15 +114,14 @@ func (r *Rig) prepare(ctx context.Context) error {
 	if r.Hub, err = client.New(cfg, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("rig: %w", err)
 	}
-	for _, c := range r.Fleet.Clusters() {
-		if c.Name == "hub" {
-			continue
-		}
-		if err := r.Register(ctx, c); err != nil {
-			return err
-		}
-	}
 	return nil
+}
+
+// Sluice runs a command of the command line on the hub and gives all it says.
+func (r *Rig) Sluice(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(r.options.Bin, "sluice"), append(args, "--kubeconfig", r.HubPart.Kubeconfig)...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // Register makes a cluster known by a Secret with its labels.

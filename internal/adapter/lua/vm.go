@@ -186,3 +186,9 @@ func (v *VM) compile(name, source string) (*lua.FunctionProto, error) {
 	v.compiled[source] = p
 	return p, nil
 }
+
+// Check compiles a script and runs nothing; the error says where it is wrong.
+func (v *VM) Check(name, source string) error {
+	_, err := v.compile(name, source)
+	return err
+}

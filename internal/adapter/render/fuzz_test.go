@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
+	"github.com/sluice-cd/sluice/internal/domain/kustomize"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 	"github.com/sluice-cd/sluice/test/hostile"
 )
@@ -143,7 +144,7 @@ func FuzzKustomization(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, kustomization string) {
 		files := memory{"app/kustomization.yaml": kustomization, "app/c.yaml": "{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}"}
-		safe(t, render.Request{App: render.App{Name: "a"}, Tree: files, Source: v1alpha1.ApplicationSource{Path: "app"}, Settings: render.Settings{Kustomize: render.BuildOptions{Helm: true, Unrestricted: true}}})
+		safe(t, render.Request{App: render.App{Name: "a"}, Tree: files, Source: v1alpha1.ApplicationSource{Path: "app"}, Settings: render.Settings{Kustomize: kustomize.BuildOptions{Helm: true, Unrestricted: true}}})
 	})
 }
 

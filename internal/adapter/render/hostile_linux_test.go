@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
+	"github.com/sluice-cd/sluice/internal/domain/kustomize"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 	"github.com/sluice-cd/sluice/test/hostile"
 )
@@ -142,7 +143,7 @@ func TestNoFieldReachesOutside(t *testing.T) {
 				})
 				safe(t, render.Request{
 					App: render.App{Name: "a", Instance: "a", Namespace: "n"}, Tree: files, Refs: map[string]tree.Tree{"ref": files}, KubeVersion: "1.36.0", Source: source, Remote: closed{},
-					Settings: render.Settings{Kustomize: render.BuildOptions{Helm: true, Unrestricted: true}, RemoteBases: true},
+					Settings: render.Settings{Kustomize: kustomize.BuildOptions{Helm: true, Unrestricted: true}, RemoteBases: true},
 				})
 			}
 		}
@@ -162,7 +163,7 @@ func TestNoContentReachesOutside(t *testing.T) {
 		t.Helper()
 		safe(t, render.Request{
 			App: app, Tree: b.Build("r"), KubeVersion: "1.36.0", Source: source, Remote: closed{},
-			Settings: render.Settings{Kustomize: render.BuildOptions{Helm: true, Unrestricted: true}, RemoteBases: true},
+			Settings: render.Settings{Kustomize: kustomize.BuildOptions{Helm: true, Unrestricted: true}, RemoteBases: true},
 		})
 		trap.Check(t, what)
 	}

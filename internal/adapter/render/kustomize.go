@@ -27,7 +27,7 @@ func (j *job) kustomize() ([]*unstructured.Unstructured, error) {
 			return nil, err
 		}
 	}
-	built, err := krusty.MakeKustomizer(j.Settings.Kustomize.krusty()).Run(fs, path.Join("/", j.Source.Path))
+	built, err := krusty.MakeKustomizer(krustyOptions(j.Settings.Kustomize)).Run(fs, path.Join("/", j.Source.Path))
 	if fs.failure != nil {
 		return nil, fs.failure // kustomize hides why it could not read
 	}

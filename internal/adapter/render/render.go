@@ -13,6 +13,7 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/kustomize"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 )
 
@@ -60,7 +61,7 @@ type Settings struct {
 	// KustomizeDisabled and HelmDisabled treat such sources as plain folders,
 	// JsonnetDisabled skips .jsonnet files.
 	KustomizeDisabled, HelmDisabled, JsonnetDisabled bool
-	Kustomize                                        BuildOptions
+	Kustomize                                        kustomize.BuildOptions
 	// RemoteBases lets kustomizations name other repositories and URLs.
 	RemoteBases bool
 	// ValuesSchemes are the URL schemes that value files may have; nil is

@@ -1,9 +1,13 @@
 // Package admin holds the commands that talk to Kubernetes directly, for those
 // who run the hub (spec/cli.md §6): nobody is asked but the kubeconfig's rights.
 //
-//   - admin.go: connection, first password; cluster.go: figures about clusters
-//   - export.go, import.go: everything as one stream of YAML, and back
-//   - rbac.go: what policies permit
+//   - admin.go: connection; password.go: first passwords
+//   - export.go, import.go, restore.go: everything as one stream of YAML, and back
+//     (what belongs to it, and what is to be done, is decided in backup)
+//   - settings.go, overrides.go, rbac.go: what settings say, before they are used
+//     (verify reads them)
+//   - cluster.go, mode.go, spec.go: figures about clusters, and their registrations
+//   - project.go: many projects; notification.go: what is declared about messages
 package admin
 
 import (
@@ -13,16 +17,18 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/cli/app"
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
+	"github.com/sluice-cd/sluice/internal/cli/repo"
 )
 
 // Options are what the program gives the group besides the connection.
@@ -42,10 +48,10 @@ type verbs struct {
 func Command(o Options) *cobra.Command {
 	v := &verbs{Options: o}
 	c := command.Group("admin", "Commands for those who run the hub: they talk to Kubernetes directly",
-		v.initialPassword(), v.export(), v.restore(), v.dashboard(),
-		command.Group("cluster", "Figures about clusters", v.clusterStats()),
-		command.Group("settings", "Check settings before they are used",
-			command.Group("rbac", "Check policies", v.can(), v.validate())),
+		v.initialPassword(), v.redisPassword(), v.export(), v.restore(), v.dashboard(), v.projects(), v.notifications(),
+		command.Group("app", "Declare Applications", app.GenerateSpec(v.Dialer)), command.Group("repo", "Declare repositories", repo.GenerateSpec(v.Dialer)),
+		v.clusters(),
+		v.settings(),
 	)
 	v.kube.register(c.PersistentFlags())
 	return c
@@ -79,7 +85,9 @@ type hub struct {
 	namespace string
 }
 
-func (v *verbs) connect() (*hub, error) {
+// config is the connection that flags and kubeconfig describe, and the namespace
+// of the control plane.
+func (v *verbs) config() (*rest.Config, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = v.kube.kubeconfig
 	overrides := v.kube.overrides
@@ -89,9 +97,25 @@ func (v *verbs) connect() (*hub, error) {
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &overrides)
 	cfg, err := loader.ClientConfig()
 	if err != nil {
-		return nil, fail.New("give --kubeconfig, or set KUBECONFIG", "no Kubernetes: %w", err)
+		return nil, "", fail.New("give --kubeconfig, or set KUBECONFIG", "no Kubernetes: %w", err)
 	}
 	cfg.QPS = -1
+	ns := v.kube.namespace
+	if ns == "" {
+		raw, err := loader.RawConfig()
+		if err != nil {
+			return nil, "", fmt.Errorf("kubeconfig: %w", err)
+		}
+		ns = contextNamespace(&raw, overrides.CurrentContext)
+	}
+	return cfg, ns, nil
+}
+
+func (v *verbs) connect() (*hub, error) {
+	cfg, ns, err := v.config()
+	if err != nil {
+		return nil, err
+	}
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -101,14 +125,6 @@ func (v *verbs) connect() (*hub, error) {
 	c, err := client.New(cfg, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("connect to Kubernetes: %w", err)
-	}
-	ns := v.kube.namespace
-	if ns == "" {
-		raw, err := loader.RawConfig()
-		if err != nil {
-			return nil, fmt.Errorf("kubeconfig: %w", err)
-		}
-		ns = contextNamespace(&raw, overrides.CurrentContext)
 	}
 	return &hub{client: c, namespace: ns}, nil
 }
@@ -124,36 +140,6 @@ func contextNamespace(raw *api.Config, name string) string {
 		return c.Namespace
 	}
 	return "argocd"
-}
-
-const initialSecret = "argocd-initial-admin-secret"
-
-func (v *verbs) initialPassword() *cobra.Command {
-	return &cobra.Command{
-		Use: "initial-password", Short: "Print the first password of the account admin", Args: command.Args(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			h, err := v.connect()
-			if err != nil {
-				return err
-			}
-			var s corev1.Secret
-			err = h.client.Get(cmd.Context(), client.ObjectKey{Namespace: h.namespace, Name: initialSecret}, &s)
-			if apierrors.IsNotFound(err) {
-				return fail.New("when it was deleted after a password was set, that is as it should be; else name the namespace with -n",
-					"there is no Secret %s in namespace %s", initialSecret, h.namespace)
-			}
-			if err != nil {
-				return fmt.Errorf("Secret %s: %w", initialSecret, err)
-			}
-			password := s.Data["password"]
-			if len(password) == 0 {
-				return fail.New("", "Secret %s/%s has no key password", h.namespace, initialSecret)
-			}
-			v.Dialer.Console.Printf("%s\n\n This password must be only used for first time login. We strongly recommend you update the password using `%s account update-password`.\n",
-				password, v.Dialer.Console.Name)
-			return nil
-		},
-	}
 }
 
 func (v *verbs) dashboard() *cobra.Command {

@@ -1,141 +1,133 @@
 package admin
 
 import (
+	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/gobwas/glob"
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
-	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/cli/admin/backup"
 	"github.com/sluice-cd/sluice/internal/cli/command"
+	"github.com/sluice-cd/sluice/internal/cli/fail"
 )
 
-// Kinds of what is exported, in the order in which they are restored.
-var (
-	configMaps = schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}
-	secrets    = schema.GroupVersionKind{Version: "v1", Kind: "Secret"}
-	projects   = v1alpha1.GroupVersion.WithKind(v1alpha1.AppProjectKind)
-	apps       = v1alpha1.GroupVersion.WithKind(v1alpha1.ApplicationKind)
-	sets       = v1alpha1.GroupVersion.WithKind(v1alpha1.ApplicationSetKind)
-	order      = []schema.GroupVersionKind{configMaps, secrets, projects, apps, sets}
-)
+// namespaceFlags say where Applications and ApplicationSets are besides the
+// control plane's namespace.
+type namespaceFlags struct{ apps, sets []string }
 
-// exportedMaps are the config maps that hold settings (spec/cli.md §6).
-var exportedMaps = []string{"argocd-cm", "argocd-rbac-cm", "argocd-ssh-known-hosts-cm", "argocd-tls-certs-cm", "argocd-gpg-keys-cm", "argocd-notifications-cm", "argocd-cmd-params-cm"}
-
-// exportedSecrets are Secrets that belong to the product by name; others do by
-// their label.
-var exportedSecrets = []string{"argocd-secret", "argocd-notifications-secret"}
-
-// scope says which namespaces besides the control plane count.
-type scope struct{ apps, sets []string }
-
-// matches says whether objects of a kind in a namespace count.
-func (s scope) matches(kind schema.GroupVersionKind, namespace, controlPlane string) bool {
-	if namespace == controlPlane {
-		return true
-	}
-	patterns := s.apps
-	switch kind {
-	case sets:
-		patterns = s.sets
-	case apps:
-	default:
-		return false
-	}
-	return slices.ContainsFunc(patterns, func(p string) bool {
-		g, err := glob.Compile(p)
-		return err == nil && g.Match(namespace)
-	})
+func (n *namespaceFlags) register(c *cobra.Command) {
+	c.Flags().StringSliceVar(&n.apps, "application-namespaces", nil, "further namespaces, or globs, that hold Applications; default: those of argocd-cmd-params-cm")
+	c.Flags().StringSliceVar(&n.sets, "applicationset-namespaces", nil, "further namespaces, or globs, that hold ApplicationSets; default: those of argocd-cmd-params-cm")
 }
 
-// belongs says whether a config map or Secret is part of the product.
-func belongs(o *unstructured.Unstructured) bool {
-	switch o.GroupVersionKind() {
-	case configMaps:
-		return slices.Contains(exportedMaps, o.GetName())
-	case secrets:
-		return slices.Contains(exportedSecrets, o.GetName()) || o.GetLabels()[v1alpha1.LabelSecretType] != ""
+// paramsName is the config map that names namespaces.
+const paramsName = "argocd-cmd-params-cm"
+
+// scope reads from the hub what the flags do not say.
+func (h *hub) scope(ctx context.Context, n namespaceFlags) (backup.Scope, error) {
+	params, err := h.settings(ctx, paramsName)
+	if err != nil {
+		return backup.Scope{}, err
 	}
-	return true
+	return backup.NewScope(h.namespace, n.apps, n.sets, params)
 }
 
-// everything lists what is exported, in order.
-func (h *hub) everything(ctx context.Context, s scope) ([]unstructured.Unstructured, error) {
+// settings are the data of a config map; none is empty.
+func (h *hub) settings(ctx context.Context, name string) (map[string]string, error) {
+	var cm corev1.ConfigMap
+	err := h.client.Get(ctx, client.ObjectKey{Namespace: h.namespace, Name: name}, &cm)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("ConfigMap %s: %w", name, err)
+	}
+	return cm.Data, nil
+}
+
+// everything lists what a backup holds, in order.
+func (h *hub) everything(ctx context.Context, s backup.Scope) ([]unstructured.Unstructured, error) {
 	var out []unstructured.Unstructured
-	for _, kind := range order {
+	for _, kind := range backup.Order {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
 		var in []client.ListOption
-		if (kind != apps || len(s.apps) == 0) && (kind != sets || len(s.sets) == 0) {
+		if !s.Spread(kind) {
 			in = append(in, client.InNamespace(h.namespace))
 		}
-		if err := h.client.List(ctx, list, in...); err != nil {
+		if err := h.client.List(ctx, list, in...); meta.IsNoMatchError(err) {
+			return nil, fail.New("run: sluice install", "this cluster is no hub yet: it does not know the kind %s", kind.Kind)
+		} else if err != nil {
 			return nil, fmt.Errorf("list %s: %w", kind.Kind, err)
 		}
-		slices.SortFunc(list.Items, func(a, b unstructured.Unstructured) int {
-			return cmp.Or(strings.Compare(a.GetNamespace(), b.GetNamespace()), strings.Compare(a.GetName(), b.GetName()))
-		})
 		for i := range list.Items {
-			if o := &list.Items[i]; belongs(o) && s.matches(kind, o.GetNamespace(), h.namespace) {
+			if o := &list.Items[i]; backup.Belongs(o) && s.Holds(kind, o.GetNamespace()) {
 				out = append(out, *o)
 			}
 		}
 	}
-	return out, nil
+	out, err := h.named(ctx, out)
+	slices.SortStableFunc(out, func(a, b unstructured.Unstructured) int {
+		return cmp.Or(slices.Index(backup.Order, a.GroupVersionKind())-slices.Index(backup.Order, b.GroupVersionKind()),
+			strings.Compare(a.GetNamespace(), b.GetNamespace()), strings.Compare(a.GetName(), b.GetName()))
+	})
+	return out, err
 }
 
-// lastApplied is what kubectl writes for itself.
-const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
-
-// bare keeps of an object what another hub needs: status too, since history and
-// the state of rollouts are there.
-func bare(o *unstructured.Unstructured, controlPlane string) *unstructured.Unstructured {
-	out := o.DeepCopy()
-	meta := map[string]any{"name": o.GetName()}
-	if ns := o.GetNamespace(); ns != controlPlane && ns != "" {
-		meta["namespace"] = ns
+// named adds the Secrets and config maps that ApplicationSets name; those that do
+// not exist are missing on this hub too.
+func (h *hub) named(ctx context.Context, all []unstructured.Unstructured) ([]unstructured.Unstructured, error) {
+	known := map[backup.ID]bool{}
+	var names []backup.ID
+	for i := range all {
+		known[backup.IDOf(&all[i], h.namespace)] = true
+		names = append(names, backup.References(&all[i], h.namespace)...)
 	}
-	old, _, _ := unstructured.NestedMap(o.Object, "metadata")
-	for _, field := range []string{"labels", "annotations", "finalizers"} {
-		if v, ok := old[field]; ok {
-			meta[field] = v
+	for len(names) > 0 {
+		id := names[0]
+		names = names[1:]
+		if known[id] {
+			continue
+		}
+		known[id] = true
+		o := unstructured.Unstructured{}
+		o.SetGroupVersionKind(id.Kind)
+		err := h.client.Get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, &o)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s, which an ApplicationSet names: %w", id, err)
+		}
+		all = append(all, o)
+		if id.Kind == backup.ConfigMap {
+			names = append(names, backup.Tokens(&o, h.namespace)...)
 		}
 	}
-	if notes, ok := meta["annotations"].(map[string]any); ok {
-		delete(notes, lastApplied)
-		if len(notes) == 0 {
-			delete(meta, "annotations")
-		}
-	}
-	out.Object["metadata"] = meta
-	return out
-}
-
-func (s *scope) register(c *cobra.Command) {
-	c.Flags().StringSliceVar(&s.apps, "application-namespaces", nil, "further namespaces, or globs, that hold Applications")
-	c.Flags().StringSliceVar(&s.sets, "applicationset-namespaces", nil, "further namespaces, or globs, that hold ApplicationSets")
+	return all, nil
 }
 
 func (v *verbs) export() *cobra.Command {
 	var out string
-	s := scope{}
+	n := namespaceFlags{}
 	c := &cobra.Command{Use: "export", Short: "Write settings, projects, Applications and ApplicationSets as one stream of YAML, with their secrets", Args: command.Args(0, 0)}
 	c.Flags().StringVarP(&out, "out", "o", "-", "file to write, - is the output")
-	s.register(c)
+	n.register(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		h, err := v.connect()
+		if err != nil {
+			return err
+		}
+		s, err := h.scope(cmd.Context(), n)
 		if err != nil {
 			return err
 		}
@@ -144,34 +136,28 @@ func (v *verbs) export() *cobra.Command {
 			return err
 		}
 		if out == "-" {
-			return write(v.Dialer.Console.Out, all, h.namespace)
+			return backup.Write(v.Dialer.Console.Out, all, h.namespace)
 		}
-		// The file holds every credential of the hub.
-		f, err := os.OpenFile(filepath.Clean(out), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-		if err != nil {
-			return err
-		}
-		if err := write(f, all, h.namespace); err != nil {
-			_ = f.Close() // the first error counts
-			return err
-		}
-		return f.Close()
+		return writeFile(filepath.Clean(out), all, h.namespace)
 	}
 	return c
 }
 
-func write(w io.Writer, all []unstructured.Unstructured, controlPlane string) error {
-	for i := range all {
-		raw, err := yaml.Marshal(bare(&all[i], controlPlane).Object)
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", all[i].GetKind(), all[i].GetName(), err)
-		}
-		if i > 0 {
-			raw = append([]byte("---\n"), raw...)
-		}
-		if _, err := w.Write(raw); err != nil {
-			return err
-		}
+// writeFile replaces a file as a whole, or leaves it as it was: a backup that is
+// cut short must not take the place of a good one. It holds every credential of
+// the hub, so only its owner may read it.
+func writeFile(name string, all []unstructured.Unstructured, controlPlane string) error {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*") // with mode 0600
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	err = errors.Join(backup.Write(w, all, controlPlane), w.Flush(), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/command"
-	"github.com/sluice-cd/sluice/internal/cli/fail"
 )
 
 type createFlags struct {
@@ -23,28 +22,13 @@ type createFlags struct {
 func (v *verbs) create() *cobra.Command {
 	f := &createFlags{}
 	c := &cobra.Command{Use: "create [APPNAME]", Short: "Create an Application from flags or a file", Args: command.Args(0, 1)}
-	fs := c.Flags()
-	f.spec.register(fs)
-	fs.StringVarP(&f.file, "file", "f", "", "file or URL with Applications, - is the input")
-	fs.StringVar(&f.name, "name", "", "name of the Application; the argument does the same")
-	fs.BoolVar(&f.upsert, "upsert", false, "replace an Application that is different")
-	fs.BoolVar(&f.finalizer, "set-finalizer", false, "delete the objects when the Application is deleted")
-	fs.StringArrayVarP(&f.labels, "label", "l", nil, "label KEY=VALUE; may be repeated")
-	fs.StringArrayVar(&f.annotations, "annotations", nil, "annotation KEY=VALUE; may be repeated")
+	f.register(c)
+	c.Flags().BoolVar(&f.upsert, "upsert", false, "replace an Application that is different")
 	v.namespaceFlag(c, &f.namespace)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		arg := f.name
-		if len(args) > 0 {
-			arg = args[0]
-		}
-		f.spec.fetch = v.fetcher(cmd.Context())
-		apps, err := v.describe(cmd.Context(), f, arg)
+		apps, err := v.described(cmd, f, args)
 		if err != nil {
 			return err
-		}
-		if len(apps) == 0 {
-			_ = cmd.Help() // what cannot be written cannot be helped
-			return fail.Silent(fail.Failure)
 		}
 		for i := range apps {
 			if err := v.put(cmd.Context(), &apps[i], f); err != nil {
@@ -54,6 +38,17 @@ func (v *verbs) create() *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// register adds the flags that describe an Application.
+func (f *createFlags) register(c *cobra.Command) {
+	fs := c.Flags()
+	f.spec.register(fs)
+	fs.StringVarP(&f.file, "file", "f", "", "file or URL with Applications, - is the input")
+	fs.StringVar(&f.name, "name", "", "name of the Application; the argument does the same")
+	fs.BoolVar(&f.finalizer, "set-finalizer", false, "delete the objects when the Application is deleted")
+	fs.StringArrayVarP(&f.labels, "label", "l", nil, "label KEY=VALUE; may be repeated")
+	fs.StringArrayVar(&f.annotations, "annotations", nil, "annotation KEY=VALUE; may be repeated")
 }
 
 func (v *verbs) fetcher(ctx context.Context) func(string) ([]byte, error) {

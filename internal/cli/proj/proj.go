@@ -237,53 +237,6 @@ func printProject(w io.Writer, p *client.DetailedProject) error {
 	return nil
 }
 
-func (v *verbs) create() *cobra.Command {
-	f := &specFlags{}
-	var file string
-	var upsert bool
-	c := &cobra.Command{Use: "create [PROJECT]", Short: "Create a project", Args: command.Args(0, 1)}
-	f.register(c.Flags())
-	c.Flags().StringVarP(&file, "file", "f", "", "file or URL with a project, - is the input")
-	c.Flags().BoolVar(&upsert, "upsert", false, "replace one that is different")
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		p := v1alpha1.AppProject{}
-		if file != "" {
-			raw, err := app.Fetch(cmd.Context(), v.d.Console, file)
-			if err != nil {
-				return err
-			}
-			all, err := app.Documents(raw, v1alpha1.AppProjectKind, func(p *v1alpha1.AppProject) string { return p.Kind })
-			if err != nil {
-				return fmt.Errorf("%s: %w", file, err)
-			}
-			if len(all) != 1 {
-				return fmt.Errorf("%s holds %d projects: it must be exactly one", file, len(all))
-			}
-			p = all[0]
-		}
-		if len(args) > 0 {
-			if p.Name != "" && p.Name != args[0] {
-				return fmt.Errorf("project name %s does not match project spec metadata.name %s", args[0], p.Name)
-			}
-			p.Name = args[0]
-		}
-		if p.Name == "" {
-			_ = cmd.Help() // what cannot be written cannot be helped
-			return fail.Silent(fail.Failure)
-		}
-		if err := f.apply(&p.Spec); err != nil {
-			return err
-		}
-		api, err := v.d.Client(cmd.Context())
-		if err != nil {
-			return err
-		}
-		_, err = api.CreateProject(cmd.Context(), &p, upsert)
-		return err
-	}
-	return c
-}
-
 func (v *verbs) set() *cobra.Command {
 	f := &specFlags{}
 	c := &cobra.Command{Use: "set PROJECT", Short: "Change what flags say of a project", Args: command.Args(1, 1), ValidArgsFunction: v.names()}

@@ -13,8 +13,10 @@ import (
 	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
+	"github.com/sluice-cd/sluice/internal/cli/declare"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
 	"github.com/sluice-cd/sluice/internal/cli/output"
+	"github.com/sluice-cd/sluice/internal/cli/registration"
 )
 
 type verbs struct{ d *connect.Dialer }
@@ -198,4 +200,29 @@ func (v *verbs) eachConfirmed(names []string, what string, do func(string) error
 		}
 	}
 	return nil
+}
+
+// GenerateSpec prints the Secret that declares the repository that the flags of
+// add describe; no server is asked.
+func GenerateSpec(d *connect.Dialer) *cobra.Command {
+	f := &credentialFlags{}
+	out := &declare.Flags{}
+	c := &cobra.Command{Use: "generate-spec REPOURL", Short: "Print the Secret that declares a repository, for Git", Args: command.Args(1, 1)}
+	f.register(c.Flags(), true)
+	out.Register(c, false)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		r, err := f.repository(d.Console, args[0])
+		if err != nil {
+			return err
+		}
+		s, err := registration.Repository(r)
+		if err != nil {
+			return err
+		}
+		if n := cmd.Flag("namespace"); n != nil {
+			s.Namespace = n.Value.String() // declarations in Git are for more than one hub
+		}
+		return out.Print(d.Console, "", s)
+	}
+	return c
 }

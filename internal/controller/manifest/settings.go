@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/render"
+	"github.com/sluice-cd/sluice/internal/domain/kustomize"
 )
 
 // toolSettings reads argocd-cm and argocd-cmd-params-cm (spec/config.md §2.4,
@@ -35,7 +36,7 @@ func (s *Service) toolSettings(src v1alpha1.ApplicationSource) (render.Settings,
 		}
 	}
 	var err error
-	if t.Kustomize, err = render.ParseBuildOptions(options); err != nil {
+	if t.Kustomize, err = kustomize.ParseBuildOptions(options); err != nil {
 		return t, fmt.Errorf("ConfigMap/argocd-cm: %w", err)
 	}
 	if schemes, set := config["helm.valuesFileSchemes"]; set {

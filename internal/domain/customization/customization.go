@@ -231,3 +231,13 @@ func Scripted(k Kind) bool { return strings.TrimSpace(k.Health) != "" }
 
 // Active says that a Kind defines actions.
 func Active(k Kind) bool { return k.Actions != nil }
+
+// Kinds is everything that is said, sorted by key.
+func (s *Set) Kinds() []Kind {
+	out := slices.Collect(maps.Values(s.exact))
+	for _, w := range s.wild {
+		out = append(out, w.Kind)
+	}
+	slices.SortFunc(out, func(a, b Kind) int { return strings.Compare(a.Key, b.Key) })
+	return out
+}

@@ -187,3 +187,13 @@ func stale(mine *fieldpath.Set, desired, want, have *unstructured.Unstructured) 
 	})
 	return found
 }
+
+// Without is a copy of an object without what does not count; an error names the
+// rule that could not be followed.
+func (i Ignore) Without(ctx context.Context, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if err := i.Broken(); err != nil {
+		return nil, err
+	}
+	out := o.DeepCopy()
+	return out, strip(ctx, i, o, out)
+}

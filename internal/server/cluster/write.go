@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"net/url"
 	"reflect"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/sluice-cd/sluice/internal/domain/access"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/reference"
 	"github.com/sluice-cd/sluice/internal/server/fault"
 	"github.com/sluice-cd/sluice/internal/server/route"
 	"github.com/sluice-cd/sluice/internal/server/store"
@@ -109,20 +109,6 @@ func (e entry) same(g *Given) bool {
 		(g.Shard == nil || strconv.FormatInt(*g.Shard, 10) == string(e.secret.Data["shard"]))
 }
 
-// name of the Secret (spec/config.md §6.1).
-func secretName(server string) string {
-	host := server
-	if u, err := url.Parse(server); err == nil {
-		if host = u.Hostname(); host == "" {
-			host = u.Host
-		}
-	}
-	if ip := net.ParseIP(host); ip != nil {
-		host = strings.ReplaceAll(host, ":", "-")
-	}
-	return store.SecretName("cluster-"+strings.ToLower(host), server)
-}
-
 // Create registers a cluster after connecting to it.
 func (s *Service) Create(ctx context.Context, c *route.Call, q *CreateRequest) (*Cluster, error) {
 	g := &q.Cluster
@@ -162,7 +148,7 @@ func (s *Service) Create(ctx context.Context, c *route.Call, q *CreateRequest) (
 	if g.Shard != nil {
 		data["shard"] = strconv.FormatInt(*g.Shard, 10)
 	}
-	secret, err := s.Hub.Declare(ctx, secretName(g.Server), secretType, data)
+	secret, err := s.Hub.Declare(ctx, reference.ClusterSecretName(g.Server), secretType, data)
 	if err != nil {
 		return nil, err
 	}

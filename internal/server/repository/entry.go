@@ -9,9 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-cd/sluice/internal/domain/reference"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/internal/server/fault"
-	"github.com/sluice-cd/sluice/internal/server/store"
 )
 
 // Given is a repository or a template as a request describes it.
@@ -229,4 +229,4 @@ func (s *Service) find(f family, url, project string, exact bool) *corev1.Secret
 	return unscoped
 }
 
-func name(f family, g *Given) string { return store.SecretName(f.prefix, g.Repo, g.Project) }
+func name(f family, g *Given) string { return reference.SecretName(f.prefix, g.Repo, g.Project) }

@@ -2,10 +2,7 @@ package store
 
 import (
 	"context"
-	"fmt"
-	"hash/fnv"
 	"maps"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -106,13 +103,6 @@ func (h *Hub) Configure(ctx context.Context, name string, data map[string]string
 		h.ConfigMaps.Wrote(m)
 	}
 	return err
-}
-
-// SecretName is prefix-<hash> of what is declared (spec/config.md §6).
-func SecretName(prefix string, identity ...string) string {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(strings.Join(identity, ""))) // a hash takes everything
-	return fmt.Sprintf("%s-%d", prefix, h.Sum32())
 }
 
 // Shown are the labels or annotations of a Secret that may be shown: not those
