@@ -128,7 +128,7 @@ func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstruct
 func (p *pass) observe(ctx context.Context, v *view, targets []*unstructured.Unstructured) error {
 	bounded, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
-	want := cluster.Want{Instance: p.instance, Targets: targets, Before: p.managedBefore(), Respect: p.systemRules().respect}
+	want := cluster.Want{Instance: p.instance, Targets: targets, Before: p.managedBefore(), Respect: p.respects()}
 	want.Children = p.childKinds(want)
 	var err error
 	if v.live, err = p.conn.Observe(bounded, want); err != nil {
