@@ -7,117 +7,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/sluice-cd/sluice/internal/adapter/settings"
-	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
-	"github.com/sluice-cd/sluice/internal/server"
-	"github.com/sluice-cd/sluice/internal/server/setting"
-	"github.com/sluice-cd/sluice/internal/server/store"
 )
-
-// core is an API in this process over the hub alone: no controller is asked,
-// nobody logs in, and what the kubeconfig may do is what can be done
-// (spec/cli.md §1.5).
-type core struct {
-	api *server.Server
-	// namespace of the control plane
-	namespace string
-	stop      func()
-}
-
-// kubeconfig reads the connection that the command line names; a context
-// without a namespace means the usual one of a control plane.
-func kubeconfig(f *connect.Flags) (*rest.Config, string, error) {
-	name, rules := f.KubeContext, clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = f.Kubeconfig
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name})
-	cfg, err := loader.ClientConfig()
-	if err != nil {
-		return nil, "", fmt.Errorf("no Kubernetes: %w", err)
-	}
-	cfg.QPS, cfg.WarningHandler = -1, rest.NoWarnings{}
-	namespace := "argocd"
-	raw, err := loader.RawConfig()
-	if err != nil {
-		return nil, "", fmt.Errorf("kubeconfig: %w", err)
-	}
-	if name == "" {
-		name = raw.CurrentContext
-	}
-	if c := raw.Contexts[name]; c != nil && c.Namespace != "" {
-		namespace = c.Namespace
-	}
-	if f.KubeNamespace != "" {
-		namespace = f.KubeNamespace
-	}
-	return cfg, namespace, nil
-}
-
-func newCore(parent context.Context, f *connect.Flags) (*core, error) {
-	cfg, namespace, err := kubeconfig(f)
-	if err != nil {
-		return nil, err
-	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	setLoggers(log)
-	known, err := scheme()
-	if err != nil {
-		return nil, err
-	}
-	hub, err := store.NewHub(namespace, nil)
-	if err != nil {
-		return nil, err
-	}
-	if hub.Client, err = client.New(cfg, client.Options{Scheme: known}); err != nil {
-		return nil, fmt.Errorf("connect to the hub: %w", err)
-	}
-	options := hub.CacheOptions()
-	options.Scheme = known
-	watched, err := cache.New(cfg, options)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the hub: %w", err)
-	}
-	ctx, stop := context.WithCancel(parent)
-	go func() { _ = watched.Start(ctx) }()
-	api, err := coreAPI(ctx, hub, watched, log)
-	if err != nil {
-		stop()
-		return nil, err
-	}
-	return &core{api: api, namespace: namespace, stop: stop}, nil
-}
-
-func coreAPI(ctx context.Context, hub *store.Hub, watched cache.Cache, log *slog.Logger) (*server.Server, error) {
-	if err := hub.Watch(ctx, watched); err != nil {
-		return nil, err
-	}
-	declared := settings.NewStore(watched, hub.Namespace, log)
-	if err := declared.Load(ctx); err != nil {
-		return nil, err
-	}
-	r, registry := &reach{}, prometheus.NewRegistry()
-	r.openDesk(deskParts{reader: watched, client: hub.Client, params: declared.Snapshot().Params, log: log, registry: registry})
-	return server.New(ctx, server.Options{
-		Config: server.Config{Insecure: true, DisableAuth: true, BaseHRef: "/", ContentTypes: []string{"application/json"}, ReplaceAllowed: true},
-		Hub:    hub, Settings: declared.Snapshot, Manifests: r.manifests.get, Engine: r.engine.get, Desk: r.desk.get, Preview: r.preview.get,
-		Remotes: r.remotes.get, ClusterState: r.clusterState, Render: template.New(clock.RealClock{}).Render,
-		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: registry,
-	})
-}
 
 // inProcess serves the command line without a server.
 func inProcess(ctx context.Context, f *connect.Flags) (*connect.Tunnel, error) {
@@ -130,7 +26,7 @@ func inProcess(ctx context.Context, f *connect.Flags) (*connect.Tunnel, error) {
 
 // listen serves on a port of this machine that only this process knows; the
 // transport of the handler alone would not stream.
-func listen(ctx context.Context, c *core) (*connect.Tunnel, error) {
+func listen(ctx context.Context, c *coreMode) (*connect.Tunnel, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		c.stop()

@@ -10,12 +10,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	rules "github.com/sluice-cd/sluice/health"
-	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/identity"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
@@ -31,6 +29,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/server/application"
 	"github.com/sluice-cd/sluice/internal/server/applicationset"
 	apicluster "github.com/sluice-cd/sluice/internal/server/cluster"
+	"github.com/sluice-cd/sluice/internal/server/core"
 	"github.com/sluice-cd/sluice/internal/server/engine"
 	"github.com/sluice-cd/sluice/internal/server/project"
 	"github.com/sluice-cd/sluice/internal/server/repository"
@@ -75,40 +74,35 @@ func (r *reach) clusterState(server string) (apicluster.Info, bool) {
 	return apicluster.Info{}, false
 }
 
-// statesOf tells the states of a fleet.
-func statesOf(fleet *cluster.Fleet) clusterStates {
-	return func(server string) (apicluster.Info, bool) {
-		conn, err := fleet.Connection(server)
-		if err != nil {
-			return apicluster.Info{}, false
-		}
-		state, since := conn.State(), metav1.NewTime(conn.State().Since)
-		return apicluster.Info{
-			ConnectionState: apicluster.ConnectionState{Status: state.Status, Message: state.Message, ModifiedAt: &since},
-			ServerVersion:   conn.KubeVersion(), APIVersions: conn.APIVersions(),
-		}, true
-	}
-}
-
 // openEngine gives a server what the controller of Applications knows; the
 // function returned ends the children that run actions.
 func (r *reach) openEngine(p *parts, apps *appLoop) (func(), error) {
-	shipped, err := lua.NewShipped(rules.Files)
+	actions, closeActions, err := performer(p)
 	if err != nil {
 		return nil, err
+	}
+	r.states.set(func(server string) (apicluster.Info, bool) { return core.StateOf(apps.fleet, server) })
+	r.engine.set(&engine.Engine{Reader: apps.controller, Fleet: apps.fleet, Perform: actions, Settings: p.store.Snapshot})
+	return closeActions, nil
+}
+
+// performer carries out resource actions; the function returned ends the
+// children that run their scripts.
+func performer(p *parts) (*perform.Service, func(), error) {
+	shipped, err := lua.NewShipped(rules.Files)
+	if err != nil {
+		return nil, nil, err
 	}
 	log := p.log.With("component", "actions")
 	pool, err := lua.NewPool(lua.PoolOptions{Clock: p.clock, Log: log})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	recorder := p.mgr.GetEventRecorderFor("argocd-server") //nolint:staticcheck // core v1 events are what users read
 	actions := perform.New(perform.Options{Shipped: shipped, Runner: pool, Recorder: recorder, Clock: p.clock, Log: log})
 	actions.Reload(p.store.Snapshot().Config)
 	p.store.OnChange(func(s *settings.Snapshot) { actions.Reload(s.Config) })
-	r.states.set(statesOf(apps.fleet))
-	r.engine.set(&engine.Engine{Reader: apps.controller, Fleet: apps.fleet, Perform: actions, Settings: p.store.Snapshot})
-	return pool.Close, nil
+	return actions, pool.Close, nil
 }
 
 // openRemotes lets a server in this process ask repositories.

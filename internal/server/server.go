@@ -74,6 +74,9 @@ type Options struct {
 	Probe        func(ctx context.Context, c destination.Cluster) (version string, err error)
 	Rotator      cluster.Rotator
 	ClusterState func(server string) (cluster.Info, bool)
+	// MeetClusters finds out how clusters are that ClusterState is about to be
+	// asked for; nil where it knows by itself.
+	MeetClusters func(ctx context.Context, servers []string)
 	// Tokens makes tokens of project roles; nil is none.
 	Tokens project.Tokens
 	// Render fills templates of links in.
@@ -172,7 +175,7 @@ func (s *Server) routes() route.Table {
 	})
 	sets := applicationset.New(applicationset.Options{Hub: o.Hub, Desk: o.Desk, Preview: o.Preview, Log: o.Log, Clock: o.Clock})
 	clusters := cluster.New(cluster.Options{
-		Hub: o.Hub, Settings: o.Settings, Probe: o.Probe, Rotator: o.Rotator, State: o.ClusterState, Log: o.Log, Clock: o.Clock,
+		Hub: o.Hub, Settings: o.Settings, Probe: o.Probe, Rotator: o.Rotator, State: o.ClusterState, Meet: o.MeetClusters, Log: o.Log, Clock: o.Clock,
 	})
 	repositories := repository.New(repository.Options{Hub: o.Hub, Settings: o.Settings, Remotes: o.Remotes, Manifests: o.Manifests, Log: o.Log, Clock: o.Clock})
 	projects := project.New(project.Options{

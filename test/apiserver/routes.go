@@ -203,6 +203,7 @@ func (s *Server) objects() {
 		}
 		return object{"manifests": s.state.Manifests[n]}
 	})
+	s.answer("POST /api/v1/applications/manifestsWithFiles", s.upload)
 	about("/syncwindows", func(n string, _ *http.Request) any {
 		if w := s.state.Windows[n]; w != nil {
 			return w

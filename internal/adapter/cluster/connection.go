@@ -53,6 +53,8 @@ type Connection struct {
 	relearnt chan struct{}
 	// slots are taken by writes on their way.
 	slots chan struct{}
+	// met closes with the first finding of the heartbeat.
+	met chan struct{}
 
 	mu        sync.Mutex
 	state     State
@@ -75,6 +77,9 @@ type Connection struct {
 // is known, the new one is in the state in which the old one was: Applications
 // do not notice that a token or certificate was replaced in time.
 func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connection, error) {
+	if err := f.options.startable(c); err != nil {
+		return nil, err
+	}
 	cfg, err := restConfig(c, f.options.Hub)
 	if err != nil {
 		return nil, err
@@ -100,6 +105,7 @@ func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connec
 	ctx, cancel := context.WithCancel(f.ctx)
 	conn := &Connection{
 		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, metadata: parts, store: newStore(), slots: make(chan struct{}, writesAtOnce), relearnt: make(chan struct{}, 1),
+		met:     make(chan struct{}),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[object.Key]prediction{},
 		schemas: map[schema.GroupVersion]*published{},
@@ -201,6 +207,9 @@ func (c *Connection) enter(version string, err error) {
 		next.Version = c.state.Version
 	}
 	news := next.Status != c.state.Status
+	if c.state.Status == StatusUnknown {
+		close(c.met)
+	}
 	next.Since = c.state.Since
 	if news {
 		next.Since = c.fleet.options.Clock.Now()

@@ -25,6 +25,11 @@ type Options struct {
 	Clock      clock.WithTicker
 	// Hub is how to reach the cluster this process manages from.
 	Hub *rest.Config
+	// Programs are those that Secrets of clusters may have started for their
+	// credentials, by their names there; nil is all of them. ProgramsFrom is what
+	// users name them with.
+	Programs     []string
+	ProgramsFrom string
 }
 
 // Change says what moved: the objects of one instance, or with an empty

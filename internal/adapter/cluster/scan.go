@@ -71,6 +71,17 @@ type sighting struct {
 // others of these objects. It gives the kinds it found, sorted. Kinds that may
 // not be listed are passed over.
 func (c *Connection) Scan(ctx context.Context) ([]string, error) {
+	kinds, err := c.unseen(ctx)
+	c.glance(kinds)
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.String()
+	}
+	return names, err
+}
+
+// unseen finds the kinds that a Scan begins to watch.
+func (c *Connection) unseen(ctx context.Context) ([]schema.GroupVersionKind, error) {
 	lists, err := discovery.ServerPreferredResources(c.discovery)
 	if err != nil && len(lists) == 0 {
 		return nil, fmt.Errorf("discovery: %w", err)
@@ -94,13 +105,7 @@ func (c *Connection) Scan(ctx context.Context) ([]string, error) {
 			}
 		}
 	}
-	kinds := worth(seen, c.store.knows)
-	c.glance(kinds)
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		names[i] = k.String()
-	}
-	return names, errors.Join(problems...)
+	return worth(seen, c.store.knows), errors.Join(problems...)
 }
 
 func (c *Connection) watchesKind(k schema.GroupKind) bool {

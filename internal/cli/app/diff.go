@@ -27,12 +27,13 @@ import (
 )
 
 type diffFlags struct {
-	namespace, revision, local, localRoot     string
-	revisions, sourceNames, include           []string
-	positions                                 []int64
-	refresh, hard, exit, serverSide, onServer bool
-	code, concurrency, batch                  int
-	jq                                        string
+	namespace, revision             string
+	local                           localFolder
+	revisions, sourceNames          []string
+	positions                       []int64
+	refresh, hard, exit, serverSide bool
+	code, concurrency, batch        int
+	jq                              string
 }
 
 func (v *verbs) diff() *cobra.Command {
@@ -43,20 +44,22 @@ func (v *verbs) diff() *cobra.Command {
 	fs.StringArrayVar(&f.revisions, "revisions", nil, "revision of a source at --source-positions; may be repeated")
 	fs.Int64SliceVar(&f.positions, "source-positions", nil, "sources that --revisions are for, counted from 1")
 	fs.StringArrayVar(&f.sourceNames, "source-names", nil, "sources that --revisions are for, by name; may be repeated")
-	fs.StringVar(&f.local, "local", "", "compare with the manifests of this folder")
-	fs.StringVar(&f.localRoot, "local-repo-root", "/", "root of the repository that --local lies in")
-	fs.StringArrayVar(&f.include, "local-include", []string{"*.yaml", "*.yml", "*.json"}, "files of --local that are sent with --server-side-generate")
+	f.local.register(fs, "compare with the manifests of this folder, which the server renders", "/")
+	fs.StringArrayVar(&f.local.include, "local-include", []string{"*.yaml", "*.yml", "*.json"}, "names of the files of --local that are sent; when it is not given, all of them")
 	fs.BoolVar(&f.refresh, "refresh", false, "compare again first")
 	fs.BoolVar(&f.hard, "hard-refresh", false, "compare again first, ignoring what is cached")
 	fs.BoolVar(&f.exit, "exit-code", true, "end with --diff-exit-code when there are differences")
 	fs.IntVar(&f.code, "diff-exit-code", 1, "exit code when there are differences")
 	fs.BoolVar(&f.serverSide, "server-side-diff", false, "accepted: the server always asks the cluster where it is not sure")
-	fs.BoolVar(&f.onServer, "server-side-generate", false, "accepted: what is rendered here is the same")
+	fs.BoolVar(&f.local.whole, "server-side-generate", false, "accepted: the server always renders; --local may also name the root of the repository then")
 	fs.IntVar(&f.concurrency, "server-side-diff-concurrency", -1, "accepted: the server bounds itself")
 	fs.IntVar(&f.batch, "server-side-diff-max-batch-kb", 250, "accepted: the server bounds itself")
 	fs.StringVar(&f.jq, "ignore-normalizer-jq-execution-timeout", "1s", "accepted: the server bounds itself")
 	v.namespaceFlag(c, &f.namespace)
-	c.RunE = func(cmd *cobra.Command, args []string) error { return v.runDiff(cmd.Context(), args[0], f) }
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		f.local.given(cmd.Flags())
+		return v.runDiff(cmd.Context(), args[0], f)
+	}
 	return c
 }
 
@@ -100,9 +103,9 @@ func (v *verbs) differences(ctx context.Context, c *client.Client, id client.App
 	}
 	var out []difference
 	switch {
-	case f.local != "":
+	case f.local.dir != "":
 		var texts []string
-		if texts, err = v.render(ctx, app, f.local, f.localRoot); err == nil {
+		if texts, err = v.render(ctx, c, app, f.local); err == nil {
 			out, err = v.against(ctx, app, managed, texts)
 		}
 	case f.revision != "" || len(f.revisions) > 0:

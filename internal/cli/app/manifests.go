@@ -13,9 +13,10 @@ import (
 )
 
 type manifestFlags struct {
-	source, revision, local, localRoot, namespace string
-	revisions, sourceNames                        []string
-	positions                                     []int64
+	source, revision, namespace string
+	local                       localFolder
+	revisions, sourceNames      []string
+	positions                   []int64
 }
 
 func (v *verbs) manifests() *cobra.Command {
@@ -27,10 +28,10 @@ func (v *verbs) manifests() *cobra.Command {
 	fs.StringArrayVar(&f.revisions, "revisions", nil, "revision of a source at --source-positions; may be repeated")
 	fs.Int64SliceVar(&f.positions, "source-positions", nil, "sources that --revisions are for, counted from 1")
 	fs.StringArrayVar(&f.sourceNames, "source-names", nil, "sources that --revisions are for, by name; may be repeated")
-	fs.StringVar(&f.local, "local", "", "render this folder instead")
-	fs.StringVar(&f.localRoot, "local-repo-root", ".", "root of the repository that --local lies in")
+	f.local.register(fs, "have this folder rendered instead", ".")
 	v.namespaceFlag(c, &f.namespace)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		f.local.given(cmd.Flags())
 		texts, err := v.texts(cmd.Context(), args[0], f)
 		if err != nil {
 			return err
@@ -75,13 +76,13 @@ func (v *verbs) texts(ctx context.Context, arg string, f *manifestFlags) ([]stri
 		return nil, fail.Fatal("Unknown source type '%s': use git or live", f.source)
 	}
 	var app *v1alpha1.Application
-	if f.local != "" || len(f.revisions) > 0 {
+	if f.local.dir != "" || len(f.revisions) > 0 {
 		if app, err = c.App(ctx, id, ""); err != nil {
 			return nil, err
 		}
 	}
-	if f.local != "" {
-		return v.render(ctx, app, f.local, f.localRoot)
+	if f.local.dir != "" {
+		return v.render(ctx, c, app, f.local)
 	}
 	q := client.ManifestQuery{Revision: f.revision, Revisions: f.revisions}
 	if len(f.revisions) > 0 {

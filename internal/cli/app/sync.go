@@ -17,15 +17,16 @@ import (
 
 // syncFlags are those of app sync (spec/cli.md §2.3).
 type syncFlags struct {
-	revision, strategy, selector, namespace, output, local, localRoot string
-	revisions, sourceNames, resources, labels, infos, projects        []string
-	positions                                                         []int64
-	prune, dryRun, force, replace, serverSide, outOfSync, async       bool
-	preview, yes, retryRefresh                                        bool
-	retryLimit, retryFactor                                           int64
-	retryDuration, retryMax                                           time.Duration
-	timeout                                                           uint
-	serverDiffConcurrency, serverDiffBatch                            int
+	revision, strategy, selector, namespace, output             string
+	local                                                       localFolder
+	revisions, sourceNames, resources, labels, infos, projects  []string
+	positions                                                   []int64
+	prune, dryRun, force, replace, serverSide, outOfSync, async bool
+	preview, yes, retryRefresh                                  bool
+	retryLimit, retryFactor                                     int64
+	retryDuration, retryMax                                     time.Duration
+	timeout                                                     uint
+	serverDiffConcurrency, serverDiffBatch                      int
 }
 
 func (v *verbs) sync() *cobra.Command {
@@ -38,6 +39,7 @@ func (v *verbs) sync() *cobra.Command {
 			_ = cmd.Help() // what cannot be written cannot be helped
 			return fail.Silent(fail.Failure)
 		}
+		f.local.given(cmd.Flags())
 		if err := f.validate(args); err != nil {
 			return err
 		}
@@ -84,8 +86,7 @@ func (f *syncFlags) register(c *cobra.Command) {
 	fs.BoolVar(&f.serverSide, "server-side", false, "apply on the server")
 	fs.BoolVar(&f.outOfSync, "apply-out-of-sync-only", false, "leave objects alone that are in sync")
 	fs.BoolVar(&f.async, "async", false, "do not wait for the end")
-	fs.StringVar(&f.local, "local", "", "folder whose manifests are synced instead of those of Git")
-	fs.StringVar(&f.localRoot, "local-repo-root", "/", "root of the repository that --local lies in")
+	f.local.register(fs, "folder whose manifests, rendered by the server, are synced instead of those of Git", "/")
 	fs.BoolVar(&f.preview, "preview-changes", false, "show the differences and ask before syncing")
 	fs.BoolVar(&f.yes, "assumeYes", false, "do not ask")
 	fs.StringVarP(&f.output, "output", "o", "wide", "wide, json, yaml, tree or tree=detailed")
@@ -211,8 +212,8 @@ func (v *verbs) syncOne(ctx context.Context, c *client.Client, id client.App, f 
 		return err
 	}
 	r.Resources = chosen
-	if f.local != "" {
-		if err := v.localManifests(ctx, app, f, &r); err != nil {
+	if f.local.dir != "" {
+		if err := v.localManifests(ctx, c, app, f, &r); err != nil {
 			return err
 		}
 	}

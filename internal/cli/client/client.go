@@ -179,7 +179,7 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	}
 	var body io.Reader
 	if k.body != nil {
-		raw, err := json.Marshal(k.body)
+		raw, err := encoded(k.body)
 		if err != nil {
 			return nil, fmt.Errorf("encode the request: %w", err)
 		}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/config"
 	"github.com/sluice-cd/sluice/internal/cli/console"
@@ -34,9 +33,6 @@ type Dialer struct {
 	// Forward and InProcess open tunnels; nil where this program has none.
 	Forward   func(ctx context.Context, f *Flags) (*Tunnel, error)
 	InProcess func(ctx context.Context, f *Flags) (*Tunnel, error)
-	// Render renders a local folder in place of the source of an Application,
-	// as JSON; nil where this program has no renderer.
-	Render func(ctx context.Context, app *v1alpha1.Application, dir, root string) ([]string, error)
 	// Redeem gives a fresh token for a refresh token of the issuer that the
 	// server names.
 	Redeem func(ctx context.Context, o client.Options, refresh string) (token, next string, err error)

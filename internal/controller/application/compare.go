@@ -40,10 +40,7 @@ const observeTimeout = 20 * time.Second
 
 // look renders the sources at the revisions and pairs them with live state.
 func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, revisions []string, named func(*unstructured.Unstructured) *unstructured.Unstructured) (*view, error) {
-	if err := p.Manifests.Verify(ctx, p.project, sources, revisions, p.Settings.Snapshot().Keys); err != nil {
-		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
-	}
-	m, err := p.Manifests.Generate(ctx, p.query(sources), revisions)
+	m, err := p.desired(ctx, sources, revisions)
 	if err != nil {
 		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
 	}
@@ -56,6 +53,9 @@ func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, r
 		return nil, fmt.Errorf("Failed to load live state: %w", err) //nolint:staticcheck // tools match on this text
 	}
 	p.pair(v, targets, hooks)
+	if p.local {
+		v.withoutSecrets()
+	}
 	if err := p.judge(ctx, v); err != nil {
 		return nil, fmt.Errorf("Failed to compare desired state to live state: %w", err) //nolint:staticcheck // tools match on this text
 	}
@@ -128,7 +128,7 @@ func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstruct
 func (p *pass) observe(ctx context.Context, v *view, targets []*unstructured.Unstructured) error {
 	bounded, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
-	want := cluster.Want{Instance: p.instance, Targets: targets, Before: p.managedBefore(), Respect: p.systemRules().respect}
+	want := cluster.Want{Instance: p.instance, Targets: targets, Before: p.managedBefore(), Respect: p.respects()}
 	want.Children = p.childKinds(want)
 	var err error
 	if v.live, err = p.conn.Observe(bounded, want); err != nil {

@@ -94,6 +94,8 @@ type Controller struct {
 	kept map[types.NamespacedName]string
 	// rules are those of the newest settings.
 	rules atomic.Pointer[systemRules]
+	// answersOnly says that nothing is reconciled here (Answers).
+	answersOnly bool
 }
 
 // New makes a controller.

@@ -116,7 +116,7 @@ func (p *pass) finish(phase v1alpha1.OperationPhase, message string) {
 	}
 	sync := p.app.Operation.Sync
 	p.app.Operation, p.ended = nil, true
-	if phase == v1alpha1.OperationSucceeded && sync != nil && !sync.DryRun && len(sync.Resources) == 0 {
+	if phase == v1alpha1.OperationSucceeded && sync != nil && !sync.DryRun && len(sync.Resources)+len(sync.Manifests) == 0 {
 		p.remember(state)
 	}
 	p.metrics.syncs.WithLabelValues(p.app.Namespace, p.app.Name, policy.ProjectName(p.app), p.cluster.Server, string(phase), strconv.FormatBool(sync != nil && sync.DryRun)).Inc()
@@ -185,7 +185,7 @@ func (p *pass) retry(message string) (bool, error) {
 // asked for one revision and keep to it.
 func (p *pass) newer(ctx context.Context) string {
 	op, result := p.app.Operation, p.app.Status.OperationState.SyncResult
-	if result == nil || !op.InitiatedBy.Automated && (!op.Retry.Refresh || ofRollout(op)) {
+	if result == nil || isLocal(op) || !op.InitiatedBy.Automated && (!op.Retry.Refresh || ofRollout(op)) {
 		return ""
 	}
 	head, err := p.resolve(ctx, p.app.Spec.GetSources(), false)
@@ -283,6 +283,10 @@ func (p *pass) pin(ctx context.Context) ([]v1alpha1.ApplicationSource, []string,
 		}
 		return []v1alpha1.ApplicationSource{r.Source}, []string{r.Revision}, nil
 	}
+	if isLocal(p.app.Operation) {
+		local, ids := p.pinLocal()
+		return local, ids, nil
+	}
 	wanted := slices.Clone(sources)
 	for i := range wanted {
 		if len(op.Revisions) == len(wanted) && op.Revisions[i] != "" {
@@ -308,6 +312,12 @@ func (p *pass) pin(ctx context.Context) ([]v1alpha1.ApplicationSource, []string,
 
 // step advances a sync until it ends or has to wait.
 func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error) {
+	if p.local = isLocal(p.app.Operation); p.local {
+		if why := p.localRefused(); why != "" {
+			return v1alpha1.OperationError, why, nil
+		}
+		defer func() { p.local = false }() // what comes next compares with Git
+	}
 	sources, ids, err := p.pin(ctx)
 	if err != nil {
 		return "", "", err

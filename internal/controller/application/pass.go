@@ -45,7 +45,9 @@ type pass struct {
 	// ended says that an operation has ended, aside that what is looked at is
 	// not the target but what is held, adrift why drift from it is not known.
 	ended, aside bool
-	adrift       string
+	// local says that what is looked at are the manifests of the operation.
+	local  bool
+	adrift string
 	// started says that an automated sync was begun, later that the write of
 	// the status was put off until nothing else is to be done.
 	started, later bool

@@ -40,6 +40,12 @@ type Policy struct {
 	Keys []string // ids that count; never empty unless Mode is None
 }
 
+// Demanded says that a project demands signatures: what is deployed in it then
+// comes from Git only.
+func Demanded(project *v1alpha1.AppProject) bool {
+	return len(project.Spec.SignatureKeys) > 0 || project.Spec.SourceIntegrity != nil
+}
+
 // PolicyOf finds the policy of a project for a Git repository
 // (spec/application.md, AppProject fields): sourceIntegrity when it is there,
 // else signatureKeys as Head for all repositories. More than one matching

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
+	"github.com/sluice-cd/sluice/internal/domain/signature"
 	"github.com/sluice-cd/sluice/internal/server/fault"
 	"github.com/sluice-cd/sluice/internal/server/route"
 )
@@ -126,13 +127,23 @@ func (s *Service) local(c *route.Call, app *v1alpha1.Application, project *v1alp
 	if automated(app) && !q.DryRun {
 		return fault.New(fault.FailedPrecondition, "cannot use local sync when Automatic Sync Policy is enabled unless for dry run")
 	}
-	if len(project.Spec.SignatureKeys) > 0 || project.Spec.SourceIntegrity != nil {
+	if signature.Demanded(project) {
 		return fault.New(fault.FailedPrecondition, "cannot use local sync when signature keys are required.")
 	}
+	if len(app.Spec.Sources) > 0 {
+		return fault.New(fault.FailedPrecondition, "cannot use local sync for an application with several sources: the manifests stand for one source only")
+	}
 	for i, text := range q.Manifests {
-		var u unstructured.Unstructured
-		if err := json.Unmarshal([]byte(text), &u.Object); err != nil || u.GetKind() == "" || u.GetName() == "" {
+		u := &unstructured.Unstructured{}
+		if err := json.Unmarshal([]byte(text), &u.Object); err != nil || u.GetKind() == "" || u.GetAPIVersion() == "" || u.GetName() == "" && u.GetGenerateName() == "" {
 			return fault.New(fault.InvalidArgument, "manifests[%d] is no Kubernetes object in JSON", i)
+		}
+		if u.GetKind() == "Secret" && u.GetAPIVersion() == "v1" { // it would be readable in the Application; the controller leaves Secrets alone
+			masked, err := s.text(u)
+			if err != nil {
+				return err
+			}
+			q.Manifests[i] = masked
 		}
 	}
 	return nil

@@ -43,6 +43,8 @@ type Auditor struct {
 	Options
 	events  chan *corev1.Event
 	dropped prometheus.Counter
+	// queued counts the events that are still to be written.
+	queued sync.WaitGroup
 
 	mu   sync.Mutex
 	last string
@@ -78,9 +80,11 @@ func (a *Auditor) Record(ctx context.Context, r route.Record) {
 		if a.Client == nil || !e.done() || absent(e.object) || !a.wanted(e.Reason) {
 			continue
 		}
+		a.queued.Add(1)
 		select {
 		case a.events <- a.event(e, now.Add(time.Duration(i))): // names of events are times
 		default:
+			a.queued.Done()
 			a.dropped.Inc()
 		}
 	}
@@ -190,11 +194,23 @@ func (a *Auditor) Run(ctx context.Context) {
 					return
 				case e := <-a.events:
 					a.create(ctx, e)
+					a.queued.Done()
 				}
 			}
 		})
 	}
 	all.Wait()
+}
+
+// Flush waits until the events of calls that have ended are written, or ctx
+// ends. Run must still run, and no call be under way.
+func (a *Auditor) Flush(ctx context.Context) {
+	written := make(chan struct{})
+	go func() { a.queued.Wait(); close(written) }()
+	select {
+	case <-written:
+	case <-ctx.Done():
+	}
 }
 
 func (a *Auditor) create(ctx context.Context, e *corev1.Event) {

@@ -33,6 +33,9 @@ type Options struct {
 	// State is what a controller in this process knows of a cluster; nil, or
 	// false, is nothing.
 	State func(server string) (Info, bool)
+	// Meet finds out how clusters are that are about to be shown; nil where State
+	// knows by itself.
+	Meet func(ctx context.Context, servers []string)
 	// Rotator may be nil.
 	Rotator Rotator
 	Log     *slog.Logger
@@ -260,12 +263,17 @@ func (q *Query) named() (server, name string) {
 }
 
 // List lists the clusters that the caller may see.
-func (s *Service) List(_ context.Context, c *route.Call, q *Query) (*List, error) {
+func (s *Service) List(ctx context.Context, c *route.Call, q *Query) (*List, error) {
 	out := &List{Items: []Cluster{}}
+	var shown []entry
 	for _, e := range s.entries() {
 		if q.fits(e) && c.Can(access.Request{Resource: "clusters", Action: "get", Object: e.object()}) {
-			out.Items = append(out.Items, s.shown(e))
+			shown = append(shown, e)
 		}
+	}
+	s.meet(ctx, shown...)
+	for _, e := range shown {
+		out.Items = append(out.Items, s.shown(e))
 	}
 	slices.SortFunc(out.Items, func(a, b Cluster) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
@@ -285,12 +293,24 @@ func (s *Service) find(c *route.Call, q *Query, action string) (entry, error) {
 	return entry{}, route.Hidden()
 }
 
+func (s *Service) meet(ctx context.Context, all ...entry) {
+	if s.Meet == nil || len(all) == 0 {
+		return
+	}
+	servers := make([]string, len(all))
+	for i, e := range all {
+		servers[i] = e.Server
+	}
+	s.Meet(ctx, servers)
+}
+
 // Get gives a cluster.
-func (s *Service) Get(_ context.Context, c *route.Call, q *Query) (*Cluster, error) {
+func (s *Service) Get(ctx context.Context, c *route.Call, q *Query) (*Cluster, error) {
 	e, err := s.find(c, q, "get")
 	if err != nil {
 		return nil, err
 	}
+	s.meet(ctx, e)
 	out := s.shown(e)
 	return &out, nil
 }
