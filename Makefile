@@ -7,7 +7,7 @@ K8S := v1.36.3
 FLEET_FLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(K8S) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36
 
 .DEFAULT_GOAL := help
-.PHONY: help build fleet demo test unit e2e verify bench mutation soak generate clean
+.PHONY: help build fleet dex demo test unit e2e verify bench mutation soak generate clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,11 @@ fleet: ## Build the local Kubernetes fleet (minutes the first time, then seconds
 	@cd fleet && start=$$SECONDS; ($(GO) build -ldflags '$(FLEET_FLAGS)' -o $(BUILD)/fleet ./cmd/fleet) & pid=$$!; \
 	  while kill -0 $$pid 2>/dev/null; do sleep 1; n=$$((n+1)); if [ $$((n % 15)) = 0 ]; then echo "  still building the fleet: $$n s"; fi; done; wait $$pid
 
+dex: ## Build the Dex that tests log in at (a minute the first time)
+	@echo "building Dex for tests ..."
+	@mkdir -p $(BUILD)
+	@cd test/dex && CGO_CFLAGS='-O0 -g0' $(GO) build -ldflags '-s -w' -o $(BUILD)/dex github.com/dexidp/dex/cmd/dex
+
 demo: build ## Play the four acts on a local fleet; DEMO_EXIT=1 ends after them
 	@$(BUILD)/demo
 
@@ -41,7 +46,7 @@ unit: build test/oidc/node_modules ## Unit tests, the controllers under the race
 	@$(GO) test $$($(GO) list ./... | grep -v -e /test/e2e -e /test/crd -e /test/syncopts -e /test/server -e /internal/controller -e /internal/archtest)
 	@$(GO) test -race ./internal/controller/... ./internal/domain/...
 
-e2e: build ## Real clusters, the real process, and the demo's acts
+e2e: build dex ## Real clusters, the real process, and the demo's acts
 	@echo "end-to-end tests on real clusters ..."
 	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e ./test/crd ./test/syncopts ./test/server -count=1 -timeout 20m
 	@DEMO_EXIT=1 $(BUILD)/demo

@@ -12,7 +12,7 @@ unformatted=$(gofmt -l api cmd config fleet internal test)
 [ -z "$unformatted" ] || fail "not formatted, run gofmt -w on: $unformatted"
 
 step modules
-for dir in . fleet hack/tools test/oracle; do (cd "$dir" && go mod tidy -diff) || fail "go.mod of $dir is not tidy: run go mod tidy there"; done
+for dir in . fleet hack/tools test/oracle test/dex; do (cd "$dir" && go mod tidy -diff) || fail "go.mod of $dir is not tidy: run go mod tidy there"; done
 
 step vet
 go vet ./...

@@ -227,6 +227,7 @@ func serverCommand() *cobra.Command {
 	all.hubFlags.register(flags)
 	f.register(flags)
 	flags.IntVar(&metricsPort, "metrics-port", metricsPort, "port of /metrics; 0 switches it off")
+	flags.StringVar(&all.pprofAddress, "pprof-addr", "0", "address of /debug/pprof, for loopback only; 0 switches it off")
 	flags.StringVar(&all.logFormat, "logformat", "json", "json or text")
 	flags.StringVar(&all.logLevel, "loglevel", "info", "debug, info, warn or error")
 	flags.StringVar(&all.data, "data-dir", filepath.Join(os.TempDir(), "sluice-server"), "folder for lists of names in repositories")
@@ -341,7 +342,8 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 	if err != nil {
 		return err
 	}
-	return runAll(ctx, declared.Run, api.Run, func(ctx context.Context) error { return serveMetrics(ctx, s.metrics, p.registry) })
+	return runAll(ctx, declared.Run, api.Run, func(ctx context.Context) error { return serveMetrics(ctx, s.metrics, p.registry) },
+		func(ctx context.Context) error { return servePprof(ctx, s.all.pprofAddress) })
 }
 
 // remotes asks repositories from this process, for trials and lists of names.

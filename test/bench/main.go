@@ -64,7 +64,7 @@ func main() {
 	only := flag.String("only", "", "run the figures whose name starts so; several beginnings are divided by commas")
 	out := flag.String("out", "build/bench.json", "file to write")
 	long := flag.Bool("long", false, "measure with more objects, which takes longer")
-	profiles := flag.String("profiles", "", "folder for CPU and memory profiles of sluice during the part sync.*")
+	profiles := flag.String("profiles", "", "folder for CPU and memory profiles of sluice during the parts sync.* and server.*")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

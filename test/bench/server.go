@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -16,14 +15,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -35,7 +32,7 @@ const (
 	serverApps     = 10_000
 	serverPages    = 500
 	serverWatchers = 500
-	serverChanges  = 30
+	serverChanges  = 200
 )
 
 // listFields are what a page of Applications asks for.
@@ -49,11 +46,13 @@ type serving struct {
 	url     string
 	token   string
 	http    *http.Client
+	// profiles are those of the server.
+	profiles profiler
 }
 
 // measureServer asks a server with ten thousand Applications, as an account
 // with a token and a role.
-func measureServer(ctx context.Context, _ size) (figures []Figure, err error) {
+func measureServer(ctx context.Context, how size) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "sluice-server-")
 	if err != nil {
 		return nil, err
@@ -69,6 +68,11 @@ func measureServer(ctx context.Context, _ size) (figures []Figure, err error) {
 	}
 	defer func() { err = errors.Join(err, r.Stop(context.WithoutCancel(ctx))) }()
 	s := &serving{Rig: r, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: serverWatchers + 10, DisableCompression: true}}}
+	if s.profiles.folder = how.profiles; how.profiles != "" {
+		if s.profiles.address, err = freeAddress(); err != nil {
+			return nil, err
+		}
+	}
 	fmt.Fprintf(os.Stderr, "creating %d Applications ...\n", serverApps)
 	if err := s.fill(ctx); err != nil {
 		return nil, err
@@ -95,10 +99,8 @@ func measureServer(ctx context.Context, _ size) (figures []Figure, err error) {
 		return nil, err
 	}
 	fan, err := s.fanOut(ctx)
-	return []Figure{
-		figure("cli.app_list_s", "s", table.Seconds(), 2),
-		figure("server.list_all_s", "s", all.Seconds(), 1), figure("server.list_page_p99_ms", "ms", ms(page), 50), figure("server.fanout_p99_ms", "ms", ms(fan), 200),
-	}, err
+	figures = []Figure{figure("cli.app_list_s", "s", table.Seconds(), 2), figure("server.list_all_s", "s", all.Seconds(), 1)}
+	return append(append(figures, page...), fan...), err
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -145,12 +147,12 @@ func serverApp(i int) *v1alpha1.Application {
 }
 
 func (s *serving) start(ctx context.Context, bin, dir string) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err = errors.Join(err, l.Close()); err != nil {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
 		return err
 	}
 	log, err := os.Create(filepath.Join(dir, "server.log"))
@@ -158,9 +160,14 @@ func (s *serving) start(ctx context.Context, bin, dir string) error {
 		return err
 	}
 	defer log.Close()
-	s.url = "http://127.0.0.1:" + port
-	s.process = exec.CommandContext(ctx, filepath.Join(bin, "sluice"), "server", "--kubeconfig", s.HubPart.Kubeconfig, "--insecure",
-		"--address", "127.0.0.1", "--port", port, "--metrics-port", "0", "--data-dir", filepath.Join(dir, "server"))
+	s.url = "http://" + address
+	args := []string{
+		"server", "--kubeconfig", s.HubPart.Kubeconfig, "--insecure", "--address", "127.0.0.1", "--port", port, "--metrics-port", "0", "--data-dir", filepath.Join(dir, "server"),
+	}
+	if s.profiles.address != "" {
+		args = append(args, "--pprof-addr", s.profiles.address)
+	}
+	s.process = exec.CommandContext(ctx, filepath.Join(bin, "sluice"), args...)
 	s.process.Stderr = log
 	return s.process.Start()
 }
@@ -252,8 +259,10 @@ func (s *serving) listAll(ctx context.Context) (worst time.Duration, err error) 
 }
 
 // listPages turns pages, in several orders and with searches.
-func (s *serving) listPages(ctx context.Context) (p99 time.Duration, err error) {
+func (s *serving) listPages(ctx context.Context) ([]Figure, error) {
 	random := rand.New(rand.NewPCG(1, 2))
+	defer s.profiles.begin(ctx, "pages.pprof", "/debug/pprof/profile?seconds=4")()
+	cpu := processorSeconds(s.process.Process.Pid)
 	var all []time.Duration
 	for i := range serverPages {
 		query := fmt.Sprintf("limit=50&offset=%d&sort=%s", random.IntN(serverApps/2), []string{"name", "-name", "health", "project", "-created"}[i%5])
@@ -262,102 +271,22 @@ func (s *serving) listPages(ctx context.Context) (p99 time.Duration, err error) 
 		}
 		took, raw, err := s.timed(ctx, "/api/v1/applications?"+query+"&fields="+listFields)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if !bytes.Contains(raw, []byte(`"name":"app-`)) {
-			return 0, fmt.Errorf("page %s is empty", query)
+			return nil, fmt.Errorf("page %s is empty", query)
 		}
 		all = append(all, took)
 	}
-	return worstOf(all, 99), nil
+	cpu = processorSeconds(s.process.Process.Pid) - cpu
+	return []Figure{
+		figure("server.list_page_p99_ms", "ms", ms(worstOf(all, 99)), 50), figure("server.list_page_p50_ms", "ms", ms(worstOf(all, 50)), 0),
+		figure("server.list_page_cpu_ms", "ms", cpu*1000/serverPages, 0),
+	}, nil
 }
 
 // worstOf is a percentile of times.
 func worstOf(all []time.Duration, p int) time.Duration {
 	slices.Sort(all)
 	return all[min(len(all)-1, len(all)*p/100)]
-}
-
-// seen is a change that arrived at a client.
-type seen struct {
-	change string
-	at     time.Time
-}
-
-// fanOut changes Applications while many watch, and measures until the last
-// client has the change.
-func (s *serving) fanOut(ctx context.Context) (p99 time.Duration, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	arrived := make(chan seen, serverWatchers*4)
-	var open sync.WaitGroup
-	failed := make(chan error, serverWatchers)
-	for range serverWatchers {
-		open.Add(1)
-		go func() {
-			if err := s.follow(ctx, open.Done, arrived); err != nil && ctx.Err() == nil {
-				failed <- err
-			}
-		}()
-	}
-	open.Wait()
-	var all []time.Duration
-	for i := range serverChanges {
-		mark := fmt.Sprintf("change-%d", i)
-		begin := time.Now()
-		app := &v1alpha1.Application{}
-		app.Name, app.Namespace = fmt.Sprintf("app-%05d", i*37), rig.Namespace
-		patch := []byte(`{"metadata":{"labels":{"mark":"` + mark + `"}}}`)
-		if err := s.Hub.Patch(ctx, app, client.RawPatch(types.MergePatchType, patch)); err != nil {
-			return 0, err
-		}
-		last := begin
-		for range serverWatchers {
-			select {
-			case got := <-arrived:
-				if got.change != mark {
-					return 0, fmt.Errorf("a client saw %s, want %s", got.change, mark)
-				}
-				last = latest(last, got.at)
-			case err := <-failed:
-				return 0, err
-			case <-time.After(20 * time.Second):
-				return 0, fmt.Errorf("not every client saw %s", mark)
-			}
-		}
-		all = append(all, last.Sub(begin))
-	}
-	return worstOf(all, 99), nil
-}
-
-func latest(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
-// follow watches as one client.
-func (s *serving) follow(ctx context.Context, opened func(), arrived chan<- seen) error {
-	resp, err := s.get(ctx, "/api/v1/stream/applications?resourceVersion=1&fields=result.type,result.application.metadata.name,result.application.metadata.labels,result.application.status.health")
-	opened()
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("watch: %s", resp.Status)
-	}
-	lines := bufio.NewReader(resp.Body)
-	for {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			return fmt.Errorf("watch: %w", err)
-		}
-		at := time.Now()
-		if _, rest, ok := strings.Cut(line, `"mark":"`); ok {
-			mark, _, _ := strings.Cut(rest, `"`)
-			arrived <- seen{mark, at}
-		}
-	}
 }

@@ -142,17 +142,7 @@ func freeAddress() (string, error) {
 // profile writes a profile of sluice, when profiles are wanted; the returned
 // function waits until it is written.
 func (s *syncing) profile(ctx context.Context, name, path string) func() {
-	if s.profiles == "" {
-		return func() {}
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := download(ctx, "http://"+s.debug+path, filepath.Join(s.profiles, name)); err != nil {
-			s.say("no profile: %v", err)
-		}
-	}()
-	return func() { <-done }
+	return profiler{s.profiles, s.debug}.begin(ctx, name, path)
 }
 
 // settled waits until n Applications are in step with a commit and healthy.

@@ -40,6 +40,9 @@ type Options struct {
 	KeyID                string `json:"kid"`
 	IDTokenSeconds       int    `json:"idTokenSeconds"`
 	ClaimsOnlyInUserInfo bool   `json:"claimsOnlyInUserInfo"`
+	// GroupsElsewhere is the address of groups, which tokens name then instead
+	// of holding them (OpenID Connect Core 5.6.2).
+	GroupsElsewhere string `json:"groupsElsewhere"`
 }
 
 // Provider is a running provider.

@@ -22,7 +22,12 @@ const provider = new Provider(options.issuer, {
   rotateRefreshToken: true,
   findAccount: async (_, id) => ({
     accountId: id,
-    claims: async () => ({ sub: id, email: `${id}@example.com`, name: id, groups: ['everyone', `${id}-team`] }),
+    claims: async () => ({
+      sub: id, email: `${id}@example.com`, name: id,
+      ...(options.groupsElsewhere
+        ? { _claim_names: { groups: 'src1' }, _claim_sources: { src1: { endpoint: options.groupsElsewhere } } }
+        : { groups: ['everyone', `${id}-team`] }),
+    }),
   }),
 });
 

@@ -229,6 +229,7 @@ func (p *process) mainVerbs(t *testing.T) {
 	p.sets(t, repo)
 	p.declared(t, repo)
 	p.charts(t)
+	p.revisionsElsewhere(t)
 	p.rotates(t)
 	p.settingsTakeEffect(t)
 }

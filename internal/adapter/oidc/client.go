@@ -3,11 +3,11 @@ package oidc
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"reflect"
 	"slices"
@@ -20,7 +20,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/internal/domain/access"
-	"github.com/sluice-cd/sluice/internal/domain/rbac"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/internal/domain/sso"
 )
@@ -40,9 +39,12 @@ type Options struct {
 	// https://argocd-dex-server:5556; DexStrict verifies its certificate.
 	Dex       string
 	DexStrict bool
-	Clock     clock.PassiveClock
-	Random    io.Reader
-	Log       *slog.Logger
+	// Dial makes connections to the provider; nil is how this process makes
+	// them anyway.
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	Clock  clock.PassiveClock
+	Random io.Reader
+	Log    *slog.Logger
 }
 
 // Client talks to the provider of the newest configuration.
@@ -156,15 +158,21 @@ func (c *Client) Verify(ctx context.Context, token, session string) (access.Prin
 	if err != nil {
 		return access.Principal{}, err
 	}
-	who, _, err := c.verify(ctx, p, token)
-	if err != nil || !p.config.UserInfoGroups {
+	who, t, err := c.verify(ctx, p, token)
+	if err != nil {
 		return who, err
 	}
-	who.Groups = append(who.Groups, c.userInfoGroups(ctx, p, who.Subject, session)...)
+	who.Groups = append(who.Groups, c.moreGroups(ctx, c.sources(p, t.Claims), who.Subject, session)...)
 	return who, nil
 }
 
-func (c *Client) verify(ctx context.Context, p *provider, token string) (access.Principal, *oidc.IDToken, error) {
+// verified is an ID token that is good.
+type verified struct {
+	sso.Token
+	Nonce string
+}
+
+func (c *Client) verify(ctx context.Context, p *provider, token string) (access.Principal, *verified, error) {
 	t, err := p.verifier.Verify(p.with(ctx), token)
 	var expired *oidc.TokenExpiredError
 	switch {
@@ -191,78 +199,5 @@ func (c *Client) verify(ctx context.Context, p *provider, token string) (access.
 	if c.Revoked(who.TokenID) {
 		return access.Principal{}, nil, errors.New("token is revoked: log in again")
 	}
-	return who, t, nil
-}
-
-// groupCache remembers groups of user info for a while, by access token.
-type groupCache struct {
-	mu    sync.Mutex
-	known map[[32]byte]groups
-}
-
-type groups struct {
-	names []string
-	until time.Time
-}
-
-// maxGroupSets is how many answers are remembered.
-const maxGroupSets = 10000
-
-// userInfoGroups asks the provider for the groups of a login. Without an
-// answer there are none: nobody gets more than he is known to have.
-func (c *Client) userInfoGroups(ctx context.Context, p *provider, subject, session string) []string {
-	var s login
-	if session == "" || c.open(purposeSession, session, &s) != nil || s.Access == "" {
-		return nil
-	}
-	key := sha256.Sum256([]byte(s.Access))
-	now := c.Clock.Now()
-	c.groups.mu.Lock()
-	known, ok := c.groups.known[key]
-	c.groups.mu.Unlock()
-	if ok && now.Before(known.until) {
-		return known.names
-	}
-	fresh := groups{until: now.Add(p.config.UserInfoCache)}
-	claims, err := p.askUserInfo(ctx, s.Access)
-	switch {
-	case err != nil:
-		c.Log.Warn("groups of a user are not known", "issuer", p.config.Issuer, "error", err.Error())
-		fresh.until = now.Add(pause)
-	case claims["sub"] != subject && claims["sub"] != nil:
-		c.Log.Warn("the provider answers for another user", "issuer", p.config.Issuer)
-	default:
-		fresh.names = rbac.Groups(claims, c.Scopes())
-	}
-	c.groups.mu.Lock()
-	defer c.groups.mu.Unlock()
-	if len(c.groups.known) >= maxGroupSets {
-		clear(c.groups.known)
-	}
-	c.groups.known[key] = fresh
-	return fresh.names
-}
-
-func (p *provider) askUserInfo(ctx context.Context, token string) (map[string]any, error) {
-	if p.userInfo == "" {
-		return nil, errors.New("the provider has no user info: set userInfoPath in oidc.config")
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.userInfo, nil)
-	if err != nil {
-		return nil, errors.New("the address of user info is no URL")
-	}
-	r.Header.Set("Authorization", "Bearer "+token)
-	res, err := p.http.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = res.Body.Close() }() // it is read
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("user info answers with status %d", res.StatusCode)
-	}
-	var out map[string]any
-	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
-		return nil, errors.New("user info is no JSON")
-	}
-	return out, nil
+	return who, &verified{in, t.Nonce}, nil
 }

@@ -9,6 +9,7 @@
 //
 //   - client.go: what the provider says of itself, and tokens
 //   - login.go: the way to the provider and back, and refreshing
+//   - groups.go: groups that the ID token does not hold
 //   - seal.go: cookies that only the server can read
 //   - transport.go: requests to the provider, bounded and seldom
 package oidc

@@ -37,6 +37,8 @@ type state struct {
 type login struct {
 	Refresh string `json:"r,omitempty"`
 	Access  string `json:"a,omitempty"`
+	// Subject is whose Access it is.
+	Subject string `json:"s,omitempty"`
 	ID      string `json:"i"`
 	Began   int64  `json:"t"`
 }
@@ -121,15 +123,15 @@ func (c *Client) Finish(ctx context.Context, code, answered, cookie string) (Don
 	if raw == "" {
 		return Done{}, errors.New("the provider gives no ID token: scope openid must be among requestedScopes")
 	}
-	who, verified, err := c.verify(ctx, p, raw)
+	who, t, err := c.verify(ctx, p, raw)
 	if err != nil {
 		return Done{}, err
 	}
-	if subtle.ConstantTimeCompare([]byte(verified.Nonce), []byte(s.Nonce)) != 1 {
+	if subtle.ConstantTimeCompare([]byte(t.Nonce), []byte(s.Nonce)) != 1 {
 		return Done{}, ErrState
 	}
 	done := Done{Token: raw, Return: s.Return, Who: who}
-	err = c.keep(p, &done, login{Refresh: token.RefreshToken, Access: token.AccessToken, ID: s.State, Began: now.Unix()})
+	err = c.keep(p, &done, t, login{Refresh: token.RefreshToken, Access: token.AccessToken, ID: s.State, Began: now.Unix()})
 	return done, err
 }
 
@@ -147,9 +149,9 @@ const maxSession = 3800
 
 // keep seals what a login remembers; an access token is kept only where it is
 // of use, and where it fits.
-func (c *Client) keep(p *provider, done *Done, l login) error {
-	if !p.config.UserInfoGroups {
-		l.Access = ""
+func (c *Client) keep(p *provider, done *Done, t *verified, l login) error {
+	if l.Subject = done.Who.Subject; len(c.sources(p, t.Claims)) == 0 {
+		l.Access, l.Subject = "", ""
 	}
 	if l.Refresh == "" && l.Access == "" {
 		return nil
@@ -157,8 +159,8 @@ func (c *Client) keep(p *provider, done *Done, l login) error {
 	done.SessionEnds = time.Unix(l.Began, 0).Add(c.Length())
 	sealed, err := c.seal(purposeSession, l)
 	if err == nil && len(sealed) > maxSession && l.Access != "" {
-		c.Log.Warn("an access token is too long to be kept: groups of user info are not known", "issuer", p.config.Issuer)
-		l.Access = ""
+		c.Log.Warn("an access token is too long to be kept: groups of the provider are not known", "issuer", p.config.Issuer)
+		l.Access, l.Subject = "", ""
 		sealed, err = c.seal(purposeSession, l)
 	}
 	if err != nil || len(sealed) > maxSession {
@@ -244,13 +246,13 @@ func (c *Client) refresh(ctx context.Context, p *provider, l login) (*Done, erro
 	if raw == "" {
 		return nil, errors.New("the provider gives no ID token when it refreshes")
 	}
-	who, _, err := c.verify(ctx, p, raw)
+	who, t, err := c.verify(ctx, p, raw)
 	if err != nil {
 		return nil, err
 	}
 	l.Refresh, l.Access = token.RefreshToken, token.AccessToken
 	done := &Done{Token: raw, Who: who}
-	return done, c.keep(p, done, l)
+	return done, c.keep(p, done, t, l)
 }
 
 // SessionID is the id under which the login of a session cookie can be ended,

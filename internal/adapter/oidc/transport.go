@@ -56,6 +56,9 @@ func newTransport(c *sso.Config, o Options) (*transport, error) {
 		return nil, errors.New("the transport of this process cannot be copied")
 	}
 	inner := base.Clone()
+	if o.Dial != nil {
+		inner.DialContext = o.Dial
+	}
 	inner.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.Insecure} // oidc.tls.insecure.skip.verify
 	if c.RootCA != "" {
 		pool, err := x509.SystemCertPool()

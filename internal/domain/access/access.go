@@ -44,6 +44,13 @@ type Request struct {
 	Object string
 }
 
+// Sifter is a Decider that answers the same question for many objects faster
+// than one by one; the answers are those of the moment at which it is asked, for
+// one goroutine.
+type Sifter interface {
+	Sift(who Principal, resource, action string) (allowed func(object string) bool)
+}
+
 // Decider answers questions; it is quick enough to be asked for each object of
 // a list, and safe for concurrent use.
 type Decider interface {

@@ -15,6 +15,7 @@
 //   - project.go: roles of a project as a Layer on top
 //   - rules.go, live.go: the order of questions for one request, and the newest
 //     state of both sources
+//   - sieve.go: one question for many objects
 //   - validate.go, words.go: what operators ask (can, validate), names and
 //     aliases of resources and actions
 //

@@ -20,7 +20,10 @@ type Live struct {
 	lookup func(name string) (*Layer, bool)
 }
 
-var _ access.Decider = (*Live)(nil)
+var (
+	_ access.Decider = (*Live)(nil)
+	_ access.Sifter  = (*Live)(nil)
+)
 
 // NewLive answers with the built-in policy until it is told more.
 func NewLive() *Live {
@@ -99,6 +102,11 @@ func (l *Live) project(name string) (*Layer, bool) {
 // Allowed answers a request.
 func (l *Live) Allowed(who access.Principal, what access.Request) bool {
 	return l.Rules().Allowed(who, what)
+}
+
+// Sift answers for many objects; see Rules.
+func (l *Live) Sift(who access.Principal, resource, action string) func(object string) bool {
+	return l.Rules().Sift(who, resource, action)
 }
 
 // Explain answers a request and says why.

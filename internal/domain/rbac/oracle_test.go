@@ -136,6 +136,46 @@ func TestSameAsCasbin(t *testing.T) {
 	}
 }
 
+// TestSiftAnswersLikeAllowed asks for many objects at once, and one by one, for
+// principals with groups and tokens of projects, of random policies with half of
+// the lines in a project.
+func TestSiftAnswersLikeAllowed(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(11, 11))
+	yes, no := 0, 0
+	for range 3000 {
+		q := randomQuestion(r)
+		rules := q.rules(t, r.IntN(len(q.Policy)+1))
+		if r.IntN(3) == 0 {
+			rules.DefaultRole = pick(r, subjects)
+		}
+		who := access.Principal{Subject: pick(r, append([]string{"proj:q:r"}, subjects...))}
+		for range r.IntN(4) {
+			who.Groups = append(who.Groups, pick(r, subjects))
+		}
+		resource, action := pick(r, values["res"]), pick(r, values["act"])
+		allowed := rules.Sift(who, resource, action)
+		for range 3 {
+			object := pick(r, values["obj"])
+			want := rules.Allowed(who, access.Request{Resource: resource, Action: action, Object: object})
+			if got := allowed(object); got != want {
+				t.Errorf("%+v, %s %s %q: %v together and %v alone, by\n%s", who, resource, action, object, got, want, q.text())
+			}
+			if want {
+				yes++
+			} else {
+				no++
+			}
+		}
+	}
+	if yes < 500 || no < 500 {
+		t.Errorf("%d times yes and %d times no: the comparison shows little", yes, no)
+	}
+	if !(rbac.Rules{}).Sift(access.Principal{Unrestricted: true}, "applications", "get")("p/a") {
+		t.Error("who is not restricted is refused")
+	}
+}
+
 // rules puts the first lines into the policy, the others into project p.
 func (q question) rules(t *testing.T, first int) rbac.Rules {
 	t.Helper()

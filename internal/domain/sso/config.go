@@ -1,10 +1,12 @@
 package sso
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +43,7 @@ type Config struct {
 	UserInfoGroups                bool
 	UserInfoBaseURL, UserInfoPath string
 	UserInfoCache                 time.Duration
+	Azure                         Azure
 	// RefreshBefore is how long before its end an ID token is refreshed.
 	RefreshBefore time.Duration
 	// Insecure does not verify certificates.
@@ -48,6 +51,22 @@ type Config struct {
 	// Dex says that the provider is the Dex beside the server.
 	Dex bool
 }
+
+// Azure is what only Microsoft Entra ID needs.
+type Azure struct {
+	// Overage asks Graph for groups that are too many for an ID token, which
+	// is remembered for Cache.
+	Overage bool
+	// Graph is the address of Microsoft Graph.
+	Graph string
+	Cache time.Duration
+}
+
+// graphHosts are those of Microsoft Graph, world-wide and of national clouds
+// (spec/config.md §2.2): no other may be shown the tokens of users.
+var graphHosts = []string{"graph.microsoft.com", "graph.microsoft.us", "dod-graph.microsoft.us", "microsoftgraph.chinacloudapi.cn", "graph.microsoft.de"}
+
+const defaultGraph = "https://graph.microsoft.com/v1.0"
 
 // raw is oidc.config as it is written.
 type raw struct {
@@ -68,6 +87,25 @@ type raw struct {
 	UserInfoPath           string           `json:"userInfoPath"`
 	UserInfoCache          string           `json:"userInfoCacheExpiration"`
 	RefreshTokenThreshold  string           `json:"refreshTokenThreshold"`
+	Azure                  rawAzure         `json:"azure"`
+}
+
+// rawAzure is its field azure.
+type rawAzure struct {
+	EnableUserGroupOverageClaim          bool   `json:"enableUserGroupOverageClaim"`
+	GraphAPIEndpoint                     string `json:"graphApiEndpoint"`
+	UserGroupOverageClaimCacheExpiration string `json:"userGroupOverageClaimCacheExpiration"`
+}
+
+// parse gives what Azure needs; with an address that is none of Graph nothing
+// is asked there.
+func (r rawAzure) parse() (Azure, []error) {
+	a := Azure{Overage: r.EnableUserGroupOverageClaim, Graph: cmp.Or(r.GraphAPIEndpoint, defaultGraph), Cache: defaultUserInfoCache}
+	u, err := url.Parse(a.Graph)
+	if err != nil || u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !slices.Contains(graphHosts, strings.ToLower(u.Host)) {
+		return Azure{}, []error{fmt.Errorf("ConfigMap/argocd-cm: oidc.config: azure.graphApiEndpoint is no https URL of Microsoft Graph like %q: groups beyond the ID token are not asked for", defaultGraph)}
+	}
+	return a, nil
 }
 
 // Scopes that are asked for where none are configured.
@@ -98,7 +136,7 @@ func Parse(cm map[string]string, find reference.Lookup, key repo.Secret) (*Confi
 	}
 	return &Config{
 		Name: "Dex", Issuer: base + "/api/dex", ClientID: dexClient, CLIClientID: dexCLIClient, ClientSecret: DexClientSecret(key),
-		Scopes: []string{"openid", "profile", "email", "groups", "federated:id"}, Audiences: []string{dexClient, dexCLIClient, dexPKCEClient},
+		Scopes: []string{"openid", "profile", "email", "groups", "federated:id", "offline_access"}, Audiences: []string{dexClient, dexCLIClient, dexPKCEClient},
 		UserInfoCache: defaultUserInfoCache, Dex: true, Insecure: strings.TrimSpace(cm["oidc.tls.insecure.skip.verify"]) == "true",
 	}, problems
 }
@@ -139,10 +177,13 @@ func parseOIDC(text string, find reference.Lookup) (*Config, []error, error) {
 			c.Audiences = append(c.Audiences, c.CLIClientID)
 		}
 	}
+	var unusable []error
+	c.Azure, unusable = r.Azure.parse()
+	problems = append(problems, unusable...)
 	for name, one := range map[string]struct {
 		text string
 		into *time.Duration
-	}{"userInfoCacheExpiration": {r.UserInfoCache, &c.UserInfoCache}, "refreshTokenThreshold": {r.RefreshTokenThreshold, &c.RefreshBefore}} {
+	}{"azure.userGroupOverageClaimCacheExpiration": {r.Azure.UserGroupOverageClaimCacheExpiration, &c.Azure.Cache}, "userInfoCacheExpiration": {r.UserInfoCache, &c.UserInfoCache}, "refreshTokenThreshold": {r.RefreshTokenThreshold, &c.RefreshBefore}} {
 		if one.text == "" {
 			continue
 		}

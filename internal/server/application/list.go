@@ -146,7 +146,8 @@ func (s *Service) List(_ context.Context, c *route.Call, q *ListQuery) (*List, e
 		return nil, err
 	}
 	all := s.Hub.Apps.Snapshot()
-	items, total, err := store.Cut(all, func(a *v1alpha1.Application) bool { return keep(a) && s.visible(c, a) }, q.Page, columns)
+	visible := c.Sieve("applications", "get")
+	items, total, err := store.Cut(all, func(a *store.Shared[*v1alpha1.Application]) bool { return keep(a.Object) && visible(a.Name) }, q.Page, columns)
 	if err != nil {
 		return nil, err
 	}

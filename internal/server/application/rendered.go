@@ -304,7 +304,7 @@ func (s *Service) OCIMetadata(ctx context.Context, c *route.Call, q *RevisionQue
 	if err != nil {
 		return nil, err
 	}
-	if d.Annotations == nil && d.Commit != nil {
+	if d.Annotations == nil && (d.Commit != nil || d.Chart != nil) {
 		return nil, fault.New(fault.InvalidArgument, "revision %s is no OCI artifact", q.Revision)
 	}
 	at := func(name string) string { return d.Annotations["org.opencontainers.image."+name] }

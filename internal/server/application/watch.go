@@ -42,8 +42,9 @@ func (s *Service) Watch(ctx context.Context, c *route.Call, q *Query, send func(
 	defer watch.Stop()
 	shown := &store.Marks{}
 	if !initial {
+		visible := c.Sieve("applications", "get")
 		for _, a := range s.Hub.Apps.Snapshot().Items {
-			if keep(a.Object) && s.visible(c, a.Object) {
+			if keep(a.Object) && visible(a.Name) {
 				shown.Set(a.ID)
 			}
 		}

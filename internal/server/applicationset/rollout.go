@@ -173,8 +173,9 @@ func (s *Service) Watch(ctx context.Context, c *route.Call, q *Query, send func(
 	watch := s.Hub.Sets.Watch(func(a *v1alpha1.ApplicationSet) bool { return q.Name == "" || a.Name == q.Name }, q.Name != "")
 	defer watch.Stop()
 	shown := &store.Marks{}
+	visible := c.Sieve("applicationsets", "get")
 	for _, item := range s.Hub.Sets.Snapshot().Items {
-		if q.Name == "" && keep(item.Object) && c.Can(s.what(item.Object, "get")) {
+		if q.Name == "" && keep(item.Object) && visible(item.Name) {
 			shown.Set(item.ID)
 		}
 	}

@@ -142,7 +142,8 @@ func (s *Service) List(_ context.Context, c *route.Call, q *ListQuery) (*List, e
 		return nil, err
 	}
 	all := s.Hub.Sets.Snapshot()
-	items, total, err := store.Cut(all, func(a *v1alpha1.ApplicationSet) bool { return keep(a) && c.Can(s.what(a, "get")) }, q.Page, columns)
+	visible := c.Sieve("applicationsets", "get")
+	items, total, err := store.Cut(all, func(a *store.Shared[*v1alpha1.ApplicationSet]) bool { return keep(a.Object) && visible(a.Name) }, q.Page, columns)
 	if err != nil {
 		return nil, err
 	}

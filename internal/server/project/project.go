@@ -106,8 +106,9 @@ type Empty struct{}
 // List lists the projects that the caller may see.
 func (s *Service) List(_ context.Context, c *route.Call, q *ListQuery) (*List, error) {
 	all := s.Hub.Projects.Snapshot()
-	items, total, err := store.Cut(all, func(p *v1alpha1.AppProject) bool {
-		return (q.Name == "" || p.Name == q.Name) && c.Can(access.Request{Resource: "projects", Action: "get", Object: p.Name})
+	visible := c.Sieve("projects", "get")
+	items, total, err := store.Cut(all, func(p *store.Shared[*v1alpha1.AppProject]) bool {
+		return (q.Name == "" || p.Object.Name == q.Name) && visible(p.Object.Name)
 	}, q.Page, columns)
 	if err != nil {
 		return nil, err

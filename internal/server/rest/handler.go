@@ -71,8 +71,18 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// webhookPath answers to senders that know no content type rule.
-const webhookPath = "/api/webhook"
+// Pages that have rules of their own about who may send what: senders of
+// webhooks know no content type rule, and Dex is sent forms by browsers, by
+// command lines and by the pages of providers. Neither reads a cookie of ours.
+const (
+	webhookPath = "/api/webhook"
+	dexPath     = "/api/dex/"
+)
+
+// guarded says that a path is one of ours, for which a browser could be tricked.
+func guarded(at string) bool {
+	return strings.HasPrefix(at, "/api/") && at != webhookPath && !(strings.HasPrefix(at, dexPath) && path.Clean(at) == strings.TrimSuffix(at, "/"))
+}
 
 // api serves the table.
 type api struct {
@@ -135,7 +145,7 @@ const maxURL = 64 << 10
 // another site (spec/api.md §1).
 func (a *api) guard(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !reads(r) && strings.HasPrefix(r.URL.Path, "/api/") && r.URL.Path != webhookPath {
+		if !reads(r) && guarded(r.URL.Path) {
 			if !a.contentType(r.Header.Get("Content-Type")) {
 				http.Error(w, "Invalid content type", http.StatusUnsupportedMediaType)
 				return

@@ -65,31 +65,73 @@ func NewCall(r *Route, who access.Principal, decider access.Decider) *Call {
 // Can asks a question that the route declares; the answer to any other is no,
 // and the call fails as a fault of ours.
 func (c *Call) Can(what access.Request) bool {
-	var found *Check
+	found := c.declared(what)
+	if found == nil || !c.Who.Unrestricted && !c.decider.Allowed(c.Who, what) {
+		return false
+	}
+	c.grant(*found, what)
+	return true
+}
+
+// Sieve is Can for many objects of one resource and action, much faster; the
+// answers are those of the moment at which it is made, for one goroutine.
+func (c *Call) Sieve(resource, action string) (allowed func(object string) bool) {
+	what := access.Request{Resource: resource, Action: action}
+	found := c.declared(what)
+	if found == nil {
+		return func(string) bool { return false }
+	}
+	sift := func(string) bool { return true }
+	if sifter, ok := c.decider.(access.Sifter); !c.Who.Unrestricted && ok {
+		sift = sifter.Sift(c.Who, resource, action)
+	} else if !c.Who.Unrestricted {
+		sift = func(object string) bool {
+			return c.decider.Allowed(c.Who, access.Request{Resource: resource, Action: action, Object: object})
+		}
+	}
+	noted := false
+	return func(object string) bool {
+		if !sift(object) {
+			return false
+		}
+		if !noted || c.holds() {
+			what.Object, noted = object, true
+			c.grant(*found, what)
+		}
+		return true
+	}
+}
+
+// declared finds the check of the rule that covers a question; without one the
+// call has failed.
+func (c *Call) declared(what access.Request) *Check {
 	for _, set := range [][]Check{c.Route.Rule.Must, c.Route.Rule.May} {
 		for i := range set {
-			if found == nil && set[i].covers(what) {
-				found = &set[i]
+			if set[i].covers(what) {
+				return &set[i]
 			}
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if found == nil {
-		undeclared := what // what itself stays off the heap: lists ask ten thousand times
-		c.undeclared = &undeclared
-		return false
+	undeclared := what // what itself stays off the heap
+	c.undeclared = &undeclared
+	return nil
+}
+
+// holds says that what is granted is asked again while the call runs.
+func (c *Call) holds() bool { return c.Route.Streams && c.Route.Rule.Access == Guarded }
+
+// grant notes a yes.
+func (c *Call) grant(found Check, what access.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.granted, found) {
+		c.granted = append(c.granted, found)
 	}
-	if !c.Who.Unrestricted && !c.decider.Allowed(c.Who, what) {
-		return false
-	}
-	if !slices.Contains(c.granted, *found) {
-		c.granted = append(c.granted, *found)
-	}
-	if c.Route.Streams && c.Route.Rule.Access == Guarded && len(c.held) < maxHeld && !slices.Contains(c.held, what) {
+	if c.holds() && len(c.held) < maxHeld && !slices.Contains(c.held, what) {
 		c.held = append(c.held, what)
 	}
-	return true
 }
 
 // maxHeld bounds the questions that are asked again while a stream runs.

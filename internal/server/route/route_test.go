@@ -77,6 +77,20 @@ func TestAnswersNeedTheirChecks(t *testing.T) {
 		if code, message := fault.Of(err); code != c.code || !strings.Contains(message, c.message) {
 			t.Errorf("%s: %v %q, want %v %q", name, code, message, c.code, c.message)
 		}
+		_, err = run(c.rule, c.allow, c.who, func(_ context.Context, call *Call, _ *question) (*answer, error) {
+			if c.vouch {
+				call.Vouch()
+			}
+			for _, what := range c.ask {
+				if visible := call.Sieve(what.Resource, what.Action); !visible(what.Object) || visible("another") != c.who.Unrestricted {
+					return nil, Denied(call.Who, what)
+				}
+			}
+			return &answer{}, nil
+		})
+		if code, message := fault.Of(err); code != c.code || !strings.Contains(message, c.message) {
+			t.Errorf("%s, with a sieve: %v %q, want %v %q", name, code, message, c.code, c.message)
+		}
 	}
 }
 

@@ -83,13 +83,22 @@ type site struct {
 	provider atomic.Pointer[sso.Config]
 	real     *provider.Provider
 	at       provider.Options
+	// graph is where Microsoft Graph is for the server.
+	graph *graph
+	// client is the one of the configuration.
+	client string
 }
 
 const clientSecret = "canary-client-secret"
 
 func newSite(t *testing.T, o provider.Options, more string) *site {
 	t.Helper()
-	s := &site{t: t, hub: &memory{secrets: map[string]*corev1.Secret{}, config: map[string]string{}}}
+	return siteWith(t, nil, o, more)
+}
+
+func siteWith(t *testing.T, g *graph, o provider.Options, more string) *site {
+	t.Helper()
+	s := &site{t: t, graph: g, hub: &memory{secrets: map[string]*corev1.Secret{}, config: map[string]string{}}}
 	s.hub.secrets["argocd-secret"] = &corev1.Secret{Data: map[string][]byte{"server.secretkey": []byte("key of the server"), "oidc.secret": []byte(clientSecret)}}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	clk := clock.RealClock{}
@@ -102,7 +111,7 @@ func newSite(t *testing.T, o provider.Options, more string) *site {
 		t.Fatal(err)
 	}
 	client := oidc.New(oidc.Options{
-		Config: s.provider.Load, Scopes: func() []string { return []string{"groups"} }, Revoked: s.keeper.Revoked,
+		Config: s.provider.Load, Scopes: func() []string { return []string{"groups"} }, Revoked: s.keeper.Revoked, Dial: g.dial,
 		Key: func() repo.Secret { return s.keeper.Book().Key }, Length: func() time.Duration { return time.Hour }, Clock: clk, Random: rand.Reader, Log: log,
 	})
 	auth := &Authenticator{Keeper: s.keeper, SSO: client, Log: log, Clock: clk}
@@ -132,15 +141,23 @@ func newSite(t *testing.T, o provider.Options, more string) *site {
 // configure writes oidc.config as a user does.
 func (s *site) configure(client, more string) {
 	s.t.Helper()
+	s.client = client
+	s.provider.Store(s.parsed(more, false))
+}
+
+// parsed writes oidc.config and reads it; with complains there is something to
+// say about it.
+func (s *site) parsed(more string, complains bool) *sso.Config {
+	s.t.Helper()
 	s.hub.mu.Lock()
 	s.hub.config["url"] = s.base
-	s.hub.config["oidc.config"] = fmt.Sprintf("name: Real\nissuer: %s\nclientID: %s\nclientSecret: $oidc.secret\nrequestedScopes: [openid, profile, email, groups]\n%s", s.real.Issuer, client, more)
+	s.hub.config["oidc.config"] = fmt.Sprintf("name: Real\nissuer: %s\nclientID: %s\nclientSecret: $oidc.secret\nrequestedScopes: [openid, profile, email, groups]\n%s", s.real.Issuer, s.client, more)
 	s.hub.mu.Unlock()
 	config, problems := sso.Parse(s.hub.data(), identity.Lookup(s.hub), s.keeper.Book().Key)
-	if len(problems) > 0 {
+	if (len(problems) > 0) != complains {
 		s.t.Fatal(problems)
 	}
-	s.provider.Store(config)
+	return config
 }
 
 // browser keeps cookies and does not follow redirects by itself.

@@ -46,6 +46,10 @@ func NewHub(namespace string, patterns []string) (*Hub, error) {
 		Projects: NewIndex[*v1alpha1.AppProject](), Secrets: NewIndex[*corev1.Secret](), ConfigMaps: NewIndex[*corev1.ConfigMap](),
 		patterns: patterns,
 	}
+	h.Apps.name = func(a *v1alpha1.Application) string { return h.Object(a.Spec.Project, a.Namespace, a.Name) }
+	h.Sets.name = func(s *v1alpha1.ApplicationSet) string {
+		return h.Object(s.Spec.Template.Spec.Project, s.Namespace, s.Name)
+	}
 	for _, p := range patterns {
 		g, err := glob.Compile(p)
 		if err != nil {

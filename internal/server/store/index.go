@@ -26,6 +26,8 @@ type Index[T client.Object] struct {
 	// last is the newest ID that was given away.
 	last     uint64
 	watchers map[*Watch[T]]struct{}
+	// name is what policies call an object; it may be nil.
+	name func(T) string
 }
 
 type slot[T client.Object] struct {
@@ -151,9 +153,16 @@ func (x *Index[T]) Put(obj T) {
 	case s.shared.Object.GetUID() == obj.GetUID() && versionOf(s.shared.Object) >= version:
 		return
 	}
-	s.shared = &Shared[T]{Object: obj, ID: s.id}
+	s.shared = &Shared[T]{Object: obj, ID: s.id, Name: x.named(obj)}
 	x.version, x.stale = max(x.version, version), true
 	x.tell(stream.Change[*Shared[T]]{Kind: kind, Value: s.shared})
+}
+
+func (x *Index[T]) named(obj T) string {
+	if x.name == nil {
+		return ""
+	}
+	return x.name(obj)
 }
 
 // Wrote takes over what this process has just written to the hub; the object
@@ -174,7 +183,7 @@ func (x *Index[T]) Remove(obj T) {
 	}
 	delete(x.slots, key)
 	x.version, x.unsorted = max(x.version, versionOf(obj)), true
-	x.tell(stream.Change[*Shared[T]]{Kind: stream.Deleted, Value: &Shared[T]{Object: s.shared.Object, ID: s.id}})
+	x.tell(stream.Change[*Shared[T]]{Kind: stream.Deleted, Value: &Shared[T]{Object: s.shared.Object, ID: s.id, Name: s.shared.Name}})
 }
 
 func versionOf(obj client.Object) uint64 {

@@ -45,8 +45,8 @@ func Selector(text string) (labels.Selector, error) {
 }
 
 // Cut sorts and cuts objects that keep lets through, and says how many there
-// are.
-func Cut[T client.Object](all Snapshot[T], keep func(T) bool, p Page, columns Columns[T]) (items []T, total int, err error) {
+// are. keep is asked for every object, whatever the page.
+func Cut[T client.Object](all Snapshot[T], keep func(*Shared[T]) bool, p Page, columns Columns[T]) (items []T, total int, err error) {
 	name, descending := strings.CutPrefix(p.Sort, "-")
 	ordered := all.Items
 	if name != "" && name != "name" {
@@ -65,7 +65,7 @@ func Cut[T client.Object](all Snapshot[T], keep func(T) bool, p Page, columns Co
 		if descending {
 			s = ordered[len(ordered)-1-i]
 		}
-		if search != "" && !strings.Contains(s.searched(columns.Texts), search) || !keep(s.Object) {
+		if search != "" && !strings.Contains(s.searched(columns.Texts), search) || !keep(s) {
 			continue
 		}
 		if at := int64(total); at >= p.Offset && (p.Limit == 0 || at-p.Offset < p.Limit) {

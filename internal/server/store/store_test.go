@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -141,7 +142,7 @@ func TestCut(t *testing.T) {
 		{Page{Limit: 3, Offset: 3}, "delta", 4, ""},
 		{Page{Offset: 9}, "", 4, ""},
 	} {
-		items, total, err := Cut(all, func(*v1alpha1.Application) bool { return true }, c.page, columns)
+		items, total, err := Cut(all, func(*Shared[*v1alpha1.Application]) bool { return true }, c.page, columns)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +151,7 @@ func TestCut(t *testing.T) {
 		}
 	}
 	for _, bad := range []Page{{Sort: "colour"}, {Limit: -1}, {Offset: -1}} {
-		_, _, err := Cut(all, func(*v1alpha1.Application) bool { return true }, bad, columns)
+		_, _, err := Cut(all, func(*Shared[*v1alpha1.Application]) bool { return true }, bad, columns)
 		if code, message := fault.Of(err); code != fault.InvalidArgument || !strings.Contains(message, "parameter") {
 			t.Errorf("%+v: %v", bad, err)
 		}
@@ -161,7 +162,7 @@ func TestOrdersAreThoseOfTheirSnapshot(t *testing.T) {
 	t.Parallel()
 	x := NewIndex[*v1alpha1.Application]()
 	columns := Columns[*v1alpha1.Application]{Sort: map[string]func(*v1alpha1.Application) string{"project": func(a *v1alpha1.Application) string { return a.Spec.Project }}}
-	everything := func(*v1alpha1.Application) bool { return true }
+	everything := func(*Shared[*v1alpha1.Application]) bool { return true }
 	put := func(name, project string, version int) {
 		a := app(name, version)
 		a.Spec.Project = project
@@ -198,7 +199,7 @@ func TestSearchFindsTheNewestTexts(t *testing.T) {
 		a.Labels = map[string]string{"team": team}
 		x.Put(a)
 		for _, search := range []string{"red", "BLUE", "ONE", "oneblue"} {
-			_, total, err := Cut(x.Snapshot(), func(*v1alpha1.Application) bool { return true }, Page{Search: search}, columns)
+			_, total, err := Cut(x.Snapshot(), func(*Shared[*v1alpha1.Application]) bool { return true }, Page{Search: search}, columns)
 			if want := strings.EqualFold(search, team) || search == "ONE"; err != nil || (total == 1) != want {
 				t.Errorf("team %s, search %s: %d found, %v", team, search, total, err)
 			}
@@ -293,5 +294,40 @@ func TestTrim(t *testing.T) {
 	a.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "x"}}
 	if _, err := Trim(a); err != nil || a.ManagedFields != nil {
 		t.Errorf("%v, %v", a.ManagedFields, err)
+	}
+}
+
+func TestStatesKnowTheirNamesInPolicies(t *testing.T) {
+	t.Parallel()
+	hub, err := NewHub("argocd", []string{"team-*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch := hub.Apps.Watch(func(*v1alpha1.Application) bool { return true }, false)
+	defer watch.Stop()
+	for _, step := range []struct {
+		namespace, project, want string
+	}{{"argocd", "", "default/a"}, {"argocd", "p", "p/a"}, {"team-x", "p", "p/team-x/a"}} {
+		a := app("a", 1)
+		a.Namespace, a.Spec.Project = step.namespace, step.project
+		a.ResourceVersion = strconv.FormatUint(hub.Apps.version+1, 10)
+		hub.Apps.Put(a)
+		changes, err := watch.Next(t.Context())
+		if err != nil || len(changes) != 1 || changes[0].Value.Name != step.want {
+			t.Errorf("%+v: told of %+v, %v", step, changes, err)
+		}
+		found := false
+		for _, item := range hub.Apps.Snapshot().Items {
+			found = found || item.Name == step.want && item.Object == a
+		}
+		if !found {
+			t.Errorf("%+v: no state has the name", step)
+		}
+	}
+	set := &v1alpha1.ApplicationSet{}
+	set.Name, set.Namespace, set.Spec.Template.Spec.Project = "s", "argocd", "p"
+	hub.Sets.Put(set)
+	if got := hub.Sets.Snapshot().Items[0].Name; got != "p/s" {
+		t.Errorf("a set is called %s", got)
 	}
 }

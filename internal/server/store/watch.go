@@ -19,6 +19,8 @@ type Shared[T client.Object] struct {
 	// ID is the same for all states of an object, from its creation to its
 	// end; an object that is made anew under the name has another one.
 	ID uint64
+	// Name is what policies call the object; "" where its index knows none.
+	Name string
 
 	mu      sync.Mutex
 	encoded map[string][]byte
