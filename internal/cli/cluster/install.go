@@ -44,15 +44,8 @@ func (i *installer) install(ctx context.Context, r rights) (token string, err er
 	if err := i.narrow(ctx, r); err != nil {
 		return "", err
 	}
-	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account, Namespace: r.system}}
-	_, err = i.kube.CoreV1().ServiceAccounts(r.system).Create(ctx, sa, metav1.CreateOptions{})
-	switch {
-	case err == nil:
-		i.say(fmt.Sprintf("ServiceAccount %q created in namespace %q", account, r.system))
-	case apierrors.IsAlreadyExists(err):
-		i.say(fmt.Sprintf("ServiceAccount %q already exists in namespace %q", account, r.system))
-	default:
-		return "", fmt.Errorf("make ServiceAccount %s/%s: %w", r.system, account, err)
+	if err := i.account(ctx, r.system); err != nil {
+		return "", err
 	}
 	if r.everywhere() {
 		err = i.clusterWide(ctx, r)
@@ -66,6 +59,21 @@ func (i *installer) install(ctx context.Context, r rights) (token string, err er
 		return "", err
 	}
 	return i.token(ctx, r.system, account, nil)
+}
+
+// account makes the service account.
+func (i *installer) account(ctx context.Context, system string) error {
+	one := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account, Namespace: system}}
+	_, err := i.kube.CoreV1().ServiceAccounts(system).Create(ctx, one, metav1.CreateOptions{})
+	switch {
+	case err == nil:
+		i.say(fmt.Sprintf("ServiceAccount %q created in namespace %q", account, system))
+	case apierrors.IsAlreadyExists(err):
+		i.say(fmt.Sprintf("ServiceAccount %q already exists in namespace %q", account, system))
+	default:
+		return fmt.Errorf("make ServiceAccount %s/%s: %w", system, account, err)
+	}
+	return nil
 }
 
 // present refuses namespaces that do not exist, before anything is written.
