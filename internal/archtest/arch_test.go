@@ -111,6 +111,34 @@ func TestDomainIsPure(t *testing.T) {
 	}
 }
 
+// TestCommandLineIsSlim keeps servers and the worlds they talk to out of the
+// small program (ADR 23, ADR 32).
+func TestCommandLineIsSlim(t *testing.T) {
+	t.Parallel()
+	imports := map[string][]string{}
+	for _, p := range load(t) {
+		imports[p.ImportPath] = p.Imports
+	}
+	from := map[string]string{module + "/cmd/cli": ""}
+	for next := []string{module + "/cmd/cli"}; len(next) > 0; next = next[1:] {
+		for _, i := range imports[next[0]] {
+			if _, seen := from[i]; seen || imports[i] == nil {
+				continue
+			}
+			from[i] = next[0]
+			next = append(next, i)
+			for _, heavy := range []string{"/internal/server", "/internal/controller", "/internal/adapter", "/internal/client"} {
+				if i == module+heavy || strings.HasPrefix(i, module+heavy+"/") {
+					t.Errorf("cmd/cli needs %s, by way of %s: it belongs into the engine", i, from[i])
+				}
+			}
+		}
+	}
+	if len(from) < 20 {
+		t.Errorf("cmd/cli needs %d packages: are they found?", len(from))
+	}
+}
+
 // TestNames refuses names that say nothing, and packages without a comment.
 func TestNames(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -47,11 +48,11 @@ func contextCommand(d *connect.Dialer) *cobra.Command {
 		case f == nil:
 			return fail.Fatal("No local configuration found")
 		case remove:
-			return deleteContext(d, path, f, args[0])
+			return deleteContext(cmd.Context(), d, args[0])
 		case len(args) == 0:
 			return printContexts(d, f)
 		}
-		return switchContext(d, path, f, args[0])
+		return switchContext(cmd.Context(), d, path, args[0])
 	}
 	return c
 }
@@ -73,31 +74,28 @@ func printContexts(d *connect.Dialer, f *config.File) error {
 	return output.Table(d.Console.Out, rows)
 }
 
-func switchContext(d *connect.Dialer, path string, f *config.File, name string) error {
-	if name == "-" {
-		if name = config.Previous(path); name == "" {
-			return fail.Fatal("there is no previous context: name one")
+func switchContext(ctx context.Context, d *connect.Dialer, path, name string) error {
+	said := "Switched to context '%s'\n"
+	err := d.Change(ctx, func(f *config.File) error {
+		if name == "-" {
+			if name = config.Previous(path); name == "" {
+				return fail.Fatal("there is no previous context: name one")
+			}
 		}
-	}
-	if f.CurrentContext == name {
-		d.Console.Printf("Already at context '%s'\n", name)
+		if f.CurrentContext == name {
+			said = "Already at context '%s'\n"
+			return nil
+		}
+		if _, err := f.Resolve(name); err != nil {
+			return undefined(d, f, err, name)
+		}
+		f.CurrentContext = name
 		return nil
+	})
+	if err == nil {
+		d.Console.Printf(said, name)
 	}
-	if _, err := f.Resolve(name); err != nil {
-		return undefined(d, f, err, name)
-	}
-	before := f.CurrentContext
-	f.CurrentContext = name
-	if err := config.Write(path, f); err != nil {
-		return err
-	}
-	if before != "" {
-		if err := config.SetPrevious(path, before); err != nil {
-			return err
-		}
-	}
-	d.Console.Printf("Switched to context '%s'\n", name)
-	return nil
+	return err
 }
 
 // undefined names a context that is near.
@@ -114,19 +112,20 @@ func undefined(d *connect.Dialer, f *config.File, err error, name string) error 
 	return out
 }
 
-func deleteContext(d *connect.Dialer, path string, f *config.File, name string) error {
-	if !f.Remove(name) {
-		return undefined(d, f, fmt.Errorf("Context %s does not exist", name), name)
-	}
-	if f.Empty() {
-		if err := config.Delete(path); err != nil {
-			return err
+func deleteContext(ctx context.Context, d *connect.Dialer, name string) error {
+	err := d.Change(ctx, func(f *config.File) error {
+		if !f.Remove(name) {
+			return undefined(d, f, fmt.Errorf("Context %s does not exist", name), name)
 		}
-	} else if err := config.Write(path, f); err != nil {
-		return err
+		if f.Empty() { // with the last context goes the file
+			*f = config.File{}
+		}
+		return nil
+	})
+	if err == nil {
+		d.Console.Printf("Context '%s' deleted\n", name)
 	}
-	d.Console.Printf("Context '%s' deleted\n", name)
-	return nil
+	return err
 }
 
 func configureCommand(d *connect.Dialer) *cobra.Command {
@@ -139,15 +138,11 @@ func configureCommand(d *connect.Dialer) *cobra.Command {
 			_ = cmd.Help() // what cannot be written cannot be helped
 			return fail.Silent(fail.Failure)
 		}
-		f, err := d.Local()
+		err := d.Change(cmd.Context(), func(f *config.File) error {
+			f.PromptsEnabled = prompts
+			return nil
+		})
 		if err != nil {
-			return err
-		}
-		if f == nil {
-			f = &config.File{}
-		}
-		f.PromptsEnabled = prompts
-		if err := d.Save(f); err != nil {
 			return err
 		}
 		d.Console.Printf("Successfully updated the following configuration settings:\nprompts-enabled: %t\n", prompts)

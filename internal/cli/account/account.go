@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/command"
+	"github.com/sluice-cd/sluice/internal/cli/config"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
 	"github.com/sluice-cd/sluice/internal/cli/output"
@@ -319,14 +320,13 @@ func (v *verbs) again(cmd *cobra.Command, api *client.Client, name, password str
 	if err != nil {
 		return err
 	}
-	f, err := v.d.Local()
-	if err != nil || f == nil {
-		return err
-	}
-	user := current.User
-	user.AuthToken = token
-	f.PutUser(user)
-	if err := v.d.Save(f); err != nil {
+	err = v.d.Change(cmd.Context(), func(f *config.File) error {
+		user := current.User
+		user.AuthToken = token
+		f.PutUser(user)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	v.d.Console.Printf("Context '%s' updated\n", current.Name)

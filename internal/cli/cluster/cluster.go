@@ -3,7 +3,9 @@
 //
 //   - cluster.go: list, get, set, rm, rotate-auth
 //   - add.go: what a kubeconfig context says ─► rights on the target ─► registration
-//   - rights.go: the service account and its roles; kube.go: kubeconfigs
+//     flags.go: what it takes
+//   - rights.go: what a service account may do; install.go, remove.go, object.go: how that is
+//     written on a target, and taken away; kube.go: kubeconfigs
 package cluster
 
 import (

@@ -1,13 +1,19 @@
 package cluster
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc" // a credential form of kubeconfigs
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -52,10 +58,10 @@ func contexts(cfg *api.Config) [][]string {
 
 // target is a cluster as a context of a kubeconfig reaches it.
 type target struct {
-	context string
-	rest    *rest.Config
-	cluster *api.Cluster
-	user    *api.AuthInfo
+	context, userName string
+	rest              *rest.Config
+	cluster           *api.Cluster
+	user              *api.AuthInfo
 }
 
 // find makes a target of a context.
@@ -72,32 +78,57 @@ func find(cfg *api.Config, name string) (*target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("context %s of the kubeconfig: %w", name, err)
 	}
-	r.QPS = -1
+	r.QPS, r.Timeout = -1, requestTimeout
 	user := cfg.AuthInfos[c.AuthInfo]
 	if user == nil {
 		user = &api.AuthInfo{}
 	}
-	return &target{context: name, rest: r, cluster: cfg.Clusters[c.Cluster], user: user}, nil
+	return &target{context: name, rest: r, cluster: cfg.Clusters[c.Cluster], userName: c.AuthInfo, user: user}, nil
 }
 
-// tls is the TLS part of a registration: files of the kubeconfig are read, for
-// the hub has none of them.
-func (t *target) tls(withClientCert bool) (client.TLSClientConfig, error) {
+// requestTimeout bounds one request to a target.
+const requestTimeout = 30 * time.Second
+
+// kube is a client for the target, with the credentials of the kubeconfig.
+func (t *target) kube() (kubernetes.Interface, error) {
+	if p := t.user.AuthProvider; p != nil && p.Name != "oidc" {
+		return nil, fail.New(cmp.Or(providers[p.Name], providers[""]), "context %s: user %q of the kubeconfig logs in with auth-provider %q, which Kubernetes no longer has", t.context, t.userName, p.Name)
+	}
+	kube, err := kubernetes.NewForConfig(t.rest)
+	if err != nil {
+		return nil, fmt.Errorf("context %s of the kubeconfig: %w", t.context, err)
+	}
+	return kube, nil
+}
+
+// providers are those that Kubernetes has taken out, and what came instead.
+var providers = map[string]string{
+	"gcp":   "install gke-gcloud-auth-plugin, and write the user anew: gcloud container clusters get-credentials CLUSTER",
+	"azure": "install kubelogin, and change the user: kubelogin convert-kubeconfig",
+	"":      "write the user anew with a token, a client certificate or exec",
+}
+
+// explained adds to a refusal of the target what is needed there.
+func (t *target) explained(err error) error {
+	switch {
+	case apierrors.IsForbidden(err):
+		return fail.New("use a context whose user may make ServiceAccounts, Secrets, roles and bindings, or have a ServiceAccount made and use --service-account", "context %s: %w", t.context, err)
+	case apierrors.IsUnauthorized(err):
+		return fail.New("see what kubectl says to it: kubectl --context "+t.context+" auth whoami", "context %s: the cluster does not take the credentials of user %q of the kubeconfig: %w", t.context, t.userName, err)
+	}
+	return err
+}
+
+// tls is the TLS part of a registration: the file of the authority is read, for
+// the hub has none of the files of the kubeconfig.
+func (t *target) tls() (client.TLSClientConfig, error) {
 	in := t.rest.TLSClientConfig
 	out := client.TLSClientConfig{Insecure: in.Insecure, ServerName: in.ServerName}
-	var err error
-	if !in.Insecure {
-		if out.CAData, err = content(in.CAData, in.CAFile); err != nil {
-			return out, err
-		}
-	}
-	if !withClientCert {
+	if in.Insecure {
 		return out, nil
 	}
-	if out.CertData, err = content(in.CertData, in.CertFile); err != nil {
-		return out, err
-	}
-	out.KeyData, err = content(in.KeyData, in.KeyFile)
+	var err error
+	out.CAData, err = content(in.CAData, in.CAFile)
 	return out, err
 }
 
@@ -114,8 +145,12 @@ func content(data []byte, file string) ([]byte, error) {
 
 // publicConfig reads the address and authority out of the kubeconfig of the
 // ConfigMap cluster-info.
-func publicConfig(text string) (server string, ca []byte, err error) {
-	cfg, err := clientcmd.Load([]byte(text))
+func publicConfig(ctx context.Context, kube kubernetes.Interface) (server string, ca []byte, err error) {
+	cm, err := kube.CoreV1().ConfigMaps(metav1.NamespacePublic).Get(ctx, "cluster-info", metav1.GetOptions{})
+	if err != nil {
+		return "", nil, fmt.Errorf("ConfigMap kube-public/cluster-info: %w", err)
+	}
+	cfg, err := clientcmd.Load([]byte(cm.Data["kubeconfig"]))
 	if err != nil {
 		return "", nil, fmt.Errorf("ConfigMap kube-public/cluster-info: %w", err)
 	}

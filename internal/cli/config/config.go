@@ -4,7 +4,9 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -109,13 +111,49 @@ func Read(path string) (*File, error) {
 	return &f, nil
 }
 
-// Write writes the file, whole or not at all.
-func Write(path string, f *File) error {
-	raw, err := yaml.Marshal(f)
+// Update changes the file, while no other command does: each sees what the one
+// before has written. The change gets an empty File when there is none, and what
+// it leaves is written, whole or not at all; nothing at all is left removes the
+// file. The context in use before is remembered when another takes its place
+// ([Previous]). A *LockError says that change was not called.
+func Update(ctx context.Context, path string, change func(f *File) error) error {
+	release, err := lock(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer release()
+	f, err := Read(path)
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		f = &File{}
+	}
+	current := f.CurrentContext
+	before, err := yaml.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("local config: %w", err)
 	}
-	return replace(path, raw)
+	if err := change(f); err != nil {
+		return err
+	}
+	after, err := yaml.Marshal(f)
+	switch {
+	case err != nil:
+		return fmt.Errorf("local config: %w", err)
+	case bytes.Equal(before, after):
+		return nil
+	case f.Empty() && !f.PromptsEnabled:
+		return remove(path)
+	}
+	if err := replace(path, after); err != nil {
+		return err
+	}
+	kept := slices.ContainsFunc(f.Contexts, func(c ContextRef) bool { return c.Name == current })
+	if current != "" && current != f.CurrentContext && kept {
+		return replace(previous(path), []byte(current))
+	}
+	return nil
 }
 
 func replace(path string, raw []byte) error {
@@ -139,8 +177,7 @@ func replace(path string, raw []byte) error {
 	return nil
 }
 
-// Delete removes the file.
-func Delete(path string) error {
+func remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("local config: %w", err)
 	}
@@ -227,6 +264,3 @@ func Previous(path string) string {
 	}
 	return string(raw)
 }
-
-// SetPrevious remembers the context before.
-func SetPrevious(path, name string) error { return replace(previous(path), []byte(name)) }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,10 +42,13 @@ func TestFile(t *testing.T) {
 	if f, err := Read(path); f != nil || err != nil {
 		t.Fatalf("no file: %v, %v", f, err)
 	}
-	f := &File{CurrentContext: "a"}
-	f.Put(Context{Name: "a", Server: Server{Server: "s", CertificateAuthorityData: []byte("pem")}, User: User{Name: "a", AuthToken: "t"}})
-	f.Put(Context{Name: "b", Server: Server{Server: "s"}, User: User{Name: "b"}})
-	if err := Write(path, f); err != nil {
+	err := Update(t.Context(), path, func(f *File) error {
+		f.CurrentContext = "a"
+		f.Put(Context{Name: "a", Server: Server{Server: "s", CertificateAuthorityData: []byte("pem")}, User: User{Name: "a", AuthToken: "t"}})
+		f.Put(Context{Name: "b", Server: Server{Server: "s"}, User: User{Name: "b"}})
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(path)
@@ -68,6 +72,53 @@ func TestFile(t *testing.T) {
 	}
 	if got.Remove("a") || !got.Remove("b") || !got.Empty() {
 		t.Errorf("without b: %v", got)
+	}
+}
+
+// TestUpdate: what is not changed is not written, what fails changes nothing,
+// the context before is remembered, and an empty file goes away.
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config")
+	change := func(f func(f *File)) {
+		t.Helper()
+		if err := Update(t.Context(), path, func(file *File) error { f(file); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(func(*File) {})
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("nothing was changed and something written: %v", err)
+	}
+	for _, name := range []string{"a", "b"} {
+		change(func(f *File) {
+			f.CurrentContext = name
+			f.Put(Context{Name: name, Server: Server{Server: name}, User: User{Name: name}})
+		})
+	}
+	if got := Previous(path); got != "a" {
+		t.Errorf("the context before is %q", got)
+	}
+	refused := errors.New("refused")
+	if err := Update(t.Context(), path, func(f *File) error { f.CurrentContext = "a"; return refused }); !errors.Is(err, refused) {
+		t.Errorf("%v", err)
+	}
+	if f, err := Read(path); err != nil || f.CurrentContext != "b" {
+		t.Errorf("a change that failed was written: %v, %v", f, err)
+	}
+	change(func(f *File) { f.Remove("b") })
+	if got := Previous(path); got != "a" {
+		t.Errorf("a context that is gone is remembered as the one before: %q", got)
+	}
+	change(func(f *File) { f.Remove("a") })
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("an empty file stays: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("contexts: ["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Update(t.Context(), path, func(*File) error { return nil }); err == nil || !strings.Contains(err.Error(), "local config invalid") {
+		t.Errorf("a broken file: %v", err)
 	}
 }
 

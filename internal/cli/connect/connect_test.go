@@ -53,7 +53,7 @@ func TestPrecedence(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := d.Save(file); err != nil {
+			if err := d.Change(t.Context(), func(f *config.File) error { *f = *file; return nil }); err != nil {
 				t.Fatal(err)
 			}
 			o, err := d.Options()

@@ -58,13 +58,14 @@ func (d *Dialer) Local() (*config.File, error) {
 	return config.Read(path)
 }
 
-// Save writes the configuration file.
-func (d *Dialer) Save(f *config.File) error {
+// Change changes the configuration file, while no other command does: see
+// [config.Update].
+func (d *Dialer) Change(ctx context.Context, change func(f *config.File) error) error {
 	path, err := d.Path(d.Console)
 	if err != nil {
 		return err
 	}
-	return config.Write(path, f)
+	return config.Update(ctx, path, change)
 }
 
 // Current is the context in use; nil when the file or the context is missing
@@ -74,6 +75,11 @@ func (d *Dialer) Current() (*config.Context, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d.in(f)
+}
+
+// in is the context in use of a file, which may be nil.
+func (d *Dialer) in(f *config.File) (*config.Context, error) {
 	if f == nil {
 		if d.Flags.Context != "" {
 			return nil, fail.New("log in first: "+d.Console.Name+" login SERVER", "Context '%s' undefined", d.Flags.Context)

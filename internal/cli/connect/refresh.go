@@ -2,6 +2,7 @@ package connect
 
 import (
 	"context"
+	"errors"
 
 	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/config"
@@ -19,25 +20,26 @@ func (d *Dialer) fresh(ctx context.Context, o client.Options) (string, error) {
 	if claims == nil || claims.Local() || !claims.Expired(d.Console.Clock.Now()) || d.Redeem == nil {
 		return o.Token, nil
 	}
-	path, err := d.Path(d.Console)
-	if err != nil {
-		return "", err
-	}
 	// Issuers take a refresh token once, and some end the whole session when it
 	// comes again, as it does when commands run side by side.
-	release, err := config.Lock(ctx, path)
-	if err != nil {
+	token := o.Token
+	err = d.Change(ctx, func(f *config.File) error {
+		var err error
+		token, err = d.renew(ctx, o, f)
+		return err
+	})
+	var locked *config.LockError
+	if errors.As(err, &locked) {
 		d.Log("warn", "the token has expired and is not renewed: "+err.Error())
 		return o.Token, nil
 	}
-	defer release()
-	return d.renew(ctx, o)
+	return token, err
 }
 
-// renew redeems the refresh token under the lock, unless another command has
-// done so meanwhile, and remembers what the issuer gives.
-func (d *Dialer) renew(ctx context.Context, o client.Options) (string, error) {
-	current, err := d.Current()
+// renew redeems the refresh token of the file, unless another command has done
+// so meanwhile, and puts into it what the issuer gives.
+func (d *Dialer) renew(ctx context.Context, o client.Options, f *config.File) (string, error) {
+	current, err := d.in(f)
 	if err != nil || current == nil {
 		return o.Token, err
 	}
@@ -50,14 +52,10 @@ func (d *Dialer) renew(ctx context.Context, o client.Options) (string, error) {
 		d.Log("warn", "the token has expired and the issuer gives no fresh one: "+err.Error())
 		return o.Token, nil
 	}
-	f, err := d.Local()
-	if err != nil || f == nil {
-		return token, err
-	}
 	user.AuthToken = token
 	if refresh != "" {
 		user.RefreshToken = refresh
 	}
 	f.PutUser(user)
-	return token, d.Save(f)
+	return token, nil
 }

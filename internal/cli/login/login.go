@@ -43,7 +43,7 @@ func Login(d *connect.Dialer) *cobra.Command {
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0 && d.Core:
-			return core(d, f)
+			return core(cmd.Context(), d, f)
 		case len(args) == 0 && !d.PortForward && d.PortForwardNamespace == "":
 			_ = cmd.Help() // what cannot be written cannot be helped
 			return fail.Silent(fail.Failure)
@@ -58,12 +58,12 @@ func Login(d *connect.Dialer) *cobra.Command {
 }
 
 // core remembers that no server is used.
-func core(d *connect.Dialer, f *flags) error {
+func core(ctx context.Context, d *connect.Dialer, f *flags) error {
 	name := f.name
 	if name == "" {
 		name = connect.Kubernetes
 	}
-	return remember(d, config.Context{
+	return remember(ctx, d, config.Context{
 		Name: name, Server: config.Server{Server: connect.Kubernetes, Core: true}, User: config.User{Name: name},
 	})
 }
@@ -103,7 +103,7 @@ func run(ctx context.Context, d *connect.Dialer, f *flags, server string) error 
 	if claims := connect.Read(user.AuthToken); claims != nil {
 		d.Console.Printf("'%s' logged in successfully\n", claims.Who())
 	}
-	return remember(d, config.Context{Name: name, Server: s, User: user})
+	return remember(ctx, d, config.Context{Name: name, Server: s, User: user})
 }
 
 // described makes the entry of the file for a server from flags, and the
@@ -161,28 +161,14 @@ func byPassword(ctx context.Context, d *connect.Dialer, c *client.Client, userna
 }
 
 // remember writes a context and makes it the current one.
-func remember(d *connect.Dialer, c config.Context) error {
-	f, err := d.Local()
+func remember(ctx context.Context, d *connect.Dialer, c config.Context) error {
+	err := d.Change(ctx, func(f *config.File) error {
+		f.CurrentContext = c.Name
+		f.Put(c)
+		return nil
+	})
 	if err != nil {
 		return err
-	}
-	if f == nil {
-		f = &config.File{}
-	}
-	before := f.CurrentContext
-	f.CurrentContext = c.Name
-	f.Put(c)
-	if err := d.Save(f); err != nil {
-		return err
-	}
-	if before != "" && before != c.Name {
-		path, err := d.Path(d.Console)
-		if err != nil {
-			return err
-		}
-		if err := config.SetPrevious(path, before); err != nil {
-			return err
-		}
 	}
 	d.Console.Printf("Context '%s' updated\n", c.Name)
 	return nil
@@ -222,15 +208,14 @@ func Relogin(d *connect.Dialer) *cobra.Command {
 			return err
 		}
 		user.Name = current.User.Name
-		file, err := d.Local()
+		err = d.Change(cmd.Context(), func(f *config.File) error {
+			if f.Empty() {
+				return errors.New("the configuration file is gone")
+			}
+			f.PutUser(user)
+			return nil
+		})
 		if err != nil {
-			return err
-		}
-		if file == nil {
-			return errors.New("the configuration file is gone")
-		}
-		file.PutUser(user)
-		if err := d.Save(file); err != nil {
 			return err
 		}
 		d.Console.Printf("Context '%s' updated\n", current.Name)
@@ -262,8 +247,13 @@ func Logout(d *connect.Dialer) *cobra.Command {
 				d.Log("warn", "the server was not told: "+err.Error())
 			}
 		}
-		f.PutUser(config.User{Name: current.User.Name})
-		if err := d.Save(f); err != nil {
+		err = d.Change(cmd.Context(), func(f *config.File) error {
+			if now, err := f.Resolve(args[0]); err == nil { // another command may have deleted it meanwhile
+				f.PutUser(config.User{Name: now.User.Name})
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 		d.Console.Printf("Logged out from '%s'\n", args[0])

@@ -3,6 +3,7 @@ package login
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -54,10 +55,13 @@ func newVisitor(t *testing.T) *visitor {
 	mux.HandleFunc("GET /api/v1/session/userinfo", v.userinfo)
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
-	f := &config.File{CurrentContext: "here"}
-	f.Put(config.Context{Name: "here", Server: config.Server{Server: strings.TrimPrefix(s.URL, "http://"), PlainText: true}, User: config.User{Name: "here", AuthToken: token, RefreshToken: refresh}})
-	f.Put(config.Context{Name: "there", Server: config.Server{Server: "there:1"}, User: config.User{Name: "there", AuthToken: "t", RefreshToken: "r"}})
-	if err := config.Write(v.path, f); err != nil {
+	err := config.Update(t.Context(), v.path, func(f *config.File) error {
+		f.CurrentContext = "here"
+		f.Put(config.Context{Name: "here", Server: config.Server{Server: strings.TrimPrefix(s.URL, "http://"), PlainText: true}, User: config.User{Name: "here", AuthToken: token, RefreshToken: refresh}})
+		f.Put(config.Context{Name: "there", Server: config.Server{Server: "there:1"}, User: config.User{Name: "there", AuthToken: "t", RefreshToken: "r"}})
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return v
@@ -208,7 +212,7 @@ func TestRefreshRefused(t *testing.T) {
 			t.Errorf("want %q and no token: %s", want, warned)
 		}
 	}
-	if err := os.Mkdir(v.path+".lock", 0o700); err != nil {
+	if err := errors.Join(os.Remove(v.path+".lock"), os.Mkdir(v.path+".lock", 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	keeps("lock " + v.path)

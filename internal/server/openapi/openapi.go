@@ -149,13 +149,14 @@ func (w *writer) parameters(r *route.Route, t reflect.Type, out *[]object, body 
 			continue
 		}
 		if names := f.Tag.Get("query"); names != "" {
-			name, _, _ := strings.Cut(names, ",")
-			p := w.schema(f.Type)
-			p["name"], p["in"] = name, "query"
-			if p["type"] == "array" {
-				p["collectionFormat"] = "multi"
+			for name := range strings.SplitSeq(names, ",") { // clients know one or the other
+				p := w.schema(f.Type)
+				p["name"], p["in"] = name, "query"
+				if p["type"] == "array" {
+					p["collectionFormat"] = "multi"
+				}
+				*out = append(*out, p)
 			}
-			*out = append(*out, p)
 		}
 	}
 }
