@@ -2,11 +2,14 @@ package application
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
@@ -17,7 +20,12 @@ import (
 // Answers tells of Applications what their controller would, in a process that
 // runs none: it looks by itself when it is asked, reconciles nothing and writes
 // nothing to the hub.
-type Answers struct{ c *Controller }
+type Answers struct {
+	c *Controller
+
+	mu        sync.Mutex
+	listening bool
+}
 
 var _ inspect.Reader = (*Answers)(nil)
 
@@ -42,7 +50,7 @@ func NewAnswers(o Options) *Answers {
 			c.watchers.tell(key)
 		}
 	})
-	return &Answers{c}
+	return &Answers{c: c}
 }
 
 // Times of one look: for a cluster to answer at all, and for its objects.
@@ -53,13 +61,16 @@ const (
 
 // meet begins a pass that only reads, when the cluster has answered or failed
 // to.
-func (a *Answers) meet(ctx context.Context, key types.NamespacedName) (*pass, error) {
-	p, err := a.c.inspect(ctx, key)
+func (a *Answers) meet(ctx context.Context, seen inspect.Seen) (*pass, error) {
+	if err := a.listen(ctx); err != nil {
+		return nil, err
+	}
+	p, err := a.c.inspect(ctx, seen)
 	if err != nil {
 		return nil, err
 	}
 	a.c.mu.Lock()
-	a.c.byInstance[p.instance] = key
+	a.c.byInstance[p.instance] = seen.NamespacedName
 	a.c.mu.Unlock()
 	bounded, cancel := context.WithTimeout(ctx, meetTimeout)
 	defer cancel()
@@ -67,10 +78,30 @@ func (a *Answers) meet(ctx context.Context, key types.NamespacedName) (*pass, er
 	return p, nil
 }
 
+// listen hears what arrives in the cache of the hub, from the first question on.
+func (a *Answers) listen(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.listening {
+		return nil
+	}
+	apps, err := a.c.Cache.GetInformer(ctx, &v1alpha1.Application{})
+	if err == nil {
+		_, err = apps.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc: a.c.caughtUp, UpdateFunc: func(_, after any) { a.c.caughtUp(after) },
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("watch Applications: %w", err)
+	}
+	a.listening = true
+	return nil
+}
+
 // gather looks at what the Application consists of as its status says. A
 // cluster that does not answer has nothing to look at.
-func (a *Answers) gather(ctx context.Context, key types.NamespacedName) error {
-	p, err := a.meet(ctx, key)
+func (a *Answers) gather(ctx context.Context, seen inspect.Seen) error {
+	p, err := a.meet(ctx, seen)
 	if err != nil || p.conn.State().Status != cluster.StatusSuccessful {
 		return err
 	}
@@ -89,28 +120,28 @@ func (a *Answers) gather(ctx context.Context, key types.NamespacedName) error {
 }
 
 // Resources implements inspect.Reader.
-func (a *Answers) Resources(ctx context.Context, key types.NamespacedName) ([]inspect.Resource, error) {
-	if _, err := a.meet(ctx, key); err != nil {
+func (a *Answers) Resources(ctx context.Context, seen inspect.Seen) ([]inspect.Resource, error) {
+	if _, err := a.meet(ctx, seen); err != nil {
 		return nil, err
 	}
-	return a.c.Resources(ctx, key)
+	return a.c.Resources(ctx, seen)
 }
 
 // Tree implements inspect.Reader. Of a cluster that does not answer it tells
 // what the status says.
-func (a *Answers) Tree(ctx context.Context, key types.NamespacedName) (inspect.Tree, error) {
-	if err := a.gather(ctx, key); err != nil {
+func (a *Answers) Tree(ctx context.Context, seen inspect.Seen) (inspect.Tree, error) {
+	if err := a.gather(ctx, seen); err != nil {
 		return inspect.Tree{}, err
 	}
-	return a.c.Tree(ctx, key)
+	return a.c.Tree(ctx, seen)
 }
 
 // Object implements inspect.Reader.
-func (a *Answers) Object(ctx context.Context, key types.NamespacedName, o inspect.Object) (*unstructured.Unstructured, error) {
-	if err := a.gather(ctx, key); err != nil {
+func (a *Answers) Object(ctx context.Context, seen inspect.Seen, o inspect.Object) (*unstructured.Unstructured, error) {
+	if err := a.gather(ctx, seen); err != nil {
 		return nil, err
 	}
-	return a.c.Object(ctx, key, o)
+	return a.c.Object(ctx, seen, o)
 }
 
 // Watch implements inspect.Reader.

@@ -3,7 +3,7 @@ package reference
 import (
 	"fmt"
 	"hash/fnv"
-	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -24,7 +24,7 @@ func ClusterSecretName(server string) string {
 			host = u.Host
 		}
 	}
-	if ip := net.ParseIP(host); ip != nil {
+	if _, err := netip.ParseAddr(host); err == nil {
 		host = strings.ReplaceAll(host, ":", "-")
 	}
 	return SecretName("cluster-"+strings.ToLower(host), server)
