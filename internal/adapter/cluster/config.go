@@ -18,47 +18,10 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/destination"
 )
 
-// credentials is the JSON under the key "config" of a cluster Secret.
-type credentials struct {
-	Username           string     `json:"username"`
-	Password           string     `json:"password"`
-	BearerToken        string     `json:"bearerToken"`
-	TLSClientConfig    tlsConfig  `json:"tlsClientConfig"`
-	AWSAuthConfig      *awsAuth   `json:"awsAuthConfig"`
-	ExecProviderConfig *execLogin `json:"execProviderConfig"`
-	ProxyURL           string     `json:"proxyUrl"`
-	DisableCompression bool       `json:"disableCompression"`
-}
-
-type tlsConfig struct {
-	Insecure   bool   `json:"insecure"`
-	ServerName string `json:"serverName"`
-	CAData     []byte `json:"caData"`
-	CertData   []byte `json:"certData"`
-	KeyData    []byte `json:"keyData"`
-}
-
-type awsAuth struct {
-	ClusterName string `json:"clusterName"`
-	RoleARN     string `json:"roleARN"`
-	Profile     string `json:"profile"`
-}
-
-type execLogin struct {
-	Command     string            `json:"command"`
-	Args        []string          `json:"args"`
-	Env         map[string]string `json:"env"`
-	APIVersion  string            `json:"apiVersion"`
-	InstallHint string            `json:"installHint"`
-
-	ProvideClusterInfo bool            `json:"provideClusterInfo"`
-	Config             json.RawMessage `json:"config"`
-}
-
 // restConfig builds the connection settings of a cluster; hub is used for the
 // in-cluster address.
 func restConfig(c destination.Cluster, hub *rest.Config) (*rest.Config, error) {
-	var in credentials
+	var in destination.Credentials
 	if len(c.Config) > 0 {
 		if err := json.Unmarshal(c.Config, &in); err != nil {
 			return nil, fmt.Errorf("Secret/%s: key \"config\" is not valid JSON: correct it", c.SecretName) //nolint:staticcheck // names an object
@@ -73,10 +36,10 @@ func restConfig(c destination.Cluster, hub *rest.Config) (*rest.Config, error) {
 			CAData: in.TLSClientConfig.CAData, CertData: in.TLSClientConfig.CertData, KeyData: in.TLSClientConfig.KeyData,
 		}}
 	}
-	if in.TLSClientConfig.Insecure && len(in.TLSClientConfig.CAData) > 0 {
+	if in.TLSClientConfig.Contradicts() {
 		return nil, fmt.Errorf("Secret/%s: key \"config\", field tlsClientConfig: insecure and caData exclude each other: remove one", c.SecretName) //nolint:staticcheck // names an object
 	}
-	login(out, in)
+	login(out, &in)
 	if in.ProxyURL != "" {
 		proxy, err := url.Parse(in.ProxyURL)
 		if err != nil {
@@ -93,17 +56,8 @@ func restConfig(c destination.Cluster, hub *rest.Config) (*rest.Config, error) {
 // login chooses one form of credentials: awsAuthConfig, execProviderConfig,
 // token, user and password, or the certificate that out has (spec/config.md
 // §6.1). What another form left in out is taken away.
-func login(out *rest.Config, in credentials) {
-	e := in.ExecProviderConfig
-	if a := in.AWSAuthConfig; a != nil {
-		e = &execLogin{Command: LoginProgram, Args: []string{"aws", "--cluster-name", a.ClusterName}, APIVersion: "client.authentication.k8s.io/v1beta1"}
-		if a.RoleARN != "" {
-			e.Args = append(e.Args, "--role-arn", a.RoleARN)
-		}
-		if a.Profile != "" {
-			e.Args = append(e.Args, "--profile", a.Profile)
-		}
-	}
+func login(out *rest.Config, in *destination.Credentials) {
+	e := in.Program()
 	if e == nil && in.BearerToken == "" && in.Username == "" {
 		return
 	}
@@ -111,7 +65,7 @@ func login(out *rest.Config, in credentials) {
 	out.CertData, out.CertFile, out.KeyData, out.KeyFile = nil, "", nil, ""
 	switch {
 	case e != nil:
-		out.ExecProvider = e.provider()
+		out.ExecProvider = provider(e)
 	case in.BearerToken != "":
 		out.BearerToken = in.BearerToken
 	default:
@@ -122,7 +76,7 @@ func login(out *rest.Config, in credentials) {
 // The program that gets tokens from clouds, and the command of this program
 // that is the same.
 const (
-	LoginProgram = "argocd-k8s-auth"
+	LoginProgram = destination.LoginProgram
 	LoginCommand = "k8s-auth"
 )
 
@@ -142,7 +96,7 @@ func shipped(command string, args []string) (string, []string) {
 	return self, append([]string{LoginCommand}, args...)
 }
 
-func (e *execLogin) provider() *clientcmdapi.ExecConfig {
+func provider(e *destination.Program) *clientcmdapi.ExecConfig {
 	command, args := shipped(e.Command, e.Args)
 	p := &clientcmdapi.ExecConfig{
 		Command: command, Args: args, APIVersion: e.APIVersion, InstallHint: e.InstallHint,

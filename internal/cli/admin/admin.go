@@ -3,7 +3,8 @@
 //
 //   - admin.go: connection; password.go: first passwords
 //   - export.go, import.go, restore.go: everything as one stream of YAML, and back
-//     (what belongs to it, and what is to be done, is decided in backup)
+//     (what belongs to it, and what is to be done, is decided in backup);
+//     lease.go: whether a controller runs
 //   - settings.go, overrides.go, rbac.go: what settings say, before they are used
 //     (verify reads them)
 //   - cluster.go, mode.go, spec.go: figures about clusters, and their registrations
@@ -16,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -117,7 +119,7 @@ func (v *verbs) connect() (*hub, error) {
 		return nil, err
 	}
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, coordinationv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}

@@ -1,13 +1,10 @@
 package admin
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 	"slices"
 	"strings"
 
@@ -20,6 +17,7 @@ import (
 
 	"github.com/sluice-cd/sluice/internal/cli/admin/backup"
 	"github.com/sluice-cd/sluice/internal/cli/command"
+	"github.com/sluice-cd/sluice/internal/cli/console"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
 )
 
@@ -135,29 +133,11 @@ func (v *verbs) export() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		write := func(w io.Writer) error { return backup.Write(w, all, h.namespace) }
 		if out == "-" {
-			return backup.Write(v.Dialer.Console.Out, all, h.namespace)
+			return write(v.Dialer.Console.Out)
 		}
-		return writeFile(filepath.Clean(out), all, h.namespace)
+		return console.Replace(out, 0o600, write) // it holds every credential of the hub
 	}
 	return c
-}
-
-// writeFile replaces a file as a whole, or leaves it as it was: a backup that is
-// cut short must not take the place of a good one. It holds every credential of
-// the hub, so only its owner may read it.
-func writeFile(name string, all []unstructured.Unstructured, controlPlane string) error {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriterSize(f, 1<<20)
-	err = errors.Join(backup.Write(w, all, controlPlane), w.Flush(), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

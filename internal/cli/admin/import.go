@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,7 @@ func (v *verbs) restore() *cobra.Command {
 	c := &cobra.Command{Use: "import SOURCE", Short: "Create and update what a file of export holds, - is the input", Args: command.Args(1, 1)}
 	fs := c.Flags()
 	fs.BoolVar(&f.dryRun, "dry-run", false, "only say what would be done")
-	fs.BoolVar(&f.Prune, "prune", false, "delete what the file does not hold; settings, and what Applications manage, stay")
+	fs.BoolVar(&f.Prune, "prune", false, "delete what the file does not hold, while no controller runs; settings, and what Applications manage, stay")
 	fs.BoolVar(&f.override, "override-on-conflict", false, "write anew when somebody else writes at the same time")
 	fs.BoolVar(&f.IgnoreTracking, "ignore-tracking", false, "do not take over annotations and labels by which Applications track objects")
 	fs.BoolVar(&f.StopOperation, "stop-operation", false, "end operations that run")
@@ -55,6 +56,12 @@ func (v *verbs) restore() *cobra.Command {
 		steps, err := h.plan(cmd.Context(), f, wanted)
 		if err != nil {
 			return err
+		}
+		prunes := slices.ContainsFunc(steps, func(s backup.Step) bool { return s.Action == backup.Prune && s.ID.Kind != backup.Secret })
+		if prunes && !f.dryRun {
+			if err := h.idle(cmd.Context(), clock.Now()); err != nil {
+				return err
+			}
 		}
 		for i := range steps {
 			if err := v.take(cmd.Context(), h, f, &steps[i]); err != nil {

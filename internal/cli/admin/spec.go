@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/internal/cli/command"
+	"github.com/sluice-cd/sluice/internal/cli/console"
 	"github.com/sluice-cd/sluice/internal/cli/declare"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
 	"github.com/sluice-cd/sluice/internal/cli/registration"
@@ -55,20 +55,23 @@ func (v *verbs) kubeconfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if args[1] == "-" {
-				_, err = v.Dialer.Console.Out.Write(raw)
+			write := func(w io.Writer) error {
+				_, err := w.Write(raw)
 				return err
 			}
-			return os.WriteFile(filepath.Clean(args[1]), raw, 0o600)
+			if args[1] == "-" {
+				return write(v.Dialer.Console.Out)
+			}
+			return console.Replace(args[1], 0o600, write)
 		},
 	}
 }
 
 // specFlags are those of cluster generate-spec.
 type specFlags struct {
-	registration.Cluster
-	registration.AWS
-	registration.Provider
+	cluster                  registration.Cluster
+	aws                      destination.AWS
+	program                  destination.Program
 	account, system, token   string
 	labels, annotations, env []string
 	inCluster, generate      bool
@@ -85,24 +88,24 @@ func (v *verbs) clusterSpec() *cobra.Command {
 		into                   *string
 		name, otherwise, usage string
 	}{
-		{&f.Cluster.Name, "name", "", "name of the cluster; default: that of the context"}, {&f.Project, "project", "", "project that the cluster belongs to"},
+		{&f.cluster.Name, "name", "", "name of the cluster; default: that of the context"}, {&f.cluster.Project, "project", "", "project that the cluster belongs to"},
 		{&f.token, "bearer-token", "", "token that the hub shows the cluster"}, {&f.account, "service-account", "argocd-manager", "ServiceAccount of --generate-bearer-token"},
-		{&f.system, "system-namespace", "kube-system", "namespace of that ServiceAccount"}, {&f.Config.ProxyURL, "proxy-url", "", "proxy to the cluster"},
-		{&f.ClusterName, "aws-cluster-name", "", "name in AWS, whose credentials the hub gets itself"}, {&f.RoleARN, "aws-role-arn", "", "role to take in AWS"},
-		{&f.Profile, "aws-profile", "", "profile to use in AWS"}, {&f.Command, "exec-command", "", "program on the hub that gives credentials"},
-		{&f.APIVersion, "exec-command-api-version", "", "version of the input and output of that program"}, {&f.InstallHint, "exec-command-install-hint", "", "what to say when that program is missing"},
+		{&f.system, "system-namespace", "kube-system", "namespace of that ServiceAccount"}, {&f.cluster.Config.ProxyURL, "proxy-url", "", "proxy to the cluster"},
+		{&f.aws.ClusterName, "aws-cluster-name", "", "name in AWS, whose credentials the hub gets itself"}, {&f.aws.RoleARN, "aws-role-arn", "", "role to take in AWS"},
+		{&f.aws.Profile, "aws-profile", "", "profile to use in AWS"}, {&f.program.Command, "exec-command", "", "program on the hub that gives credentials"},
+		{&f.program.APIVersion, "exec-command-api-version", "", "version of the input and output of that program"}, {&f.program.InstallHint, "exec-command-install-hint", "", "what to say when that program is missing"},
 	} {
 		fs.StringVar(s.into, s.name, s.otherwise, s.usage)
 	}
-	fs.StringArrayVar(&f.Cluster.Namespaces, "namespaces", nil, "only this namespace is managed; may be repeated")
+	fs.StringArrayVar(&f.cluster.Namespaces, "namespaces", nil, "only this namespace is managed; may be repeated")
 	fs.StringArrayVar(&f.labels, "label", nil, "label KEY=VALUE; may be repeated")
 	fs.StringArrayVar(&f.annotations, "annotation", nil, "annotation KEY=VALUE; may be repeated")
-	fs.StringArrayVar(&f.Args, "exec-command-args", nil, "argument of that program; may be repeated")
+	fs.StringArrayVar(&f.program.Args, "exec-command-args", nil, "argument of that program; may be repeated")
 	fs.StringArrayVar(&f.env, "exec-command-env", nil, "environment KEY=VALUE of that program; may be repeated")
 	fs.BoolVar(&f.inCluster, "in-cluster", false, "the hub runs in this cluster")
-	fs.BoolVar(&f.ClusterResources, "cluster-resources", false, "also manage cluster-scoped objects, with --namespaces")
+	fs.BoolVar(&f.cluster.ClusterResources, "cluster-resources", false, "also manage cluster-scoped objects, with --namespaces")
 	fs.BoolVar(&f.generate, "generate-bearer-token", false, "ask the cluster for a token of the ServiceAccount, for one year")
-	fs.BoolVar(&f.Config.DisableCompression, "disable-compression", false, "answers of the cluster are not compressed")
+	fs.BoolVar(&f.cluster.Config.DisableCompression, "disable-compression", false, "answers of the cluster are not compressed")
 	fs.Int64Var(&f.shard, "shard", -1, "shard of the controllers; negative lets them choose")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		rules := clientcmd.NewDefaultClientConfigLoadingRules()
@@ -119,13 +122,13 @@ func (v *verbs) clusterSpec() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("context %s: %w", args[0], err)
 		}
-		if f.Cluster.Name == "" {
-			f.Cluster.Name = args[0]
+		if f.cluster.Name == "" {
+			f.cluster.Name = args[0]
 		}
 		if err := v.complete(cmd.Context(), f, r); err != nil {
 			return err
 		}
-		s, err := f.Cluster.Secret()
+		s, err := f.cluster.Secret()
 		if err != nil {
 			return err
 		}
@@ -141,22 +144,22 @@ func (v *verbs) complete(ctx context.Context, f *specFlags, r *rest.Config) erro
 		return fmt.Errorf("kubeconfig: %w", err)
 	}
 	var err error
-	if f.Labels, err = command.Pairs(f.labels, "--label"); err != nil {
+	if f.cluster.Labels, err = command.Pairs(f.labels, "--label"); err != nil {
 		return err
 	}
-	if f.Annotations, err = command.Pairs(f.annotations, "--annotation"); err != nil {
+	if f.cluster.Annotations, err = command.Pairs(f.annotations, "--annotation"); err != nil {
 		return err
 	}
 	if f.shard >= 0 {
-		f.Shard = strconv.FormatInt(f.shard, 10)
+		f.cluster.Shard = strconv.FormatInt(f.shard, 10)
 	}
-	f.Server = strings.TrimSuffix(r.Host, "/")
-	f.Config.TLSClientConfig = registration.TLS{Insecure: r.Insecure, ServerName: r.ServerName}
+	f.cluster.Server = strings.TrimSuffix(r.Host, "/")
+	f.cluster.Config.TLSClientConfig = destination.TLS{Insecure: r.Insecure, ServerName: r.ServerName}
 	if !r.Insecure {
-		f.Config.TLSClientConfig.CAData = r.CAData
+		f.cluster.Config.TLSClientConfig.CAData = r.CAData
 	}
 	ways := 0
-	for _, given := range []bool{f.ClusterName != "", f.Command != "", f.token != "", f.generate} {
+	for _, given := range []bool{f.aws.ClusterName != "", f.program.Command != "", f.token != "", f.generate} {
 		if given {
 			ways++
 		}
@@ -165,22 +168,22 @@ func (v *verbs) complete(ctx context.Context, f *specFlags, r *rest.Config) erro
 		return fail.Fatal("--aws-cluster-name, --exec-command, --bearer-token and --generate-bearer-token exclude one another")
 	}
 	switch {
-	case f.ClusterName != "":
-		f.Config.AWSAuthConfig = &f.AWS
-	case f.Command != "":
-		if f.Env, err = command.Pairs(f.env, "--exec-command-env"); err != nil {
+	case f.aws.ClusterName != "":
+		f.cluster.Config.AWSAuthConfig = &f.aws
+	case f.program.Command != "":
+		if f.program.Env, err = command.Pairs(f.env, "--exec-command-env"); err != nil {
 			return err
 		}
-		f.Config.ExecProviderConfig = &f.Provider
+		f.cluster.Config.ExecProviderConfig = &f.program
 	case f.token != "":
-		f.Config.BearerToken = f.token
+		f.cluster.Config.BearerToken = f.token
 	case f.generate:
-		if f.Config.BearerToken, err = v.issue(ctx, f, r); err != nil {
+		if f.cluster.Config.BearerToken, err = v.issue(ctx, f, r); err != nil {
 			return err
 		}
 	}
 	if f.inCluster {
-		f.Server = destination.InClusterServer
+		f.cluster.Server = destination.InClusterServer
 	}
 	return nil
 }

@@ -4,11 +4,9 @@ package declare
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -47,7 +45,14 @@ func (f *Flags) Print(c *console.Console, file string, all ...runtime.Object) er
 		_, err := c.Out.Write(text.Bytes())
 		return err
 	}
-	return over(file, text.Bytes())
+	info, err := os.Stat(file)
+	if err != nil || !info.Mode().IsRegular() {
+		return fail.New("name the file with -f", "--inline needs a file to write over, and %q is none", file)
+	}
+	return console.Replace(file, info.Mode().Perm(), func(w io.Writer) error {
+		_, err := w.Write(text.Bytes())
+		return err
+	})
 }
 
 // one prints an object without what an API server writes into it.
@@ -61,25 +66,4 @@ func one(w io.Writer, format string, o runtime.Object) error {
 		delete(meta, "creationTimestamp")
 	}
 	return output.Object(w, format, fields)
-}
-
-// over replaces a file as a whole, or leaves it as it was.
-func over(file string, text []byte) error {
-	info, err := os.Stat(file)
-	if err != nil || !info.Mode().IsRegular() {
-		return fail.New("name the file with -f", "--inline needs a file to write over, and %q is none", file)
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(info.Mode().Perm()), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/domain/reference"
 )
 
@@ -34,44 +35,7 @@ type Cluster struct {
 	// Shard is a number; empty lets controllers choose.
 	Shard               string
 	Labels, Annotations map[string]string
-	Config              Config
-}
-
-// Config is how a cluster is reached: the JSON under the key config.
-type Config struct {
-	Username           string    `json:"username,omitempty"`
-	Password           string    `json:"password,omitempty"`
-	BearerToken        string    `json:"bearerToken,omitempty"`
-	TLSClientConfig    TLS       `json:"tlsClientConfig"`
-	AWSAuthConfig      *AWS      `json:"awsAuthConfig,omitempty"`
-	ExecProviderConfig *Provider `json:"execProviderConfig,omitempty"`
-	ProxyURL           string    `json:"proxyUrl,omitempty"`
-	DisableCompression bool      `json:"disableCompression,omitempty"`
-}
-
-// TLS is the TLS part of a Config; data is base64 in JSON.
-type TLS struct {
-	Insecure   bool   `json:"insecure"`
-	ServerName string `json:"serverName,omitempty"`
-	CertData   []byte `json:"certData,omitempty"`
-	KeyData    []byte `json:"keyData,omitempty"`
-	CAData     []byte `json:"caData,omitempty"`
-}
-
-// AWS gets credentials from AWS.
-type AWS struct {
-	ClusterName string `json:"clusterName,omitempty"`
-	RoleARN     string `json:"roleARN,omitempty"`
-	Profile     string `json:"profile,omitempty"`
-}
-
-// Provider gets credentials from a program.
-type Provider struct {
-	Command     string            `json:"command,omitempty"`
-	Args        []string          `json:"args,omitempty"`
-	Env         map[string]string `json:"env,omitempty"`
-	APIVersion  string            `json:"apiVersion,omitempty"`
-	InstallHint string            `json:"installHint,omitempty"`
+	Config              destination.Credentials
 }
 
 // declaration is a Secret of a type; empty values are left out.

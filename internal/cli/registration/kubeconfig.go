@@ -5,25 +5,27 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sluice-cd/sluice/internal/domain/destination"
 )
 
-// execVersion is what argocd-k8s-auth prints.
+// execVersion is what programs that say nothing else print.
 const execVersion = "client.authentication.k8s.io/v1beta1"
 
 // Kubeconfig says to kubectl how the hub reaches the cluster, with its
 // credentials.
 func (c *Cluster) Kubeconfig() (*api.Config, error) {
 	tls := c.Config.TLSClientConfig
-	if tls.Insecure && len(tls.CAData) > 0 {
+	if tls.Contradicts() {
 		return nil, fmt.Errorf("cluster %s: insecure and caData exclude one another", c.Name)
 	}
-	user := &api.AuthInfo{
-		Username: c.Config.Username, Password: c.Config.Password, Token: c.Config.BearerToken, ClientCertificateData: tls.CertData, ClientKeyData: tls.KeyData,
-	}
-	if user.Exec = c.Config.program(); user.Exec != nil {
-		user.Exec.InteractiveMode = api.NeverExecInteractiveMode
-		user.Username, user.Password, user.Token = "", "", ""
+	user := &api.AuthInfo{ClientCertificateData: tls.CertData, ClientKeyData: tls.KeyData}
+	if p := c.Config.Program(); p != nil {
+		user.Exec = program(p)
+	} else {
+		user.Username, user.Password, user.Token = c.Config.Username, c.Config.Password, c.Config.BearerToken
 	}
 	out := api.NewConfig()
 	out.Clusters[c.Name] = &api.Cluster{
@@ -36,25 +38,16 @@ func (c *Cluster) Kubeconfig() (*api.Config, error) {
 	return out, nil
 }
 
-// program gives credentials; nil is none. That of AWS comes first.
-func (c *Config) program() *api.ExecConfig {
-	if a := c.AWSAuthConfig; a != nil {
-		args := []string{"aws", "--cluster-name", a.ClusterName}
-		if a.RoleARN != "" {
-			args = append(args, "--role-arn", a.RoleARN)
-		}
-		if a.Profile != "" {
-			args = append(args, "--profile", a.Profile)
-		}
-		return &api.ExecConfig{Command: "argocd-k8s-auth", Args: args, APIVersion: execVersion}
+func program(p *destination.Program) *api.ExecConfig {
+	out := &api.ExecConfig{
+		Command: p.Command, Args: p.Args, APIVersion: p.APIVersion, InstallHint: p.InstallHint, InteractiveMode: api.NeverExecInteractiveMode,
+		ProvideClusterInfo: p.ProvideClusterInfo,
 	}
-	p := c.ExecProviderConfig
-	if p == nil {
-		return nil
-	}
-	out := &api.ExecConfig{Command: p.Command, Args: p.Args, APIVersion: p.APIVersion, InstallHint: p.InstallHint}
 	if out.APIVersion == "" {
 		out.APIVersion = execVersion
+	}
+	if len(p.Config) > 0 {
+		out.Config = &runtime.Unknown{Raw: p.Config, ContentType: runtime.ContentTypeJSON}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
 		out.Env = append(out.Env, api.ExecEnvVar{Name: name, Value: p.Env[name]})

@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sluice-cd/sluice/internal/cli/registration"
+	"github.com/sluice-cd/sluice/internal/domain/destination"
 )
 
 // stored is a declaration as an API server keeps it.
@@ -27,7 +28,7 @@ func TestAClusterIsReadAsItWasDeclared(t *testing.T) {
 	want := &registration.Cluster{
 		Name: "prod", Server: "https://prod.example.com:6443", Project: "team", Namespaces: []string{"a", "b"}, ClusterResources: true, Shard: "2",
 		Labels: map[string]string{"env": "prod", "argocd.argoproj.io/secret-type": "repository"}, Annotations: map[string]string{"owner": "web"},
-		Config: registration.Config{BearerToken: "t", TLSClientConfig: registration.TLS{ServerName: "x", CAData: []byte("ca")}, ProxyURL: "http://proxy"},
+		Config: destination.Credentials{BearerToken: "t", TLSClientConfig: destination.TLS{ServerName: "x", CAData: []byte("ca")}, ProxyURL: "http://proxy"},
 	}
 	s, err := want.Secret()
 	if err != nil {
@@ -57,7 +58,7 @@ func TestClusterErrorsHoldNoSecret(t *testing.T) {
 	if _, err := registration.ClusterOf(s); err == nil || !strings.Contains(err.Error(), "key server is empty") {
 		t.Errorf("no server: %v", err)
 	}
-	c := registration.Cluster{Name: "c", Config: registration.Config{TLSClientConfig: registration.TLS{Insecure: true, CAData: []byte("ca")}}}
+	c := registration.Cluster{Name: "c", Config: destination.Credentials{TLSClientConfig: destination.TLS{Insecure: true, CAData: []byte("ca")}}}
 	if _, err := c.Kubeconfig(); err == nil || !strings.Contains(err.Error(), "exclude one another") {
 		t.Errorf("insecure with an authority: %v", err)
 	}
@@ -66,10 +67,10 @@ func TestClusterErrorsHoldNoSecret(t *testing.T) {
 func TestKubeconfig(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		config registration.Config
+		config destination.Credentials
 		want   string
 	}{
-		"token": {registration.Config{BearerToken: "t", TLSClientConfig: registration.TLS{CAData: []byte("ca")}, ProxyURL: "http://proxy:1"}, `apiVersion: v1
+		"token": {destination.Credentials{BearerToken: "t", TLSClientConfig: destination.TLS{CAData: []byte("ca")}, ProxyURL: "http://proxy:1"}, `apiVersion: v1
 clusters:
 - cluster:
     certificate-authority-data: Y2E=
@@ -88,7 +89,7 @@ users:
   user:
     token: t
 `},
-		"certificate": {registration.Config{TLSClientConfig: registration.TLS{Insecure: true, CertData: []byte("c"), KeyData: []byte("k")}}, `apiVersion: v1
+		"certificate": {destination.Credentials{TLSClientConfig: destination.TLS{Insecure: true, CertData: []byte("c"), KeyData: []byte("k")}}, `apiVersion: v1
 clusters:
 - cluster:
     insecure-skip-tls-verify: true
@@ -107,7 +108,7 @@ users:
     client-certificate-data: Yw==
     client-key-data: aw==
 `},
-		"AWS before a program": {registration.Config{BearerToken: "t", AWSAuthConfig: &registration.AWS{ClusterName: "eks", Profile: "p"}, ExecProviderConfig: &registration.Provider{Command: "x"}}, `apiVersion: v1
+		"AWS before a program": {destination.Credentials{BearerToken: "t", AWSAuthConfig: &destination.AWS{ClusterName: "eks", Profile: "p"}, ExecProviderConfig: &destination.Program{Command: "x"}}, `apiVersion: v1
 clusters:
 - cluster:
     server: https://prod
