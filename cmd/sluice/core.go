@@ -41,8 +41,21 @@ func listen(ctx context.Context, c *coreMode) (*connect.Tunnel, error) {
 	go func() { _ = s.Serve(l) }()
 	return &connect.Tunnel{
 		Address: l.Addr().String(), Namespace: c.namespace, Transport: marked{secret, http.DefaultTransport},
-		Close: func() { _ = s.Close(); c.stop() },
+		Close: func() { hangUp(ctx, s); c.stop() },
 	}, nil
+}
+
+// hangUpTimeout bounds the end of what is still answered when a command ends.
+const hangUpTimeout = 3 * time.Second
+
+// hangUp lets calls end whose answer the command has: what they did is noted
+// after that.
+func hangUp(ctx context.Context, s *http.Server) {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
+	defer cancel()
+	if s.Shutdown(bounded) != nil {
+		_ = s.Close() // streams that nobody reads
+	}
 }
 
 // dashboard serves API and UI with the rights of the kubeconfig: to whoever

@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	streaming "k8s.io/streaming/pkg/httpstream" // whose errors web sockets give
 
 	"github.com/sluice-cd/sluice/internal/cli/connect"
 )
@@ -51,18 +55,33 @@ func portForward(ctx context.Context, f *connect.Flags) (*connect.Tunnel, error)
 	if name == "" {
 		return nil, fmt.Errorf("--port-forward: namespace %s has no running pod with label app.kubernetes.io/name=%s: use --port-forward-namespace or --server-name", namespace, f.ServerName)
 	}
-	round, upgrader, err := spdy.RoundTripperFor(cfg)
+	target := kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(name).SubResource("portforward").URL()
+	dialer, err := dialerTo(cfg, target)
 	if err != nil {
 		return nil, fmt.Errorf("--port-forward: %w", err)
 	}
-	target := kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(name).SubResource("portforward").URL()
 	stop, ready := make(chan struct{}), make(chan struct{})
-	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: round}, http.MethodPost, target)
 	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", serverPort)}, stop, ready, io.Discard, io.Discard)
 	if err != nil {
 		return nil, fmt.Errorf("--port-forward to %s: %w", name, err)
 	}
 	return join(ctx, joint{forwarder: forwarder, pod: name, stop: stop, ready: ready})
+}
+
+// dialerTo opens streams to a pod as kubectl does: within a web socket, which
+// proxies pass, or without one where Kubernetes, or a proxy, wants none.
+func dialerTo(cfg *rest.Config, target *url.URL) (httpstream.Dialer, error) {
+	round, upgrader, err := spdy.RoundTripperFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := portforward.NewSPDYOverWebsocketDialer(target, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return portforward.NewFallbackDialer(socket, spdy.NewDialer(upgrader, &http.Client{Transport: round}, http.MethodPost, target), func(err error) bool {
+		return streaming.IsUpgradeFailure(err) || streaming.IsHTTPSProxyError(err)
+	}), nil
 }
 
 // joint is a port-forward that has not begun.

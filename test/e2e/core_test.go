@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -103,6 +106,12 @@ type reply struct {
 	Code         int
 }
 
+// times and instants are when something was said.
+var (
+	times    = regexp.MustCompile(`,"time":"[^"]*"`)
+	instants = regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\dT[^ ]+`)
+)
+
 // run runs a command of the command line.
 func (r *coreRig) run(env []string, args ...string) reply {
 	r.Helper()
@@ -117,8 +126,9 @@ func (r *coreRig) run(env []string, args ...string) reply {
 		a.Code = cmd.ProcessState.ExitCode()
 	}
 	a.Out, a.Problem = out.String(), problem.String()
-	if i := strings.Index(a.Problem, `,"time":"`); i >= 0 {
-		a.Problem = a.Problem[:i]
+	a.Problem = times.ReplaceAllString(a.Problem, "")
+	if len(args) > 1 && (args[1] == "wait" || args[1] == "sync") { // of rows of progress
+		a.Out = instants.ReplaceAllString(a.Out, "TIME")
 	}
 	return a
 }
@@ -223,9 +233,12 @@ func TestCore(t *testing.T) {
 		}
 	}
 	r.writes(kube)
+	r.local(kube)
 	settled := r.same()
 	r.Kill(syscall.SIGKILL)
 	r.alone(settled)
+	r.dashboard()
+	r.unreachable()
 }
 
 // same runs every read both ways until the answers are the same.
@@ -295,6 +308,70 @@ func (r *coreRig) writes(kube kubernetes.Interface) {
 	r.audited("argocd", "plain", "OperationStarted", "ResourceUpdated")
 }
 
+// local deploys a folder of this machine in place of Git.
+func (r *coreRig) local(kube kubernetes.Interface) {
+	r.Helper()
+	dir := r.TempDir()
+	write := func(name, text string) {
+		must(r.T, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
+		must(r.T, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	write(".git/config", "")
+	write("plain/all.yaml", strings.NewReplacer("blue", "local", "hunter2hunter2", "s3cretlocal").Replace(hookManifest)+rig.Workload("plain", "v3"))
+	write("chart/Chart.yaml", "apiVersion: v2\nname: chart\nversion: 1.0.0\n")
+	write("chart/templates/_labels.tpl", `{{- define "l" -}}app: mine{{- end -}}`)
+	write("chart/templates/all.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: chart, labels: { {{ include \"l\" . }} }}\ndata: {replicas: '7', kube: '{{ .Capabilities.KubeVersion.Version }}'}\n")
+	r.fine(r.core, "app", "set", "chart", "--sync-policy", "automated")
+	r.fine(r.core, "app", "wait", "chart", "--sync", "--health", "--operation", "--timeout", "60")
+	plain, chart := filepath.Join(dir, "plain"), filepath.Join(dir, "chart")
+	for _, args := range [][]string{
+		{"app", "diff", "plain", "--local", plain}, {"app", "manifests", "plain", "--local", plain}, {"app", "diff", "chart", "--local", chart},
+		{"app", "diff", "plain", "--local", dir, "--server-side-generate"}, {"app", "sync", "chart", "--local", chart},
+	} {
+		name := strings.Join(args, " ")
+		want, got := r.server(args...), r.core(args...)
+		if diff := cmp.Diff(want, got); diff != "" {
+			r.Errorf("%s (-server +core):\n%s", name, diff)
+		}
+		if strings.Contains(got.Out, "tracking-id") && args[1] == "diff" {
+			r.Errorf("%s shows marks as differences: %s", name, got.Out)
+		}
+		if strings.Contains(got.Out+got.Problem, "s3cretlocal") || got.Code == 0 && args[1] != "manifests" {
+			r.Errorf("%s: %+v", name, got)
+		}
+	}
+	key := client.ObjectKey{Namespace: rig.Namespace, Name: "plain"}
+	var before, app v1alpha1.Application
+	must(r.T, r.Hub.Get(r.Context(), key, &before))
+	out := r.core("app", "sync", "plain", "--local", plain, "--timeout", "120")
+	if out.Code != 0 || !strings.Contains(out.Problem, "Secret credentials is left as it is") {
+		r.Fatalf("app sync --local: %+v", out)
+	}
+	config, err := kube.CoreV1().ConfigMaps("shop-plain").Get(r.Context(), "settings", metav1.GetOptions{})
+	must(r.T, err)
+	secret, err := kube.CoreV1().Secrets("shop-plain").Get(r.Context(), "credentials", metav1.GetOptions{})
+	must(r.T, err)
+	if config.Data["colour"] != "local" || string(secret.Data["password"]) != "hunter2hunter2" {
+		r.Errorf("after the sync: %v, Secret as before: %v", config.Data, string(secret.Data["password"]) == "hunter2hunter2")
+	}
+	must(r.T, r.Hub.Get(r.Context(), key, &app))
+	if len(app.Status.History) != len(before.Status.History) || app.Status.Sync.Status != v1alpha1.SyncStatusOutOfSync {
+		r.Errorf("history of %d entries, was %d; %s", len(app.Status.History), len(before.Status.History), app.Status.Sync.Status)
+	}
+	// Who writes an operation past the server meets the same rules.
+	var web v1alpha1.Application
+	must(r.T, r.Hub.Get(r.Context(), client.ObjectKey{Namespace: rig.Namespace, Name: "chart"}, &web))
+	web.Operation = &v1alpha1.Operation{Sync: &v1alpha1.SyncOperation{Manifests: []string{`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"smuggled"}}`}}}
+	must(r.T, r.Hub.Update(r.Context(), &web))
+	must(r.T, rig.Until(r.Context(), 30*time.Second, "the operation is refused", func(ctx context.Context) (bool, error) {
+		err := r.Hub.Get(ctx, client.ObjectKeyFromObject(&web), &web)
+		s := web.Status.OperationState
+		return s != nil && s.Phase == v1alpha1.OperationError && strings.Contains(s.Message, "cannot use local sync"), err
+	}))
+	r.fine(r.core, "app", "sync", "plain", "--timeout", "120")
+	r.fine(r.core, "app", "wait", "plain", "--sync", "--health", "--timeout", "60")
+}
+
 // audited waits for an event about an Application with one of the reasons that
 // names the user of the kubeconfig.
 func (r *coreRig) audited(namespace, name string, reasons ...string) {
@@ -308,6 +385,73 @@ func (r *coreRig) audited(namespace, name string, reasons ...string) {
 			return e.InvolvedObject.Name == name && slices.Contains(reasons, e.Reason) && strings.Contains(e.Message, "initiated sync") && !strings.Contains(e.Message, "Unknown user")
 		}), nil
 	}))
+}
+
+// dashboard is the API with the rights of the kubeconfig, for one machine.
+func (r *coreRig) dashboard() {
+	r.Helper()
+	cmd := exec.CommandContext(r.Context(), filepath.Join(binaries(r.T), "sluice"), "admin", "dashboard", "--port", "0", "--kubeconfig", r.kubeconfig, "-n", rig.Namespace)
+	cmd.Env = append(os.Environ(), "HOME="+r.home, "XDG_CACHE_HOME="+filepath.Join(r.home, "cache"), "KUBECONFIG=")
+	out, err := cmd.StdoutPipe()
+	must(r.T, err)
+	must(r.T, cmd.Start())
+	defer func() { _ = cmd.Process.Kill() }()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	must(r.T, err)
+	url, found := strings.CutPrefix(strings.TrimSpace(line), "Argo CD UI is available at ")
+	if !found || !strings.HasPrefix(url, "http://127.0.0.1:") && !strings.HasPrefix(url, "http://[::1]:") {
+		r.Fatalf("the dashboard says %q", line)
+	}
+	ask := func(path, host string) (int, string) {
+		q, err := http.NewRequestWithContext(r.Context(), http.MethodGet, url+path, nil)
+		must(r.T, err)
+		if host != "" {
+			q.Host = host
+		}
+		res, err := http.DefaultClient.Do(q)
+		must(r.T, err)
+		defer res.Body.Close()
+		raw, err := io.ReadAll(res.Body)
+		must(r.T, err)
+		return res.StatusCode, string(raw)
+	}
+	if code, body := ask("/api/v1/applications", ""); code != 200 || !strings.Contains(body, `"name":"alpha-web"`) {
+		r.Errorf("applications: %d %s", code, body)
+	}
+	if code, body := ask("/api/v1/applications/plain/resource-tree", "localhost"); code != 200 || !strings.Contains(body, `"kind":"ReplicaSet"`) {
+		r.Errorf("tree: %d %s", code, body)
+	}
+	if code, body := ask("/api/v1/applications", "evil.example.com"); code != http.StatusMisdirectedRequest || strings.Contains(body, "alpha-web") {
+		r.Errorf("under a name of a stranger: %d %s", code, body)
+	}
+	must(r.T, cmd.Process.Signal(syscall.SIGTERM))
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		must(r.T, err)
+	case <-time.After(20 * time.Second):
+		r.Error("the dashboard does not end")
+	}
+}
+
+// unreachable asks while Git and a target cluster do not answer.
+func (r *coreRig) unreachable() {
+	r.Helper()
+	must(r.T, r.Git.Close())
+	if out := r.fine(r.core, "app", "get", "plain", "-o", "tree"); !strings.Contains(out, "ReplicaSet/plain-") {
+		r.Errorf("a tree without Git: %s", out)
+	}
+	must(r.T, r.Fleet.Run(r.Context(), "stop", "alpha"))
+	if a := r.core("app", "diff", "plain"); a.Code != 20 || !strings.Contains(a.Problem, "cluster alpha does not answer") {
+		r.Errorf("differences without the cluster: %+v", a)
+	}
+	if out := r.fine(r.core, "app", "get", "plain", "-o", "tree"); !strings.Contains(out, "Deployment/plain") {
+		r.Errorf("a tree without the cluster: %s", out)
+	}
+	if out := r.fine(r.core, "cluster", "list"); !strings.Contains(out, "Failed") || !strings.Contains(out, "Successful") {
+		r.Errorf("clusters of which one is dead: %s", out)
+	}
 }
 
 func scale(t *testing.T, kube kubernetes.Interface, namespace, name string, replicas int) {

@@ -12,8 +12,11 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net"
+	"strconv"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -154,8 +157,10 @@ func (v *verbs) dashboard() *cobra.Command {
 		if v.Dashboard == nil {
 			return fail.Fatal("this program was built without a server")
 		}
-		v.Dialer.KubeContext = v.kube.overrides.CurrentContext
-		return v.Dashboard(cmd.Context(), fmt.Sprintf("%s:%d", address, port), func(url string) {
+		d := v.Dialer
+		d.KubeContext = cmp.Or(v.kube.overrides.CurrentContext, d.KubeContext)
+		d.Kubeconfig, d.KubeNamespace = v.kube.kubeconfig, v.kube.namespace
+		return v.Dashboard(cmd.Context(), net.JoinHostPort(address, strconv.Itoa(port)), func(url string) {
 			v.Dialer.Console.Printf("Argo CD UI is available at %s\n", url)
 		})
 	}

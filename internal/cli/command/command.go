@@ -187,7 +187,7 @@ func (k *Kube) Register(fs *pflag.FlagSet) {
 	add(&k.Context, "context", "", "context of the kubeconfig")
 	add(&k.Cluster, "cluster", "", "cluster of the kubeconfig")
 	add(&k.User, "user", "", "user of the kubeconfig")
-	add(&k.Namespace, "namespace", "", "namespace of the control plane")
+	add(&k.Namespace, "namespace", "n", "namespace of the control plane")
 	add(&k.Username, "username", "", "name for basic authentication to Kubernetes")
 	add(&k.Password, "password", "", "password for basic authentication to Kubernetes")
 	add(&k.Token, "token", "", "bearer token for Kubernetes")

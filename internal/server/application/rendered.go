@@ -108,7 +108,10 @@ func (s *Service) generate(ctx context.Context, r rendering) (*ManifestResponse,
 	if len(rendered.SourceTypes) > 0 {
 		out.SourceType = rendered.SourceTypes[0]
 	}
-	for _, o := range rendered.Objects {
+	tracking := object.TrackingOf(s.Hub.Config("argocd-cm"))
+	for _, rendered := range rendered.Objects {
+		o := rendered.DeepCopy()
+		tracking.Mark(o, object.Instance(app, s.Hub.Namespace), app.Spec.Destination.Namespace)
 		text, err := s.text(o)
 		if err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/glob"
@@ -44,7 +45,7 @@ type Auditor struct {
 	events  chan *corev1.Event
 	dropped prometheus.Counter
 	// queued counts the events that are still to be written.
-	queued sync.WaitGroup
+	queued atomic.Int64
 
 	mu   sync.Mutex
 	last string
@@ -84,7 +85,7 @@ func (a *Auditor) Record(ctx context.Context, r route.Record) {
 		select {
 		case a.events <- a.event(e, now.Add(time.Duration(i))): // names of events are times
 		default:
-			a.queued.Done()
+			a.queued.Add(-1)
 			a.dropped.Inc()
 		}
 	}
@@ -194,7 +195,7 @@ func (a *Auditor) Run(ctx context.Context) {
 					return
 				case e := <-a.events:
 					a.create(ctx, e)
-					a.queued.Done()
+					a.queued.Add(-1)
 				}
 			}
 		})
@@ -202,14 +203,18 @@ func (a *Auditor) Run(ctx context.Context) {
 	all.Wait()
 }
 
+// flushPause is how often a Flush looks.
+const flushPause = 5 * time.Millisecond
+
 // Flush waits until the events of calls that have ended are written, or ctx
-// ends. Run must still run, and no call be under way.
+// ends. Run must still run.
 func (a *Auditor) Flush(ctx context.Context) {
-	written := make(chan struct{})
-	go func() { a.queued.Wait(); close(written) }()
-	select {
-	case <-written:
-	case <-ctx.Done():
+	for a.queued.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(flushPause):
+		}
 	}
 }
 

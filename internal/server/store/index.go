@@ -198,9 +198,19 @@ func versionOf(obj client.Object) uint64 {
 // belongs here.
 func (x *Index[T]) Handler(keep func(T) bool) toolscache.ResourceEventHandler {
 	put := func(o any) {
-		if obj, ok := o.(T); ok && keep(obj) {
-			x.Put(obj)
+		obj, ok := o.(T)
+		if !ok || !keep(obj) {
+			return
 		}
+		if len(obj.GetManagedFields()) > 0 { // a cache that others share keeps them
+			copied, ok := obj.DeepCopyObject().(T)
+			if !ok {
+				return
+			}
+			copied.SetManagedFields(nil)
+			obj = copied
+		}
+		x.Put(obj)
 	}
 	return toolscache.ResourceEventHandlerFuncs{
 		AddFunc: put, UpdateFunc: func(_, after any) { put(after) },
