@@ -163,7 +163,12 @@ func (s *Service) find(c *route.Call, q Named, action string) (*v1alpha1.Applica
 		return nil, fault.New(fault.PermissionDenied, "namespace '%s' is not permitted", q.AppsetNamespace)
 	}
 	set, ok := s.Hub.Set(q.AppsetNamespace, q.Name)
-	if !ok {
+	if !ok { // the same work as for one that may not be seen
+		what := access.Request{Resource: "applicationsets", Action: action, Object: s.Hub.Object("", q.AppsetNamespace, q.Name)}
+		if !c.Can(what) && action != "get" {
+			what.Action = "get"
+			c.Can(what)
+		}
 		return nil, route.Hidden()
 	}
 	if what := s.what(set, action); !c.Can(what) {
