@@ -155,7 +155,7 @@ func (a *adding) narrowed() {
 // readOnly shows what differs and changes nothing.
 func (a *adding) readOnly() {
 	k := a.kubeconfig("add-reads", nil)
-	a.runs([]string{"may do read everything, Secrets too, and change nothing"}, "cluster", "add", "add-reads", "--kubeconfig", k, "--read-only")
+	a.runs([]string{"may read everything, Secrets too, and change nothing"}, "cluster", "add", "add-reads", "--kubeconfig", k, "--read-only")
 	a.made(whole...)
 	a.may("add-reads", true, readNodes)
 	a.may("add-reads", false, writeMaps("default"))
