@@ -1,17 +1,13 @@
 package eventlog
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/gobwas/glob"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/klog/v2"
 )
 
 // Wanted says whether events of a reason are made: reasons is all, none or a
@@ -60,70 +56,53 @@ func patterns(list string) []glob.Glob {
 	return out
 }
 
-// carried is the annotation in which labels go from the recorder, which sees
-// the object, to the sink, which stores the event; it is never stored.
-const carried = "sluice.dev/labels"
+// Labeller gives the labels that events about an object carry. It is called for
+// each event and must not wait for anybody.
+type Labeller func(object corev1.ObjectReference) map[string]string
 
-// recorder puts labels of the object on its events, and leaves out those that
-// nobody wants.
-type recorder struct {
-	record.EventRecorderLogger
+// chooser hands on the events that are wanted, with their labels.
+type chooser struct {
+	inner   record.EventSink
 	reasons []string
-	config  *atomic.Pointer[func() map[string]string]
+	labels  *atomic.Pointer[Labeller]
 }
 
-func (r *recorder) Event(object runtime.Object, kind, reason, message string) {
-	r.AnnotatedEventf(object, nil, kind, reason, "%s", message)
-}
+var _ record.EventSink = (*chooser)(nil)
 
-func (r *recorder) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
-	r.AnnotatedEventf(object, nil, kind, reason, format, args...)
-}
-
-func (r *recorder) AnnotatedEventf(object runtime.Object, annotations map[string]string, kind, reason, format string, args ...any) {
-	if !Wanted(r.reasons, reason) {
-		return
+// Create hands on an event.
+func (c *chooser) Create(e *corev1.Event) (*corev1.Event, error) {
+	if !Wanted(c.reasons, e.Reason) {
+		return e, nil
 	}
-	r.EventRecorderLogger.AnnotatedEventf(object, r.carry(object, annotations), kind, reason, format, args...)
+	return c.inner.Create(c.labelled(e))
 }
 
-func (r *recorder) WithLogger(l klog.Logger) record.EventRecorderLogger {
-	return &recorder{r.EventRecorderLogger.WithLogger(l), r.reasons, r.config}
-}
-
-// carry adds the labels to annotations.
-func (r *recorder) carry(object runtime.Object, annotations map[string]string) map[string]string {
-	config := r.config.Load()
-	o, err := meta.Accessor(object)
-	if config == nil || err != nil {
-		return annotations
+// Update hands on an event that is stored anew.
+func (c *chooser) Update(e *corev1.Event) (*corev1.Event, error) {
+	if !Wanted(c.reasons, e.Reason) {
+		return e, nil
 	}
-	labels := Labels((*config)(), o.GetLabels())
+	return c.inner.Update(c.labelled(e))
+}
+
+// Patch hands on a change of an event.
+func (c *chooser) Patch(e *corev1.Event, data []byte) (*corev1.Event, error) {
+	if !Wanted(c.reasons, e.Reason) {
+		return e, nil
+	}
+	return c.inner.Patch(c.labelled(e), data)
+}
+
+func (c *chooser) labelled(e *corev1.Event) *corev1.Event {
+	give := c.labels.Load()
+	if give == nil {
+		return e
+	}
+	labels := (*give)(e.InvolvedObject)
 	if len(labels) == 0 {
-		return annotations
-	}
-	raw, err := json.Marshal(labels)
-	if err != nil {
-		return annotations
-	}
-	out := map[string]string{carried: string(raw)}
-	for k, v := range annotations {
-		out[k] = v
-	}
-	return out
-}
-
-// labelled is an event with the labels that it carries.
-func labelled(e *corev1.Event) *corev1.Event {
-	raw, found := e.Annotations[carried]
-	if !found {
 		return e
 	}
 	out := e.DeepCopy()
-	delete(out.Annotations, carried)
-	var labels map[string]string
-	if json.Unmarshal([]byte(raw), &labels) == nil {
-		out.Labels = labels
-	}
+	out.Labels = labels
 	return out
 }

@@ -46,8 +46,11 @@ func TestEventsCarryLabels(t *testing.T) {
 	if e := next(); len(e.Labels) != 0 || e.Message != "before 100% is known" {
 		t.Errorf("%q with labels %v", e.Message, e.Labels)
 	}
-	b.Use(func() map[string]string {
-		return map[string]string{"resource.includeEventLabelKeys": "team, secret*", "resource.excludeEventLabelKeys": "secret-*"}
+	b.Use(func(o corev1.ObjectReference) map[string]string {
+		if o.UID != object.UID || o.Kind != "ConfigMap" {
+			t.Errorf("asked for the labels of %v", o)
+		}
+		return Labels(map[string]string{"resource.includeEventLabelKeys": "team, secret*", "resource.excludeEventLabelKeys": "secret-*"}, object.Labels)
 	})
 	r.Event(object, corev1.EventTypeNormal, "Noise", "nobody wants it")
 	r.AnnotatedEventf(object, map[string]string{"dest-server": "s"}, corev1.EventTypeNormal, "Healthy", "after %d", 1)

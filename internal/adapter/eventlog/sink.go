@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/flowcontrol"
@@ -70,17 +69,17 @@ func NewSink(inner record.EventSink, pace Pace, log *slog.Logger, r prometheus.R
 
 // Create takes an event that is to be stored.
 func (s *Sink) Create(e *corev1.Event) (*corev1.Event, error) {
-	return e, s.add(write{event: labelled(e)})
+	return e, s.add(write{event: e})
 }
 
 // Update takes an event that is to be stored anew.
 func (s *Sink) Update(e *corev1.Event) (*corev1.Event, error) {
-	return e, s.add(write{event: labelled(e)})
+	return e, s.add(write{event: e})
 }
 
 // Patch takes a change of an event: that it happened again.
 func (s *Sink) Patch(e *corev1.Event, data []byte) (*corev1.Event, error) {
-	return e, s.add(write{event: labelled(e), patch: data})
+	return e, s.add(write{event: e, patch: data})
 }
 
 func (s *Sink) add(w write) error {
@@ -185,15 +184,14 @@ type Broadcaster struct {
 	record.EventBroadcaster
 	run     func(record.EventSink) *Sink
 	reasons []string
-	config  atomic.Pointer[func() map[string]string]
+	labels  atomic.Pointer[Labeller]
 }
 
 // NewBroadcaster makes a broadcaster for one manager, of events with certain
 // reasons ([Wanted]); it ends with ctx.
 func NewBroadcaster(ctx context.Context, log *slog.Logger, r prometheus.Registerer, reasons []string) *Broadcaster {
 	return &Broadcaster{
-		reasons:          reasons,
-		EventBroadcaster: record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(correlation())),
+		reasons: reasons, EventBroadcaster: record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(correlation())),
 		run: func(inner record.EventSink) *Sink {
 			s := NewSink(inner, flowcontrol.NewTokenBucketRateLimiter(perSecond, atOnce), log, r)
 			go s.Run(ctx)
@@ -204,14 +202,8 @@ func NewBroadcaster(ctx context.Context, log *slog.Logger, r prometheus.Register
 
 // StartRecordingToSink makes events go to a sink, at its pace.
 func (b *Broadcaster) StartRecordingToSink(inner record.EventSink) watch.Interface {
-	return b.EventBroadcaster.StartRecordingToSink(b.run(inner))
+	return b.EventBroadcaster.StartRecordingToSink(&chooser{b.run(inner), b.reasons, &b.labels})
 }
 
-// Use puts labels on events from now on, as argocd-cm, which config gives, says
-// ([Labels]).
-func (b *Broadcaster) Use(config func() map[string]string) { b.config.Store(&config) }
-
-// NewRecorder makes a recorder for a component.
-func (b *Broadcaster) NewRecorder(scheme *runtime.Scheme, source corev1.EventSource) record.EventRecorderLogger {
-	return &recorder{b.EventBroadcaster.NewRecorder(scheme, source), b.reasons, &b.config}
-}
+// Use puts labels on events from now on.
+func (b *Broadcaster) Use(labels Labeller) { b.labels.Store(&labels) }
