@@ -293,7 +293,7 @@ func (f *allFlags) parts(ctx context.Context, mgr manager.Manager, cfg *rest.Con
 	if err := p.store.Load(ctx); err != nil {
 		return nil, nil, err
 	}
-	f.events.Use(eventLabels(ctx, mgr.GetClient(), p.store))
+	f.events.Use(eventLabels(ctx, mgr.GetClient(), func() map[string]string { return p.store.Snapshot().Config }))
 	mirrorOptions := f.mirrorOptions(p.store, p.clock, p.registry, logger)
 	p.projects = projectsOf(mgr.GetClient(), f.namespace, p.store.Snapshot)
 	mirrorOptions.Submodule = submodules(ctx, p.store.Snapshot, p.projects)

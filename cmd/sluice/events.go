@@ -8,14 +8,13 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/eventlog"
-	"github.com/sluice-cd/sluice/internal/adapter/settings"
 )
 
-// eventLabels gives the labels that events about an object of ours carry, from
-// what the cache of the hub knows of the object.
-func eventLabels(ctx context.Context, hub client.Reader, store *settings.Store) eventlog.Labeller {
+// eventLabels gives the labels that events about an object of ours carry, as
+// argocd-cm says, from what the cache of the hub knows of the object.
+func eventLabels(ctx context.Context, hub client.Reader, argocdCM func() map[string]string) eventlog.Labeller {
 	return func(ref corev1.ObjectReference) map[string]string {
-		config := store.Snapshot().Config
+		config := argocdCM()
 		if config["resource.includeEventLabelKeys"] == "" {
 			return nil
 		}
