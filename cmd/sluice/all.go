@@ -69,6 +69,8 @@ type allFlags struct {
 	reach  reach
 	// internal is where servers of other processes ask.
 	internal internalFlags
+	// events are those of the controllers.
+	events *eventlog.Broadcaster
 	// lease elects the process that works, identity is this one's name there.
 	lease, identity string
 }
@@ -109,6 +111,8 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 	if name == "all" {
 		flags.BoolVar(&f.serve, "server", false, "serve the API too")
 		f.server.register(flags)
+	} else {
+		f.server.registerEvents(flags)
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		f.pollSet, f.server.changed = flags.Changed("repository-poll-interval"), flags.Changed
@@ -245,12 +249,13 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.L
 		return nil, err
 	}
 	release, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
+	f.events = eventlog.NewBroadcaster(ctx, logger, metrics.Registry, f.server.events)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Cache: f.sets.hubCache(f.namespace), PprofBindAddress: f.pprofAddress,
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
-		EventBroadcaster: eventlog.NewBroadcaster(ctx, logger, metrics.Registry), //nolint:staticcheck // core v1 events are what users read; it ends with ctx
+		EventBroadcaster: f.events, //nolint:staticcheck // core v1 events are what users read; it ends with ctx
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the hub: %w", err)
@@ -288,6 +293,7 @@ func (f *allFlags) parts(ctx context.Context, mgr manager.Manager, cfg *rest.Con
 	if err := p.store.Load(ctx); err != nil {
 		return nil, nil, err
 	}
+	f.events.Use(eventLabels(ctx, mgr.GetClient(), func() map[string]string { return p.store.Snapshot().Config }))
 	mirrorOptions := f.mirrorOptions(p.store, p.clock, p.registry, logger)
 	p.projects = projectsOf(mgr.GetClient(), f.namespace, p.store.Snapshot)
 	mirrorOptions.Submodule = submodules(ctx, p.store.Snapshot, p.projects)

@@ -70,13 +70,22 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.Gzip, "enable-gzip", true, "compress answers for clients that accept it")
 	flags.StringVar(&f.contentTypes, "api-content-types", "application/json", "content types, divided by ;, that requests may have that change something; empty switches the check off")
 	flags.StringVar(&f.dex, "dex-server", "argocd-dex-server:5556", "host:port or URL of the Dex beside the server; empty is nowhere")
-	flags.StringSliceVar(&f.events, "enable-k8s-event", []string{"all"}, "reasons of which the server makes Kubernetes events: all, none or a list")
+	f.registerEvents(flags)
 	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-For tells where requests come from; also server.trusted.proxies of argocd-cmd-params-cm; none believes nobody")
 	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
 	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
 	flags.StringSliceVar(&f.namespaces, "application-namespaces", nil, "further namespaces, or globs, in which Applications may live")
 	flags.BoolVar(&f.Strict, "strict", false, "refuse a rollback, and a sync to another revision than the target, of an Application with automated sync; otherwise it holds what was deployed")
 	flags.BoolVar(&f.ReplaceAllowed, "sync-with-replace-allowed", true, "let requests ask for sync option Replace=true")
+}
+
+// registerEvents adds the flag that servers and controllers have.
+func (f *serverFlags) registerEvents(flags *pflag.FlagSet) {
+	reasons := []string{"all"}
+	if given := os.Getenv("ARGOCD_ENABLE_K8S_EVENT"); given != "" {
+		reasons = strings.Split(given, ",")
+	}
+	flags.StringSliceVar(&f.events, "enable-k8s-event", reasons, "reasons of which Kubernetes events are made: all, none or a list; env ARGOCD_ENABLE_K8S_EVENT")
 }
 
 // complete takes over what argocd-cmd-params-cm says and flags do not.

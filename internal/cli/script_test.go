@@ -89,7 +89,7 @@ func TestScripts(t *testing.T) {
 			e.Values[envKey{}] = e.Vars
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code, "asked": asked, "sent": sent, "terminal": terminal},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code, "asked": asked, "sent": sent, "terminal": onTerminal},
 	})
 }
 

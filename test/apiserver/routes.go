@@ -268,6 +268,7 @@ func (s *Server) sets() {
 	})
 	s.answer("GET "+one+"/rollout", func(r *http.Request, _ object) (any, error) {
 		if v := s.state.Rollouts[r.PathValue("name")]; v != nil {
+			s.goOn(r.PathValue("name"))
 			return v, nil
 		}
 		return nil, missing("rollout")
@@ -278,7 +279,11 @@ func (s *Server) sets() {
 		return object{}, err
 	})
 	s.mux.HandleFunc("GET /api/v1/stream/applicationsets", func(w http.ResponseWriter, r *http.Request) {
-		s.stream(w, r, "no Application", func() {})
+		s.stream(w, r, sets, func() {
+			if len(s.state.RolloutPlay) > 0 {
+				s.tell()
+			}
+		})
 	})
 }
 

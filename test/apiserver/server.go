@@ -41,6 +41,9 @@ type State struct {
 	Plans           map[string]object   `json:"plans"`
 	// Play are merge patches that an Application goes through after a sync.
 	Play map[string][]object `json:"play"`
+	// RolloutPlay are merge patches that a rollout goes through while somebody
+	// watches ApplicationSets, one each time it is read.
+	RolloutPlay map[string][]object `json:"rolloutPlay"`
 	// Fail answers with an error: "GET /api/v1/applications": {code, message}.
 	Fail map[string]object `json:"fail"`
 	// Token that requests must show; empty is none.
@@ -265,6 +268,32 @@ func (s *Server) play(n string) {
 		merge(app, copied(patch))
 		s.touch(app)
 		s.publish("MODIFIED", app)
+	}
+}
+
+// sets is what streams of ApplicationSets listen to; no Application is called so.
+const sets = "ApplicationSets"
+
+// goOn moves a rollout on when somebody watches, and says when it has more to
+// show; s.mu is held.
+func (s *Server) goOn(n string) {
+	play := s.state.RolloutPlay[n]
+	if len(play) == 0 || !slices.Contains(slices.Collect(maps.Values(s.watchers)), sets) {
+		return
+	}
+	merge(s.state.Rollouts[n], copied(play[0]))
+	s.state.RolloutPlay[n] = play[1:]
+	if len(play) > 1 {
+		s.tell()
+	}
+}
+
+// tell says to all who watch ApplicationSets that one has changed; s.mu is held.
+func (s *Server) tell() {
+	for ch, n := range s.watchers {
+		if n == sets {
+			ch <- object{"type": "MODIFIED", "applicationSet": object{}}
+		}
 	}
 }
 

@@ -277,6 +277,33 @@ func (a *adding) syncs(name string) {
 	a.drop(name)
 }
 
+// failsToSync waits for an operation that failed for a reason, and for the
+// Application to be OutOfSync.
+func (a *adding) failsToSync(name, why string) {
+	a.Helper()
+	must(a.T, rig.Until(a.Context(), 40*time.Second, name+" fails to sync: "+why, func(ctx context.Context) (bool, error) {
+		app, err := get(ctx, a.rig, name)
+		if err != nil {
+			return false, err
+		}
+		text := fmt.Sprint(app.Status.Conditions)
+		if op := app.Status.OperationState; op != nil {
+			text += string(op.Phase) + " " + op.Message
+			if op.SyncResult != nil {
+				raw, err := json.Marshal(op.SyncResult)
+				if err != nil {
+					return false, err
+				}
+				text += string(raw)
+			}
+		}
+		if app.Status.Sync.Status != v1alpha1.SyncStatusOutOfSync || !strings.Contains(text, why) {
+			return false, fmt.Errorf("%s, %s", app.Status.Sync.Status, text)
+		}
+		return true, nil
+	}))
+}
+
 func (a *adding) drop(name string) {
 	a.Helper()
 	must(a.T, a.rig.Hub.Delete(a.Context(), &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: rig.Namespace, Name: name}}))

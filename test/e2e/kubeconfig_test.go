@@ -116,13 +116,12 @@ func (a *adding) byOtherWays() {
 	a.Cleanup(proxy.Close)
 	address := strings.Replace(proxy.URL, "http://", "http://gate:s3cret,gate@", 1)
 	a.with("by-proxy", func(c *api.Cluster, _ *api.AuthInfo) { c.ProxyURL = address }, func(_ *corev1.Secret, c secretConfig) {
-		before := tunnels.Load()
-		if c.ProxyURL != address || before == 0 {
-			a.Errorf("%d tunnels, and the registration has another proxy", before)
+		if c.ProxyURL != address {
+			a.Error("the registration has another proxy")
 		}
 		a.syncs("by-proxy")
-		if tunnels.Load() == before {
-			a.Error("the hub does not go through the proxy")
+		if n := tunnels.Load(); n < 3 { // of the command line, of the server that tests the registration, of the controller
+			a.Errorf("%d tunnels: somebody does not go through the proxy", n)
 		}
 	})
 	a.fails(1, []string{"--proxy-url is no URL of a proxy"}, "cluster", "add", "by-proxy", "--kubeconfig", filepath.Join(a.dir, "by-proxy.kubeconfig"), "--proxy-url", "ftp://x")

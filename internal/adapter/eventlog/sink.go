@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -67,10 +68,14 @@ func NewSink(inner record.EventSink, pace Pace, log *slog.Logger, r prometheus.R
 }
 
 // Create takes an event that is to be stored.
-func (s *Sink) Create(e *corev1.Event) (*corev1.Event, error) { return e, s.add(write{event: e}) }
+func (s *Sink) Create(e *corev1.Event) (*corev1.Event, error) {
+	return e, s.add(write{event: e})
+}
 
 // Update takes an event that is to be stored anew.
-func (s *Sink) Update(e *corev1.Event) (*corev1.Event, error) { return e, s.add(write{event: e}) }
+func (s *Sink) Update(e *corev1.Event) (*corev1.Event, error) {
+	return e, s.add(write{event: e})
+}
 
 // Patch takes a change of an event: that it happened again.
 func (s *Sink) Patch(e *corev1.Event, data []byte) (*corev1.Event, error) {
@@ -177,13 +182,16 @@ func passing(err error) bool {
 // Broadcaster is client-go's broadcaster whose sinks are paced.
 type Broadcaster struct {
 	record.EventBroadcaster
-	run func(record.EventSink) *Sink
+	run     func(record.EventSink) *Sink
+	reasons []string
+	labels  atomic.Pointer[Labeller]
 }
 
-// NewBroadcaster makes a broadcaster for one manager; it ends with ctx.
-func NewBroadcaster(ctx context.Context, log *slog.Logger, r prometheus.Registerer) *Broadcaster {
+// NewBroadcaster makes a broadcaster for one manager, of events with certain
+// reasons ([Wanted]); it ends with ctx.
+func NewBroadcaster(ctx context.Context, log *slog.Logger, r prometheus.Registerer, reasons []string) *Broadcaster {
 	return &Broadcaster{
-		EventBroadcaster: record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(correlation())),
+		reasons: reasons, EventBroadcaster: record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(correlation())),
 		run: func(inner record.EventSink) *Sink {
 			s := NewSink(inner, flowcontrol.NewTokenBucketRateLimiter(perSecond, atOnce), log, r)
 			go s.Run(ctx)
@@ -194,5 +202,8 @@ func NewBroadcaster(ctx context.Context, log *slog.Logger, r prometheus.Register
 
 // StartRecordingToSink makes events go to a sink, at its pace.
 func (b *Broadcaster) StartRecordingToSink(inner record.EventSink) watch.Interface {
-	return b.EventBroadcaster.StartRecordingToSink(b.run(inner))
+	return b.EventBroadcaster.StartRecordingToSink(&chooser{b.run(inner), b.reasons, &b.labels})
 }
+
+// Use puts labels on events from now on.
+func (b *Broadcaster) Use(labels Labeller) { b.labels.Store(&labels) }

@@ -96,11 +96,11 @@ func (r rights) words(again string) []string {
 			where += ", and with objects that have no namespace (roles too, by which it could take more)"
 		}
 	}
-	what := "everything"
+	what := "do everything"
 	if r.readOnly {
 		what = "read everything, Secrets too, and change nothing"
 	}
-	out := []string{fmt.Sprintf("ServiceAccount %s/%s may do %s %s.", r.system, account, what, where)}
+	out := []string{fmt.Sprintf("ServiceAccount %s/%s may %s %s.", r.system, account, what, where)}
 	if r.readOnly {
 		return append(out, "Applications on this cluster show their state; syncs fail.")
 	}

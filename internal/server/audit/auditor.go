@@ -7,19 +7,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/gobwas/glob"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/internal/adapter/eventlog"
 	"github.com/sluice-cd/sluice/internal/server/route"
 )
 
@@ -78,7 +76,7 @@ func (a *Auditor) Record(ctx context.Context, r route.Record) {
 	now := a.Clock.Now()
 	for i, e := range Entries(r, now) {
 		a.write(ctx, e)
-		if a.Client == nil || !e.done() || absent(e.object) || !a.wanted(e.Reason) {
+		if a.Client == nil || !e.done() || absent(e.object) || !eventlog.Wanted(a.Reasons, e.Reason) {
 			continue
 		}
 		a.queued.Add(1)
@@ -112,20 +110,6 @@ func seal(before string, raw []byte) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// wanted says whether events of a reason are made; the first of all and none
-// in the list wins.
-func (a *Auditor) wanted(reason string) bool {
-	for _, r := range a.Reasons {
-		switch r {
-		case "all":
-			return true
-		case "none":
-			return false
-		}
-	}
-	return len(a.Reasons) == 0 || slices.Contains(a.Reasons, reason)
-}
-
 // event is the Kubernetes event of an entry (spec/observability.md §3).
 func (a *Auditor) event(e Entry, now time.Time) *corev1.Event {
 	o := e.object
@@ -140,7 +124,7 @@ func (a *Auditor) event(e Entry, now time.Time) *corev1.Event {
 	at := metav1.NewTime(now)
 	out := &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: fmt.Sprintf("%s.%x", o.GetName(), now.UnixNano()), Labels: a.labels(o),
+			Namespace: namespace, Name: fmt.Sprintf("%s.%x", o.GetName(), now.UnixNano()), Labels: eventlog.Labels(a.Config(), o.GetLabels()),
 			Annotations: map[string]string{"user": e.User},
 		},
 		InvolvedObject: corev1.ObjectReference{APIVersion: group, Kind: kind(o), Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion()},
@@ -149,37 +133,6 @@ func (a *Auditor) event(e Entry, now time.Time) *corev1.Event {
 	}
 	if kind(o) == "AppProject" {
 		out.Annotations = nil
-	}
-	return out
-}
-
-// labels are those of the object that resource.includeEventLabelKeys lists and
-// resource.excludeEventLabelKeys does not.
-func (a *Auditor) labels(o client.Object) map[string]string {
-	cm := a.Config()
-	include, exclude := patterns(cm["resource.includeEventLabelKeys"]), patterns(cm["resource.excludeEventLabelKeys"])
-	var out map[string]string
-	for key, value := range o.GetLabels() {
-		hit := func(g glob.Glob) bool { return g.Match(key) }
-		if slices.ContainsFunc(include, hit) && !slices.ContainsFunc(exclude, hit) {
-			if out == nil {
-				out = map[string]string{}
-			}
-			out[key] = value
-		}
-	}
-	return out
-}
-
-func patterns(list string) []glob.Glob {
-	var out []glob.Glob
-	for _, text := range strings.Split(list, ",") {
-		if text = strings.TrimSpace(text); text == "" {
-			continue
-		}
-		if g, err := glob.Compile(text); err == nil {
-			out = append(out, g)
-		}
 	}
 	return out
 }
