@@ -83,6 +83,8 @@ type Controller struct {
 	// deferred are Applications whose status is to be written when nothing
 	// else is to be done.
 	deferred map[types.NamespacedName]bool
+	// unwritten is what is to be written with what comes next.
+	unwritten map[types.NamespacedName]unwritten
 	// compared is the last comparison of each Application.
 	compared map[slot]memory
 	// own are the compiled rules of each Application.
@@ -99,7 +101,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(),
-		deferred: map[types.NamespacedName]bool{}, compared: map[slot]memory{},
+		deferred: map[types.NamespacedName]bool{}, unwritten: map[types.NamespacedName]unwritten{}, compared: map[slot]memory{},
 		own:  map[types.NamespacedName]ownRules{},
 		kept: map[types.NamespacedName]string{},
 	}
@@ -250,6 +252,7 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err
 	}
 	p := newPass(c, app, log)
 	p.moved = a.moved
+	p.goOn()
 	out.again, err = p.run(ctx)
 	out.later = p.later
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
@@ -324,6 +327,7 @@ func (c *Controller) forget(key types.NamespacedName) {
 	delete(c.following, key)
 	delete(c.written, key)
 	delete(c.deferred, key)
+	delete(c.unwritten, key)
 	delete(c.compared, slot{key, false})
 	delete(c.compared, slot{key, true})
 	delete(c.own, key)

@@ -49,6 +49,8 @@ type pass struct {
 	// started says that an automated sync was begun, later that the write of
 	// the status was put off until nothing else is to be done.
 	started, later bool
+	// since is when what is not written yet was first found.
+	since time.Time
 }
 
 type event struct{ kind, reason, message string }
@@ -292,10 +294,16 @@ func (p *pass) save(ctx context.Context) error {
 		maps.Equal(p.before.Annotations, p.app.Annotations) && slices.Equal(p.before.Finalizers, p.app.Finalizers)
 	old := p.before.Status.ReconciledAt
 	if same && !refreshed && old != nil && p.Clock.Since(old.Time) < reconciledPause {
+		p.mu.Lock()
+		delete(p.unwritten, p.key)
+		p.mu.Unlock()
 		return nil
 	}
 	if !refreshed && p.putOff() {
 		p.later = true
+		return nil
+	}
+	if !refreshed && p.await() {
 		return nil
 	}
 	now := metav1.NewTime(p.Clock.Now()).Rfc3339Copy()
@@ -352,7 +360,9 @@ func (p *pass) patch(ctx context.Context) error {
 	p.announce(written)
 	p.mu.Lock()
 	p.written[p.key] = written // nobody changes it, nor p.before
+	delete(p.unwritten, p.key)
 	p.mu.Unlock()
+	p.since = time.Time{}
 	p.before, p.app = written, written.DeepCopy()
 	p.watchers.tell(p.key)
 	return nil
