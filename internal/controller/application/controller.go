@@ -70,6 +70,7 @@ type Options struct {
 type Controller struct {
 	Options
 	lanes    *lanes
+	journal  *journal
 	metrics  *metrics
 	watchers *watchers
 
@@ -106,12 +107,16 @@ func New(o Options) *Controller {
 		kept: map[types.NamespacedName]string{},
 	}
 	c.metrics = newMetrics(o.Registerer)
+	c.journal = newJournal(o.Client, o.Namespace)
 	c.lanes = newLanes(c.reconcile)
 	return c
 }
 
 // Start runs until ctx ends. The caches of the hub are running already.
 func (c *Controller) Start(ctx context.Context) error {
+	if err := c.journal.read(ctx, c.Cache); err != nil {
+		c.Log.Warn("begins of operations not read: those that their Applications do not show are forgotten", "error", err.Error())
+	}
 	c.lanes.start(ctx)
 	defer c.lanes.stop()
 	c.Clusters.OnChange(c.clusterChanged)
@@ -320,6 +325,7 @@ func (c *Controller) forget(key types.NamespacedName) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.journal.drop(key)
 	delete(c.byInstance, instance)
 	for _, cancel := range c.following[key].cancels {
 		cancel()

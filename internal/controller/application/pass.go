@@ -49,8 +49,10 @@ type pass struct {
 	// started says that an automated sync was begun, later that the write of
 	// the status was put off until nothing else is to be done.
 	started, later bool
-	// since is when what is not written yet was first found.
+	// since is when what is not written yet was first found, plain that a sync
+	// to what was compared would only apply objects.
 	since time.Time
+	plain bool
 }
 
 type event struct{ kind, reason, message string }
@@ -103,8 +105,10 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 		p.showWindow()
 		p.showHold()
 		delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
-		if err := p.save(ctx); err != nil {
-			return p.again, err
+		if !p.noted(ctx) {
+			if err := p.save(ctx); err != nil {
+				return p.again, err
+			}
 		}
 		if !p.started {
 			break
@@ -362,6 +366,7 @@ func (p *pass) patch(ctx context.Context) error {
 	p.written[p.key] = written // nobody changes it, nor p.before
 	delete(p.unwritten, p.key)
 	p.mu.Unlock()
+	p.journal.drop(p.key)
 	p.since = time.Time{}
 	p.before, p.app = written, written.DeepCopy()
 	p.watchers.tell(p.key)

@@ -1,6 +1,7 @@
 package application
 
 import (
+	"context"
 	"maps"
 	"reflect"
 	"slices"
@@ -8,11 +9,16 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
+	"github.com/sluice-cd/sluice/internal/domain/syncplan"
 )
 
-// patience is how long a change that nobody waits for may stay unwritten, so
-// that what follows from it is stored in the same write.
-const patience = 500 * time.Millisecond
+// A change that nobody waits for stays unwritten for patience, so that what
+// follows from it is stored in the same write, and up to longPatience while
+// other Applications of the cluster wait for a worker.
+const (
+	patience     = 500 * time.Millisecond
+	longPatience = 2 * time.Second
+)
 
 // unwritten is what a pass found and put off. It is lost with the process, so
 // nothing is put off that could not be found out again.
@@ -25,18 +31,20 @@ type unwritten struct {
 	since     time.Time
 }
 
-// goOn continues from what an earlier pass put off. When somebody has written
-// more than labels and annotations meanwhile, it is void, as it would be after
-// a restart.
+// goOn continues from what an earlier pass, or another process, has left. When
+// somebody has written more than labels and annotations meanwhile, what is not
+// written is void, as it would be after a restart; that a sync has begun is
+// known from the journal all the same.
 func (p *pass) goOn() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	u, ok := p.unwritten[p.key]
-	if !ok {
-		return
-	}
-	if u.base.ResourceVersion != p.before.ResourceVersion && !rebasable(u.base, p.before) {
+	if ok && u.base.ResourceVersion != p.before.ResourceVersion && !rebasable(u.base, p.before) {
 		delete(p.unwritten, p.key)
+		ok = false
+	}
+	p.mu.Unlock()
+	if !ok {
+		p.resume()
 		return
 	}
 	u.status.DeepCopyInto(&p.app.Status)
@@ -44,20 +52,90 @@ func (p *pass) goOn() {
 	p.events, p.since = slices.Clone(u.events), u.since
 }
 
+// resume takes up the operation that the journal has of an Application, unless
+// the Application shows it or a later one.
+func (p *pass) resume() {
+	e, ok := p.journal.entry(p.key)
+	if !ok {
+		return
+	}
+	state := p.before.Status.OperationState
+	if e.UID != p.before.UID || e.Operation.Sync == nil || p.before.Operation != nil || p.before.DeletionTimestamp != nil ||
+		state != nil && (state.ID == e.ID || e.StartedAt.Before(&state.StartedAt)) {
+		p.journal.drop(p.key)
+		return
+	}
+	p.app.Operation = &e.Operation
+	p.begin()
+	p.app.Status.OperationState.ID, p.app.Status.OperationState.StartedAt = e.ID, e.StartedAt
+}
+
+// noted stores the begin of an automated sync in the journal, when nothing else
+// has to be stored before its first act: the rest goes with its end. Sources,
+// which may quote what only readers of the Application may see, are not put
+// there.
+func (p *pass) noted(ctx context.Context) bool {
+	op := p.app.Operation
+	if !p.started || !p.plain || !p.since.IsZero() || op.Sync.Source != nil || len(op.Sync.Sources) > 0 || p.app.Status.Hold != nil || p.before.Operation != nil || !maps.Equal(p.before.Annotations, p.app.Annotations) ||
+		!slices.Equal(p.before.Finalizers, p.app.Finalizers) {
+		return false
+	}
+	state := p.app.Status.OperationState
+	err := p.journal.note(ctx, p.key, entry{UID: p.before.UID, ID: state.ID, StartedAt: state.StartedAt, Operation: *p.app.Operation})
+	if err != nil {
+		p.log.Debug("begin of an operation is stored in its Application", "error", err.Error())
+		return false
+	}
+	p.keepUnwritten()
+	return true
+}
+
+// plain says that a sync to what was looked at applies objects of one wave and
+// does nothing else: cut off at any instant, it is carried out once more with
+// the same outcome.
+func plain(v *view, options []string) bool {
+	if len(v.hooks) > 0 || slices.Contains(options, createNamespace) {
+		return false
+	}
+	for _, pair := range v.pairs {
+		if pair.Target == nil || syncplan.Wave(pair.Target) != syncplan.Wave(v.pairs[0].Target) {
+			return false
+		}
+		if m := syncplan.MannerOf(pair.Target, pair.Live, options, false); m.Mode == syncplan.Replace || m.Force {
+			return false
+		}
+	}
+	return true
+}
+
+// keepUnwritten remembers for the next pass what is not written.
+func (p *pass) keepUnwritten() {
+	if p.since.IsZero() || p.since.After(p.Clock.Now()) {
+		p.since = p.Clock.Now()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unwritten[p.key] = unwritten{base: p.before, status: *p.app.Status.DeepCopy(), operation: p.app.Operation.DeepCopy(), events: slices.Clone(p.events), since: p.since}
+}
+
 // await puts the write off for a moment when more is to come that is stored
 // with it.
 func (p *pass) await() bool {
-	now := p.Clock.Now()
-	if p.since.IsZero() || p.since.After(now) {
-		p.since = now
-	}
-	rest := patience - now.Sub(p.since)
-	if rest <= 0 || !mayWait(p.before, p.app) {
+	if !mayWait(p.before, p.app) {
 		return false
 	}
-	p.mu.Lock()
-	p.unwritten[p.key] = unwritten{base: p.before, status: *p.app.Status.DeepCopy(), operation: p.app.Operation.DeepCopy(), events: p.events, since: p.since}
-	p.mu.Unlock()
+	age := time.Duration(0)
+	if !p.since.IsZero() {
+		age = max(0, p.Clock.Since(p.since))
+	}
+	rest := patience - age
+	if rest <= 0 && age < longPatience && p.lanes.crowded(p.cluster.Server) {
+		rest = patience
+	}
+	if rest <= 0 {
+		return false
+	}
+	p.keepUnwritten()
 	p.soon(rest)
 	return true
 }
@@ -72,11 +150,14 @@ func mayWait(stored, next *v1alpha1.Application) bool {
 		!reflect.DeepEqual(stored.Status.Conditions, next.Status.Conditions) || !reflect.DeepEqual(stored.Status.Hold, next.Status.Hold) {
 		return false
 	}
-	if stored.Operation == nil {
-		return next.Operation == nil && onlyWords(stored.Status, next.Status)
+	if next.Operation != nil || stored.Operation != nil && !stored.Operation.InitiatedBy.Automated {
+		return false
 	}
-	state := next.Status.OperationState
-	return next.Operation == nil && stored.Operation.InitiatedBy.Automated && state != nil && state.Phase == v1alpha1.OperationSucceeded && repeatable(state.SyncResult) &&
+	before, state := stored.Status.OperationState, next.Status.OperationState
+	if stored.Operation == nil && (state == nil || before != nil && before.ID == state.ID) {
+		return onlyWords(stored.Status, next.Status)
+	}
+	return state != nil && state.Operation.InitiatedBy.Automated && state.Phase == v1alpha1.OperationSucceeded && repeatable(state.SyncResult) &&
 		next.Status.Sync.Status == v1alpha1.SyncStatusSynced && next.Status.Health.Status == v1alpha1.HealthProgressing
 }
 

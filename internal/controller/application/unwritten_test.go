@@ -83,7 +83,7 @@ func TestWhatMayWait(t *testing.T) {
 // change that it did not know of makes it void.
 func TestWhatWaitsIsGoneOnFrom(t *testing.T) {
 	clock := clocktesting.NewFakeClock(friday(16))
-	c := &Controller{Options: Options{Clock: clock}, unwritten: map[types.NamespacedName]unwritten{}}
+	c := &Controller{Options: Options{Clock: clock}, unwritten: map[types.NamespacedName]unwritten{}, lanes: newLanes(nil), journal: newJournal(nil, "argocd")}
 	pass := func(stored *v1alpha1.Application) *pass {
 		p := newPass(c, stored, nil)
 		p.goOn()
