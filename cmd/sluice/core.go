@@ -74,6 +74,7 @@ func newCore(parent context.Context, f *connect.Flags) (*core, error) {
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	setLoggers(log)
+	go paceGarbage(parent)
 	known, err := scheme()
 	if err != nil {
 		return nil, err
