@@ -34,6 +34,10 @@ const (
 	AnnotationGeneratePaths    = "argocd.argoproj.io/manifest-generate-paths"
 )
 
+// JournalName is the ConfigMap of the control plane in which begins of
+// operations are stored that their Applications do not show yet.
+const JournalName = "sluice-journal"
+
 // RefreshType is the value of the refresh annotation.
 type RefreshType string
 

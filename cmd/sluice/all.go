@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -168,16 +167,9 @@ func (f *allFlags) logger() (*slog.Logger, error) {
 
 // setLoggers makes libraries write where we write.
 func setLoggers(logger *slog.Logger) {
-	if os.Getenv("GOGC") == "" { // most of the memory is live objects, and the processor is mostly idle
-		debug.SetGCPercent(garbagePercent)
-	}
 	log.SetLogger(logr.FromSlogHandler(logger.Handler()))
 	klog.SetLogger(logr.FromSlogHandler(logger.Handler()))
 }
-
-// garbagePercent is how much garbage may gather beside what is in use before
-// it is collected; GOGC wins.
-const garbagePercent = 50
 
 // component is what runs beside the manager.
 type component func(ctx context.Context, mgr manager.Manager, cfg *rest.Config, logger *slog.Logger) error
@@ -192,6 +184,7 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 		return err
 	}
 	setLoggers(logger)
+	go paceGarbage(ctx)
 	cfg, err := f.config()
 	if err != nil {
 		return err

@@ -181,6 +181,7 @@ func newCore(parent context.Context, f *connect.Flags) (c *coreMode, err error) 
 	}
 	log := coreLog(f.LogLevel)
 	setLoggers(log)
+	go paceGarbage(parent)
 	known, err := scheme()
 	if err != nil {
 		return nil, err
@@ -276,7 +277,7 @@ func (o *coreOpening) manager(ctx context.Context) (manager.Manager, error) {
 	}
 	mgr, err := ctrl.NewManager(o.cfg, ctrl.Options{
 		Scheme: known, Cache: o.hub.CacheOptions(), Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
-		EventBroadcaster: eventlog.NewBroadcaster(ctx, o.log, metrics.Registry), //nolint:staticcheck // core v1 events are what users read; it ends with ctx
+		EventBroadcaster: eventlog.NewBroadcaster(ctx, o.log, metrics.Registry, []string{"all"}), //nolint:staticcheck // core v1 events are what users read; it ends with ctx
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--core: %w", err)

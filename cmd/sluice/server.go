@@ -276,6 +276,7 @@ func (s *serverProcess) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	setLoggers(s.log)
+	go paceGarbage(ctx)
 	cfg, err := s.all.config()
 	if err != nil {
 		return err

@@ -38,12 +38,10 @@ func chartAt(t *testing.T, version string) []byte {
 	return packed(t, files)
 }
 
-// revisionsElsewhere asks what the revisions of a Helm repository with a
-// password, of a chart in a registry and of an OCI artifact are, and what is in
-// them.
-func (p *process) revisionsElsewhere(t *testing.T) {
-	ctx := t.Context()
-	helm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// guardedCharts is a Helm repository with two versions of a chart, for who
+// knows the password.
+func guardedCharts(t *testing.T) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
 		name, isChart := strings.CutPrefix(r.URL.Path, "/web-")
 		switch {
@@ -57,6 +55,14 @@ func (p *process) revisionsElsewhere(t *testing.T) {
 			http.NotFound(w, r)
 		}
 	}))
+}
+
+// revisionsElsewhere asks what the revisions of a Helm repository with a
+// password, of a chart in a registry and of an OCI artifact are, and what is in
+// them.
+func (p *process) revisionsElsewhere(t *testing.T) {
+	ctx := t.Context()
+	helm := guardedCharts(t)
 	defer helm.Close()
 	host := startRegistry(t)
 	push(t, host, "shop/web", "1.2.0", chartAt(t, "1.2.0"))

@@ -59,7 +59,7 @@ func (c *Connection) settle(ctx context.Context, kinds []schema.GroupVersionKind
 // not be started here: whoever may write a Secret of the hub would run programs
 // where this process does. The one that clouds need is part of this program.
 func (o Options) startable(c destination.Cluster) error {
-	var in credentials
+	var in destination.Credentials
 	if o.Programs == nil || len(c.Config) == 0 || json.Unmarshal(c.Config, &in) != nil || in.ExecProviderConfig == nil {
 		return nil
 	}

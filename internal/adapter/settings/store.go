@@ -95,7 +95,10 @@ func (s *Store) Run(ctx context.Context) error {
 }
 
 func (s *Store) handler() toolscache.ResourceEventHandler {
-	mark := func(any) {
+	mark := func(o any) {
+		if m, ok := o.(*corev1.ConfigMap); ok && m.Name == v1alpha1.JournalName {
+			return // no setting, and written with every sync
+		}
 		select {
 		case s.dirty <- struct{}{}:
 		default:

@@ -64,13 +64,11 @@ func TestClusterErrorsHoldNoSecret(t *testing.T) {
 	}
 }
 
-func TestKubeconfig(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		config destination.Credentials
-		want   string
-	}{
-		"token": {destination.Credentials{BearerToken: "t", TLSClientConfig: destination.TLS{CAData: []byte("ca")}, ProxyURL: "http://proxy:1"}, `apiVersion: v1
+var kubeconfigs = map[string]struct {
+	config destination.Credentials
+	want   string
+}{
+	"token": {destination.Credentials{BearerToken: "t", TLSClientConfig: destination.TLS{CAData: []byte("ca")}, ProxyURL: "http://proxy:1"}, `apiVersion: v1
 clusters:
 - cluster:
     certificate-authority-data: Y2E=
@@ -89,7 +87,7 @@ users:
   user:
     token: t
 `},
-		"certificate": {destination.Credentials{TLSClientConfig: destination.TLS{Insecure: true, CertData: []byte("c"), KeyData: []byte("k")}}, `apiVersion: v1
+	"certificate": {destination.Credentials{TLSClientConfig: destination.TLS{Insecure: true, CertData: []byte("c"), KeyData: []byte("k")}}, `apiVersion: v1
 clusters:
 - cluster:
     insecure-skip-tls-verify: true
@@ -108,7 +106,7 @@ users:
     client-certificate-data: Yw==
     client-key-data: aw==
 `},
-		"AWS before a program": {destination.Credentials{BearerToken: "t", AWSAuthConfig: &destination.AWS{ClusterName: "eks", Profile: "p"}, ExecProviderConfig: &destination.Program{Command: "x"}}, `apiVersion: v1
+	"AWS before a program": {destination.Credentials{BearerToken: "t", AWSAuthConfig: &destination.AWS{ClusterName: "eks", Profile: "p"}, ExecProviderConfig: &destination.Program{Command: "x"}}, `apiVersion: v1
 clusters:
 - cluster:
     server: https://prod
@@ -136,7 +134,11 @@ users:
       interactiveMode: Never
       provideClusterInfo: false
 `},
-	} {
+}
+
+func TestKubeconfig(t *testing.T) {
+	t.Parallel()
+	for name, c := range kubeconfigs {
 		cluster := registration.Cluster{Name: "prod", Server: "https://prod", Config: c.config}
 		cfg, err := cluster.Kubeconfig()
 		if err != nil {

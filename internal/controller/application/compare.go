@@ -196,6 +196,7 @@ func asIs(u *unstructured.Unstructured) *unstructured.Unstructured { return u }
 
 // compare fills sync status, resources and health.
 func (p *pass) compare(ctx context.Context) {
+	p.plain = false
 	sources := p.app.Spec.GetSources()
 	ids, err := p.resolve(ctx, sources, p.refresh != "")
 	if err == nil && p.unchanged(ctx, sources, ids) {
@@ -234,6 +235,7 @@ func (p *pass) compare(ctx context.Context) {
 	} else if len(v.manifests.SourceTypes) > 0 {
 		status.SourceType = v.manifests.SourceTypes[0]
 	}
+	p.plain = plain(v, p.specOptions())
 	p.keepFinalizers(v)
 	v.conditions = append(v.conditions, p.surroundings(ctx, v)...)
 	p.summarize(ctx, v)

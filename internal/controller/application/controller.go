@@ -70,6 +70,7 @@ type Options struct {
 type Controller struct {
 	Options
 	lanes    *lanes
+	journal  *journal
 	metrics  *metrics
 	watchers *watchers
 	// arrivals tells what the cache of the hub has caught up with.
@@ -85,6 +86,8 @@ type Controller struct {
 	// deferred are Applications whose status is to be written when nothing
 	// else is to be done.
 	deferred map[types.NamespacedName]bool
+	// unwritten is what is to be written with what comes next.
+	unwritten map[types.NamespacedName]unwritten
 	// compared is the last comparison of each Application.
 	compared map[slot]memory
 	// own are the compiled rules of each Application.
@@ -103,17 +106,21 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(), arrivals: newWatchers(),
-		deferred: map[types.NamespacedName]bool{}, compared: map[slot]memory{},
+		deferred: map[types.NamespacedName]bool{}, unwritten: map[types.NamespacedName]unwritten{}, compared: map[slot]memory{},
 		own:  map[types.NamespacedName]ownRules{},
 		kept: map[types.NamespacedName]string{},
 	}
 	c.metrics = newMetrics(o.Registerer)
+	c.journal = newJournal(o.Client, o.Namespace)
 	c.lanes = newLanes(c.reconcile)
 	return c
 }
 
 // Start runs until ctx ends. The caches of the hub are running already.
 func (c *Controller) Start(ctx context.Context) error {
+	if err := c.journal.read(ctx, c.Cache); err != nil {
+		c.Log.Warn("begins of operations not read: those that their Applications do not show are forgotten", "error", err.Error())
+	}
 	c.lanes.start(ctx)
 	defer c.lanes.stop()
 	c.Clusters.OnChange(c.clusterChanged)
@@ -254,6 +261,7 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err
 	}
 	p := newPass(c, app, log)
 	p.moved = a.moved
+	p.goOn()
 	out.again, err = p.run(ctx)
 	out.later = p.later
 	c.metrics.reconcile.WithLabelValues(key.Namespace, p.cluster.Server).Observe(c.Clock.Since(begin).Seconds())
@@ -323,6 +331,7 @@ func (c *Controller) forget(key types.NamespacedName) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.journal.drop(key)
 	delete(c.byInstance, instance)
 	for _, cancel := range c.following[key].cancels {
 		cancel()
@@ -330,6 +339,7 @@ func (c *Controller) forget(key types.NamespacedName) {
 	delete(c.following, key)
 	delete(c.written, key)
 	delete(c.deferred, key)
+	delete(c.unwritten, key)
 	delete(c.compared, slot{key, false})
 	delete(c.compared, slot{key, true})
 	delete(c.own, key)

@@ -24,9 +24,9 @@ import (
 
 var _ inspect.Reader = (*Controller)(nil)
 
-// patience is how long a question waits until the cache of this process has what
+// catchUpTimeout is how long a question waits until the cache of this process has what
 // the process that asks has seen. Both watch the same hub.
-const patience = 5 * time.Second
+const catchUpTimeout = 5 * time.Second
 
 // since loads an Application that is at least as new as the one that was seen.
 func (c *Controller) since(ctx context.Context, seen inspect.Seen) (*v1alpha1.Application, error) {
@@ -38,7 +38,7 @@ func (c *Controller) since(ctx context.Context, seen inspect.Seen) (*v1alpha1.Ap
 		}
 	})
 	defer stop()
-	waiting, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
 	want := version(&v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{ResourceVersion: seen.ResourceVersion}})
 	for {

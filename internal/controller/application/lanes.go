@@ -136,6 +136,14 @@ func (l *lanes) queue(key types.NamespacedName) queue {
 	return q
 }
 
+// crowded says that Applications of a lane wait for a worker.
+func (l *lanes) crowded(name string) bool {
+	l.mu.Lock()
+	q := l.byName[name]
+	l.mu.Unlock()
+	return q != nil && q.Len() > 0
+}
+
 func (l *lanes) run(name string, q queue) {
 	defer l.wait.Done()
 	for {

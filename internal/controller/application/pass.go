@@ -51,6 +51,10 @@ type pass struct {
 	// started says that an automated sync was begun, later that the write of
 	// the status was put off until nothing else is to be done.
 	started, later bool
+	// since is when what is not written yet was first found, plain that a sync
+	// to what was compared would only apply objects.
+	since time.Time
+	plain bool
 }
 
 type event struct{ kind, reason, message string }
@@ -103,8 +107,10 @@ func (p *pass) run(ctx context.Context) (time.Duration, error) {
 		p.showWindow()
 		p.showHold()
 		delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
-		if err := p.save(ctx); err != nil {
-			return p.again, err
+		if !p.noted(ctx) {
+			if err := p.save(ctx); err != nil {
+				return p.again, err
+			}
 		}
 		if !p.started {
 			break
@@ -294,10 +300,16 @@ func (p *pass) save(ctx context.Context) error {
 		maps.Equal(p.before.Annotations, p.app.Annotations) && slices.Equal(p.before.Finalizers, p.app.Finalizers)
 	old := p.before.Status.ReconciledAt
 	if same && !refreshed && old != nil && p.Clock.Since(old.Time) < reconciledPause {
+		p.mu.Lock()
+		delete(p.unwritten, p.key)
+		p.mu.Unlock()
 		return nil
 	}
 	if !refreshed && p.putOff() {
 		p.later = true
+		return nil
+	}
+	if !refreshed && p.await() {
 		return nil
 	}
 	now := metav1.NewTime(p.Clock.Now()).Rfc3339Copy()
@@ -354,7 +366,10 @@ func (p *pass) patch(ctx context.Context) error {
 	p.announce(written)
 	p.mu.Lock()
 	p.written[p.key] = written // nobody changes it, nor p.before
+	delete(p.unwritten, p.key)
 	p.mu.Unlock()
+	p.journal.drop(p.key)
+	p.since = time.Time{}
 	p.before, p.app = written, written.DeepCopy()
 	p.watchers.tell(p.key)
 	return nil

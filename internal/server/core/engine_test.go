@@ -13,7 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -27,7 +26,7 @@ import (
 // reader knows of a tree with one object.
 type reader struct{ inspect.Reader }
 
-func (r reader) Tree(_ context.Context, key types.NamespacedName) (inspect.Tree, error) {
+func (r reader) Tree(_ context.Context, key inspect.Seen) (inspect.Tree, error) {
 	return inspect.Tree{Nodes: []inspect.Node{{Object: inspect.Object{Kind: "Seen", Name: key.Name}}}}, nil
 }
 
