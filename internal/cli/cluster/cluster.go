@@ -10,8 +10,8 @@ package cluster
 
 import (
 	"cmp"
+	"context"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
@@ -29,48 +29,19 @@ type verbs struct{ d *connect.Dialer }
 // Command is the group.
 func Command(d *connect.Dialer) *cobra.Command {
 	v := &verbs{d: d}
-	return command.Group("cluster", "Manage target clusters", v.add(), v.list(), v.get(), v.set(), v.remove(), v.rotate())
+	return command.Group("cluster", "Manage target clusters", v.add(), listing.Verb(d, "List clusters"), v.get(), v.set(), v.remove(), v.rotate())
+}
+
+// listing lists clusters; completion offers names, scripts get addresses.
+var listing = command.Listing[client.Cluster]{
+	All:  func(ctx context.Context, c *client.Client) ([]client.Cluster, error) { return c.Clusters(ctx) },
+	Name: func(c *client.Cluster) string { return c.Server }, Word: "server", Table: clusterTable,
 }
 
 func (v *verbs) names() cobra.CompletionFunc {
-	return command.Complete(v.d, func(cmd *cobra.Command, c *client.Client) ([]string, error) {
-		all, err := c.Clusters(cmd.Context())
-		if err != nil {
-			return nil, err
-		}
-		var out []string
-		for i := range all {
-			out = append(out, cmp.Or(all[i].Name, all[i].Server))
-		}
-		return out, nil
-	})
-}
-
-func (v *verbs) list() *cobra.Command {
-	var format string
-	c := &cobra.Command{Use: "list", Short: "List clusters", Args: command.Args(0, 0)}
-	c.Flags().StringVarP(&format, "output", "o", "wide", "wide, server, json or yaml")
-	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		api, err := v.d.Client(cmd.Context())
-		if err != nil {
-			return err
-		}
-		all, err := api.Clusters(cmd.Context())
-		if err != nil {
-			return err
-		}
-		switch format {
-		case "server":
-			for i := range all {
-				v.d.Console.Printf("%s\n", all[i].Server)
-			}
-			return nil
-		case "wide", "":
-			return printClusters(v.d.Console.Out, all)
-		}
-		return output.List(v.d.Console.Out, format, all)
-	}
-	return c
+	byName := listing
+	byName.Name = func(c *client.Cluster) string { return cmp.Or(c.Name, c.Server) }
+	return byName.Names(v.d)
 }
 
 // stateOf is how well a cluster is reached, and why not.
@@ -84,7 +55,7 @@ func stateOf(c *client.Cluster) (version, status, message string) {
 	return cmp.Or(version, c.ServerVersion), status, message
 }
 
-func printClusters(w io.Writer, all []client.Cluster) error {
+func clusterTable(all []client.Cluster) [][]string {
 	table := [][]string{{"SERVER", "NAME", "VERSION", "STATUS", "MESSAGE", "PROJECT"}}
 	for i := range all {
 		c := &all[i]
@@ -95,7 +66,7 @@ func printClusters(w io.Writer, all []client.Cluster) error {
 		version, status, message := stateOf(c)
 		table = append(table, []string{server, c.Name, version, status, message, c.Project})
 	}
-	return output.Table(w, table)
+	return table
 }
 
 func (v *verbs) get() *cobra.Command {

@@ -29,25 +29,19 @@ type verbs struct{ d *connect.Dialer }
 func Command(d *connect.Dialer) *cobra.Command {
 	v := &verbs{d: d}
 	c := command.Group("proj", "Manage projects",
-		append(v.rules(), v.list(), v.get(), v.create(), v.set(), v.edit(), v.delete(), v.role(), v.windows(), v.integrity())...)
+		append(v.rules(), listing.Verb(d, "List projects"), v.get(), v.create(), v.set(), v.edit(), v.delete(), v.role(), v.windows(), v.integrity())...)
 	c.Aliases = []string{"project"}
 	return c
 }
 
-// names offers projects to shells.
-func (v *verbs) names() cobra.CompletionFunc {
-	return command.Complete(v.d, func(cmd *cobra.Command, c *client.Client) ([]string, error) {
-		all, err := c.Projects(cmd.Context())
-		if err != nil {
-			return nil, err
-		}
-		var out []string
-		for i := range all {
-			out = append(out, all[i].Name)
-		}
-		return out, nil
-	})
+// listing lists projects.
+var listing = command.Listing[v1alpha1.AppProject]{
+	All:  func(ctx context.Context, c *client.Client) ([]v1alpha1.AppProject, error) { return c.Projects(ctx) },
+	Name: func(p *v1alpha1.AppProject) string { return p.Name }, Word: "name", Table: projectTable,
 }
+
+// names offers projects to shells.
+func (v *verbs) names() cobra.CompletionFunc { return listing.Names(v.d) }
 
 // change reads a project, edits it, and writes it when edit says so.
 func (v *verbs) change(ctx context.Context, name string, edit func(*v1alpha1.AppProject) (bool, error)) error {
@@ -67,33 +61,6 @@ func (v *verbs) change(ctx context.Context, name string, edit func(*v1alpha1.App
 	return err
 }
 
-func (v *verbs) list() *cobra.Command {
-	var format string
-	c := &cobra.Command{Use: "list", Short: "List projects", Args: command.Args(0, 0)}
-	c.Flags().StringVarP(&format, "output", "o", "wide", "wide, name, json or yaml")
-	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		api, err := v.d.Client(cmd.Context())
-		if err != nil {
-			return err
-		}
-		all, err := api.Projects(cmd.Context())
-		if err != nil {
-			return err
-		}
-		switch format {
-		case "name":
-			for i := range all {
-				v.d.Console.Printf("%s\n", all[i].Name)
-			}
-			return nil
-		case "wide", "":
-			return printProjects(v.d.Console.Out, all)
-		}
-		return output.List(v.d.Console.Out, format, all)
-	}
-	return c
-}
-
 // few is one element, <none>, or a count.
 func few(all []string, what string) string {
 	switch len(all) {
@@ -105,7 +72,7 @@ func few(all []string, what string) string {
 	return fmt.Sprintf("%d %s", len(all), what)
 }
 
-func printProjects(w io.Writer, all []v1alpha1.AppProject) error {
+func projectTable(all []v1alpha1.AppProject) [][]string {
 	table := [][]string{{
 		"NAME", "DESCRIPTION", "DESTINATIONS", "SOURCES", "CLUSTER-RESOURCE-WHITELIST", "NAMESPACE-RESOURCE-BLACKLIST", "SIGNATURE-KEYS",
 		"ORPHANED-RESOURCES", "DESTINATION-SERVICE-ACCOUNTS",
@@ -121,7 +88,7 @@ func printProjects(w io.Writer, all []v1alpha1.AppProject) error {
 			few(kinds(s.NamespaceResourceBlacklist), "resources"), few(keys, "key(s)"), orphaned(s.OrphanedResources), few(serviceAccounts(s), "resources"),
 		})
 	}
-	return output.Table(w, table)
+	return table
 }
 
 func destinations(s *v1alpha1.AppProjectSpec) []string {

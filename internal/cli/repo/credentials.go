@@ -1,19 +1,21 @@
 package repo
 
 import (
+	"cmp"
+	"context"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
-	"github.com/sluice-cd/sluice/internal/cli/output"
 )
 
 // Credentials is the group about templates of credentials.
 func Credentials(d *connect.Dialer) *cobra.Command {
 	v := &verbs{d: d}
-	return command.Group("repocreds", "Manage credentials for all repositories below a URL", v.addTemplate(), v.listTemplates(), v.removeTemplate())
+	return command.Group("repocreds", "Manage credentials for all repositories below a URL", v.addTemplate(), templates.Verb(d, "List templates of credentials"), v.removeTemplate())
 }
 
 func (v *verbs) addTemplate() *cobra.Command {
@@ -41,39 +43,19 @@ func (v *verbs) addTemplate() *cobra.Command {
 	return c
 }
 
-func (v *verbs) listTemplates() *cobra.Command {
-	var format string
-	c := &cobra.Command{Use: "list", Short: "List templates of credentials", Args: command.Args(0, 0)}
-	c.Flags().StringVarP(&format, "output", "o", "wide", "wide, url, json or yaml")
-	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		api, err := v.d.Client(cmd.Context())
-		if err != nil {
-			return err
+// templates lists templates of credentials.
+var templates = command.Listing[client.RepoCreds]{
+	All:  func(ctx context.Context, c *client.Client) ([]client.RepoCreds, error) { return c.RepoCredentials(ctx) },
+	Name: func(r *client.RepoCreds) string { return r.URL }, Word: "url",
+	Table: func(all []client.RepoCreds) [][]string {
+		table := [][]string{{"URL PATTERN", "USERNAME", "SSH_CREDS", "TLS_CREDS"}}
+		for i := range all {
+			table = append(table, []string{
+				all[i].URL, cmp.Or(all[i].Username, "-"), strconv.FormatBool(all[i].SSHPrivateKey != ""), strconv.FormatBool(all[i].TLSClientCertData != ""),
+			})
 		}
-		all, err := api.RepoCredentials(cmd.Context())
-		if err != nil {
-			return err
-		}
-		switch format {
-		case "url":
-			for i := range all {
-				v.d.Console.Printf("%s\n", all[i].URL)
-			}
-			return nil
-		case "wide", "":
-			table := [][]string{{"URL PATTERN", "USERNAME", "SSH_CREDS", "TLS_CREDS"}}
-			for i := range all {
-				name := all[i].Username
-				if name == "" {
-					name = "-"
-				}
-				table = append(table, []string{all[i].URL, name, strconv.FormatBool(all[i].SSHPrivateKey != ""), strconv.FormatBool(all[i].TLSClientCertData != "")})
-			}
-			return output.Table(v.d.Console.Out, table)
-		}
-		return output.List(v.d.Console.Out, format, all)
-	}
-	return c
+		return table
+	},
 }
 
 func (v *verbs) removeTemplate() *cobra.Command {

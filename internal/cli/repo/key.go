@@ -1,8 +1,11 @@
 package repo
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/internal/cli/client"
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
@@ -12,7 +15,7 @@ import (
 // Keys is the group about keys that sign commits.
 func Keys(d *connect.Dialer) *cobra.Command {
 	v := &verbs{d: d}
-	return command.Group("gpg", "Manage keys that sign commits", v.addKey(), v.listKeys(), v.getKey(), v.removeKey())
+	return command.Group("gpg", "Manage keys that sign commits", v.addKey(), keys.Verb(d, "List keys"), v.getKey(), v.removeKey())
 }
 
 func (v *verbs) addKey() *cobra.Command {
@@ -45,29 +48,17 @@ func (v *verbs) addKey() *cobra.Command {
 	return c
 }
 
-func (v *verbs) listKeys() *cobra.Command {
-	var format string
-	c := &cobra.Command{Use: "list", Short: "List keys", Args: command.Args(0, 0)}
-	c.Flags().StringVarP(&format, "output", "o", "wide", "wide, json or yaml")
-	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		api, err := v.d.Client(cmd.Context())
-		if err != nil {
-			return err
-		}
-		all, err := api.GPGKeys(cmd.Context())
-		if err != nil {
-			return err
-		}
-		if format != "wide" && format != "" {
-			return output.List(v.d.Console.Out, format, all)
-		}
+// keys lists keys.
+var keys = command.Listing[client.GPGKey]{
+	All:  func(ctx context.Context, c *client.Client) ([]client.GPGKey, error) { return c.GPGKeys(ctx) },
+	Name: func(k *client.GPGKey) string { return k.KeyID },
+	Table: func(all []client.GPGKey) [][]string {
 		table := [][]string{{"KEYID", "TYPE", "IDENTITY"}}
 		for i := range all {
 			table = append(table, []string{all[i].KeyID, all[i].SubType, all[i].Owner})
 		}
-		return output.Table(v.d.Console.Out, table)
-	}
-	return c
+		return table
+	},
 }
 
 func (v *verbs) getKey() *cobra.Command {
