@@ -56,9 +56,11 @@ type Connection struct {
 	// met closes with the first finding of the heartbeat.
 	met chan struct{}
 
-	mu        sync.Mutex
-	state     State
-	mapper    meta.RESTMapper
+	mu     sync.Mutex
+	state  State
+	mapper meta.RESTMapper
+	// mappings are answers of the mapper, which looks for each anew.
+	mappings  map[schema.GroupVersionKind]*meta.RESTMapping
 	versions  []string
 	learnt    time.Time
 	watches   map[schema.GroupKind]*kindWatch
@@ -108,7 +110,7 @@ func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connec
 		met:     make(chan struct{}),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[object.Key]prediction{},
-		schemas: map[schema.GroupVersion]*published{},
+		schemas: map[schema.GroupVersion]*published{}, mappings: map[schema.GroupVersionKind]*meta.RESTMapping{},
 	}
 	conn.store.tracking = f.tracking
 	if before != nil {
@@ -283,6 +285,7 @@ func (c *Connection) learn(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mapper = restmapper.NewDiscoveryRESTMapper(resources)
+	clear(c.mappings)
 	clear(c.schemas)
 	c.learnt, c.inherited = c.fleet.options.Clock.Now(), false
 	versions = slices.Compact(versions)
@@ -304,12 +307,21 @@ const relearnPause = time.Second
 func (c *Connection) mapping(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	find := func() (*meta.RESTMapping, error) {
 		c.mu.Lock()
-		m := c.mapper
+		m, known, learnt := c.mapper, c.mappings[gvk], c.learnt
 		c.mu.Unlock()
+		if known != nil {
+			return known, nil
+		}
 		if m == nil {
 			return nil, fmt.Errorf("cluster %s: not connected yet", c.cluster.Name)
 		}
-		return m.RESTMapping(gvk.GroupKind(), gvk.Version)
+		found, err := m.RESTMapping(gvk.GroupKind(), gvk.Version)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if err == nil && learnt.Equal(c.learnt) {
+			c.mappings[gvk] = found
+		}
+		return found, err
 	}
 	found, err := find()
 	if err == nil || !meta.IsNoMatchError(err) {

@@ -11,5 +11,7 @@
 //
 // Nothing is polled: watches of the hub, of the clusters and the poller of
 // each repository enqueue what they concern. What a restart must not forget is
-// written before the act that it permits.
+// written before the act that it permits: to the Application, or, of syncs that
+// only apply objects, to a journal that takes many of them at once. What can be
+// found out again and nobody waits for is written with what follows.
 package application

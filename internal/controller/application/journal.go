@@ -2,10 +2,13 @@ package application
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -32,10 +35,56 @@ var errNoRoom = errors.New("no room in the journal")
 
 // entry is the begin of an operation that its Application does not show yet.
 type entry struct {
-	UID       types.UID          `json:"uid"`
-	ID        string             `json:"id"`
-	StartedAt metav1.Time        `json:"startedAt"`
+	UID       types.UID   `json:"uid"`
+	ID        string      `json:"id"`
+	StartedAt metav1.Time `json:"startedAt"`
+	// Operation is without its sources: they are those of the Application, and
+	// may quote what only its readers may see. Sources is a digest of them.
 	Operation v1alpha1.Operation `json:"operation"`
+	Sources   string             `json:"sources"`
+}
+
+// newEntry makes the entry of an operation that has begun; ok is false when it
+// has other sources than its Application.
+func newEntry(app *v1alpha1.Application) (e entry, ok bool, err error) {
+	op, state := app.Operation.DeepCopy(), app.Status.OperationState
+	if !reflect.DeepEqual(op.Sync, withSources(op.Sync, &app.Spec)) {
+		return entry{}, false, nil
+	}
+	op.Sync.Source, op.Sync.Sources = nil, nil
+	sources, err := digestOf(app.Spec.GetSources())
+	return entry{UID: app.UID, ID: state.ID, StartedAt: state.StartedAt, Operation: *op, Sources: sources}, err == nil, err
+}
+
+// operation is the one that an Application is to carry on, nil when the entry
+// is not of this Application as it is now.
+func (e entry) operation(app *v1alpha1.Application) *v1alpha1.Operation {
+	sources, err := digestOf(app.Spec.GetSources())
+	if err != nil || e.UID != app.UID || e.Operation.Sync == nil || e.Sources != sources {
+		return nil
+	}
+	op := e.Operation.DeepCopy()
+	op.Sync = withSources(op.Sync, &app.Spec)
+	return op
+}
+
+// withSources is the operation with the sources of an Application.
+func withSources(sync *v1alpha1.SyncOperation, spec *v1alpha1.ApplicationSpec) *v1alpha1.SyncOperation {
+	out, from := sync.DeepCopy(), spec.DeepCopy()
+	out.Source, out.Sources = nil, from.Sources
+	if len(from.Sources) == 0 {
+		out.Source = from.Source
+	}
+	return out
+}
+
+func digestOf(sources []v1alpha1.ApplicationSource) (string, error) {
+	raw, err := json.Marshal(sources)
+	if err != nil {
+		return "", fmt.Errorf("sources: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // journal stores the begins of operations ahead of their acts, many in one

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -200,24 +201,52 @@ func TestAnOperationOfTheJournalIsResumed(t *testing.T) {
 		"somebody asks for a sync": {func(a *v1alpha1.Application) { a.Operation = &v1alpha1.Operation{} }, false},
 		"it is deleted":            {func(a *v1alpha1.Application) { a.DeletionTimestamp = &later }, false},
 		"another of the name":      {func(a *v1alpha1.Application) { a.UID = "v" }, false},
+		"it has other sources":     {func(a *v1alpha1.Application) { a.Spec.Source.Path = "other" }, false},
 	} {
 		app := windowedPass(friday(18)).app
-		app.UID = "u"
+		app.UID, app.Spec.Source = "u", &v1alpha1.ApplicationSource{RepoURL: "https://git.example.com/web", Path: "app", Helm: &v1alpha1.SourceHelm{Values: "password: secret"}}
+		running := app.DeepCopy()
+		running.Operation = &v1alpha1.Operation{Sync: &v1alpha1.SyncOperation{Revision: "abc", Source: app.Spec.Source.DeepCopy()}, InitiatedBy: v1alpha1.OperationInitiator{Automated: true}}
+		running.Status.OperationState = &v1alpha1.OperationState{ID: "op-7", StartedAt: metav1.NewTime(friday(16))}
+		noted, ok, err := newEntry(running)
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
 		c.change(app)
 		p := windowedPass(friday(18))
 		p.before, p.app, p.key = app, app.DeepCopy(), appKey("web")
 		p.journal = newJournal(nil, "argocd")
-		raw, err := json.Marshal(begun("op-7"))
-		if err != nil {
-			t.Fatal(err)
+		raw, err := json.Marshal(noted)
+		if err != nil || strings.Contains(string(raw), "secret") {
+			t.Fatalf("%s, %v", raw, err)
 		}
 		p.journal.put(p.key, raw)
 		p.goOn()
 		state := p.app.Status.OperationState
 		resumed := p.app.Operation != nil && state != nil && state.ID == "op-7" && state.Phase == v1alpha1.OperationRunning && state.StartedAt.Time.Equal(friday(16)) &&
-			state.Operation.Sync.Revision == "abc"
+			reflect.DeepEqual(*p.app.Operation, *running.Operation) && reflect.DeepEqual(state.Operation, *running.Operation)
 		if _, kept := p.journal.entry(p.key); resumed != c.want || kept != c.want {
 			t.Errorf("%s: resumed %t, want %t; kept %t", name, resumed, c.want, kept)
+		}
+	}
+}
+
+// TestOperationsWithOtherSourcesAreNotNoted: the journal could not give them back.
+func TestOperationsWithOtherSourcesAreNotNoted(t *testing.T) {
+	app := syncing()
+	app.Spec.Source = &v1alpha1.ApplicationSource{Path: "app"}
+	for name, c := range map[string]struct {
+		sync v1alpha1.SyncOperation
+		want bool
+	}{
+		"its source":    {v1alpha1.SyncOperation{Source: &v1alpha1.ApplicationSource{Path: "app"}}, true},
+		"another":       {v1alpha1.SyncOperation{Source: &v1alpha1.ApplicationSource{Path: "other"}}, false},
+		"none is named": {v1alpha1.SyncOperation{}, false},
+		"several":       {v1alpha1.SyncOperation{Sources: []v1alpha1.ApplicationSource{{Path: "app"}}}, false},
+	} {
+		app.Operation.Sync = &c.sync
+		if _, ok, err := newEntry(app); ok != c.want || err != nil {
+			t.Errorf("%s: noted %t, %v", name, ok, err)
 		}
 	}
 }

@@ -59,31 +59,32 @@ func (p *pass) resume() {
 	if !ok {
 		return
 	}
-	state := p.before.Status.OperationState
-	if e.UID != p.before.UID || e.Operation.Sync == nil || p.before.Operation != nil || p.before.DeletionTimestamp != nil ||
+	state, op := p.before.Status.OperationState, e.operation(p.before)
+	if op == nil || p.before.Operation != nil || p.before.DeletionTimestamp != nil ||
 		state != nil && (state.ID == e.ID || e.StartedAt.Before(&state.StartedAt)) {
 		p.journal.drop(p.key)
 		return
 	}
-	p.app.Operation = &e.Operation
+	p.app.Operation = op
 	p.begin()
 	p.app.Status.OperationState.ID, p.app.Status.OperationState.StartedAt = e.ID, e.StartedAt
 }
 
 // noted stores the begin of an automated sync in the journal, when nothing else
-// has to be stored before its first act: the rest goes with its end. Sources,
-// which may quote what only readers of the Application may see, are not put
-// there.
+// has to be stored before its first act: the rest goes with its end.
 func (p *pass) noted(ctx context.Context) bool {
-	op := p.app.Operation
-	if !p.started || !p.plain || !p.since.IsZero() || op.Sync.Source != nil || len(op.Sync.Sources) > 0 || p.app.Status.Hold != nil || p.before.Operation != nil || !maps.Equal(p.before.Annotations, p.app.Annotations) ||
+	if !p.started || !p.plain || !p.since.IsZero() || p.app.Status.Hold != nil || p.before.Operation != nil || !maps.Equal(p.before.Annotations, p.app.Annotations) ||
 		!slices.Equal(p.before.Finalizers, p.app.Finalizers) {
 		return false
 	}
-	state := p.app.Status.OperationState
-	err := p.journal.note(ctx, p.key, entry{UID: p.before.UID, ID: state.ID, StartedAt: state.StartedAt, Operation: *p.app.Operation})
+	e, ok, err := newEntry(p.app)
+	if ok {
+		err = p.journal.note(ctx, p.key, e)
+	}
 	if err != nil {
 		p.log.Debug("begin of an operation is stored in its Application", "error", err.Error())
+	}
+	if !ok || err != nil {
 		return false
 	}
 	p.keepUnwritten()
