@@ -258,7 +258,7 @@ func filled(t reflect.Type, above []reflect.Type) reflect.Value {
 		x.Raw = []byte(`{"any":"thing"}`)
 		return v
 	case *metav1.FieldsV1:
-		x.Raw = []byte(`{"any":"thing"}`)
+		x.SetRawBytes([]byte(`{"any":"thing"}`))
 		return v
 	case *json.RawMessage:
 		*x = []byte(`{"any":"thing"}`)
