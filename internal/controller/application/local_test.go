@@ -34,6 +34,12 @@ func TestLocalRefused(t *testing.T) {
 		if got := p.localRefused(); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: refused with %q, want %q", name, got, c.want)
 		}
+		if c.want == "" {
+			continue
+		}
+		if phase, message, err := p.step(t.Context()); phase != v1alpha1.OperationError || !strings.Contains(message, c.want) || err != nil || p.local {
+			t.Errorf("%s: %s %q, %v; the comparison that follows is with the manifests: %v", name, phase, message, err, p.local)
+		}
 	}
 }
 

@@ -312,10 +312,11 @@ func (p *pass) pin(ctx context.Context) ([]v1alpha1.ApplicationSource, []string,
 
 // step advances a sync until it ends or has to wait.
 func (p *pass) step(ctx context.Context) (v1alpha1.OperationPhase, string, error) {
-	if p.local = isLocal(p.app.Operation); p.local {
+	if isLocal(p.app.Operation) {
 		if why := p.localRefused(); why != "" {
 			return v1alpha1.OperationError, why, nil
 		}
+		p.local = true
 		defer func() { p.local = false }() // what comes next compares with Git
 	}
 	sources, ids, err := p.pin(ctx)
