@@ -1,8 +1,8 @@
 package client
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -145,22 +145,19 @@ func (c *contract) check(r *http.Request, template string, operation object) err
 	if r.Body == nil {
 		return nil
 	}
-	raw, err := io.ReadAll(r.Body)
-	if err != nil {
-		return err
+	for messages := json.NewDecoder(r.Body); ; { // uploads are several, a line each
+		var sent any
+		switch err := messages.Decode(&sent); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if body == nil {
+			c.says("%s %s takes no body", r.Method, template)
+		}
+		c.fields(body, sent)
 	}
-	if len(bytes.TrimSpace(raw)) == 0 {
-		return nil
-	}
-	var sent any
-	if err := json.Unmarshal(raw, &sent); err != nil {
-		return err
-	}
-	if body == nil {
-		c.says("%s %s takes no body", r.Method, template)
-	}
-	c.fields(body, sent)
-	return nil
 }
 
 func (c *contract) resolve(schema object) (object, string) {
