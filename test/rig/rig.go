@@ -38,6 +38,10 @@ type Options struct {
 	// Clusters besides the hub, in the form of fleet up --clusters; empty is
 	// none: the hub is then the only target.
 	Clusters string
+	// Memory is what each component of a cluster tries to stay below, in the
+	// form of fleet up --memory; empty is its default, which suits many small
+	// clusters.
+	Memory   string
 	Progress io.Writer
 }
 
@@ -59,9 +63,13 @@ func Start(ctx context.Context, o Options) (*Rig, error) {
 		return nil, fmt.Errorf("rig: %w", err)
 	}
 	r := &Rig{options: o}
+	var args []string
+	if o.Memory != "" {
+		args = append(args, "--memory", o.Memory)
+	}
 	f, err := fleet.Up(ctx, fleet.Options{
 		Bin: filepath.Join(o.Bin, "fleet"), Dir: filepath.Join(o.Dir, "fleet"),
-		Clusters: strings.TrimSuffix("hub,"+o.Clusters, ","), Progress: o.Progress,
+		Clusters: strings.TrimSuffix("hub,"+o.Clusters, ","), Args: args, Progress: o.Progress,
 	})
 	if err != nil {
 		return nil, err

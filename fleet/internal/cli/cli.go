@@ -51,7 +51,7 @@ func New() *cobra.Command {
 func (f *flags) client() *supervisor.Client { return supervisor.NewClient(f.dir) }
 
 func (f *flags) up() *cobra.Command {
-	var clusters string
+	var clusters, memory string
 	var inflight, stages []string
 	var nodes int
 	var detach, owns bool
@@ -59,6 +59,7 @@ func (f *flags) up() *cobra.Command {
 	c.Flags().StringVar(&clusters, "clusters", "hub", "NAME[:KEY=VALUE;...],...")
 	c.Flags().StringSliceVar(&inflight, "inflight", nil, "NAME=N: concurrent requests a cluster accepts")
 	c.Flags().StringSliceVar(&stages, "stage", nil, "file with further kwok stages")
+	c.Flags().StringVar(&memory, "memory", "450MiB", "memory that each component tries to stay below, as GOMEMLIMIT; little, so that many clusters fit on a small machine")
 	c.Flags().IntVar(&nodes, "nodes", 3, "nodes per cluster")
 	c.Flags().BoolVar(&detach, "detach", false, "return when ready and leave the fleet running")
 	c.Flags().BoolVar(&owns, "owns-folder", false, "remove the folder at the end")
@@ -80,7 +81,7 @@ func (f *flags) up() *cobra.Command {
 			return f.detach(cmd)
 		}
 		return supervisor.Run(cmd.Context(), supervisor.Options{
-			Dir: dir, Clusters: specs, Nodes: nodes, Stages: stages, OwnsFolder: owns,
+			Dir: dir, Clusters: specs, Nodes: nodes, Stages: stages, Memory: memory, OwnsFolder: owns,
 			Progress: func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) },
 		})
 	}

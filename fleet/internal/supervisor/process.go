@@ -13,10 +13,14 @@ import (
 
 // spawner starts children from one locked thread: the kernel kills a child
 // with Pdeathsig when the thread that started it ends, not the process.
-type spawner struct{ requests chan func() }
+type spawner struct {
+	requests chan func()
+	// memory is the soft limit of each child, as GOMEMLIMIT takes it.
+	memory string
+}
 
-func newSpawner() *spawner {
-	s := &spawner{requests: make(chan func())}
+func newSpawner(memory string) *spawner {
+	s := &spawner{requests: make(chan func()), memory: memory}
 	go func() {
 		runtime.LockOSThread()
 		for f := range s.requests {
@@ -45,7 +49,7 @@ func (s *spawner) start(logFile, component string, args []string) (*child, error
 	defer out.Close()
 	cmd := exec.Command(self, append([]string{"component", component, "--"}, args...)...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = append(os.Environ(), "GOGC=60", "GOMEMLIMIT=450MiB")
+	cmd.Env = append(os.Environ(), "GOGC=60", "GOMEMLIMIT="+s.memory)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	result := make(chan error)
 	s.requests <- func() { result <- cmd.Start() }

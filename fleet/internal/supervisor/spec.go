@@ -31,6 +31,8 @@ type Options struct {
 	Clusters []ClusterSpec
 	Nodes    int
 	Stages   []string
+	// Memory is the soft limit of each component, as GOMEMLIMIT takes it.
+	Memory string
 	// OwnsFolder says that the folder was made for this fleet and goes with it.
 	OwnsFolder bool
 	// Progress is called with a line for people.

@@ -38,7 +38,7 @@ func (s *Supervisor) path(name string) string { return filepath.Join(s.options.D
 // Run starts the fleet, serves requests until ctx ends or it is told to go
 // down, and removes everything it made.
 func Run(ctx context.Context, o Options) error {
-	s := &Supervisor{options: o, spawn: newSpawner()}
+	s := &Supervisor{options: o, spawn: newSpawner(o.Memory)}
 	if err := s.claim(); err != nil {
 		return err
 	}
