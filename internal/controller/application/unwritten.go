@@ -126,6 +126,9 @@ func (p *pass) await() bool {
 		return false
 	}
 	age := time.Duration(0)
+	if p.ended { // what comes now follows from the end
+		p.since = time.Time{}
+	}
 	if !p.since.IsZero() {
 		age = max(0, p.Clock.Since(p.since))
 	}

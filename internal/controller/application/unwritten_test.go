@@ -116,3 +116,22 @@ func TestWhatWaitsIsGoneOnFrom(t *testing.T) {
 		t.Errorf("gone on from what is void: %+v", p.app.Status.OperationState)
 	}
 }
+
+// TestTheEndWaitsFromTheEnd: how long the sync itself took does not count.
+func TestTheEndWaitsFromTheEnd(t *testing.T) {
+	clock := clocktesting.NewFakeClock(friday(16))
+	c := &Controller{Options: Options{Clock: clock}, unwritten: map[types.NamespacedName]unwritten{}, lanes: newLanes(nil), journal: newJournal(nil, "argocd")}
+	p := newPass(c, syncing(), nil)
+	p.keepUnwritten() // its begin is in the journal
+	clock.Step(2 * longPatience)
+	p.app, p.ended = rolled(), true
+	if !p.await() || p.again != patience {
+		t.Fatalf("not put off from the end, again %s", p.again)
+	}
+	clock.Step(patience)
+	p = newPass(c, syncing(), nil)
+	p.goOn()
+	if p.await() {
+		t.Error("put off once more")
+	}
+}
