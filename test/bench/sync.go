@@ -40,8 +40,8 @@ type syncing struct {
 }
 
 // memoryOfOne is what the API server of a single, busy cluster may use: with
-// the fleet's default for many small ones its collector of garbage takes most
-// of both processors, in the floor less than in what is measured against it.
+// the fleet's default for many small ones it collects garbage for a fifth of
+// its time in the floor, and for two fifths in the change of all.
 const memoryOfOne = "2GiB"
 
 // measureSync compares Sluice with a plain server-side apply of the same
