@@ -126,6 +126,7 @@ func (p *Proxy) CA() []byte { return p.ca }
 // Close ends the proxy.
 func (p *Proxy) Close() {
 	p.Hang()
+	_ = p.server.Listener.Close() // who comes back now would keep Close waiting
 	p.server.CloseClientConnections()
 	p.server.Close()
 }
