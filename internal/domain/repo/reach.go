@@ -36,7 +36,11 @@ func (r Repository) TLS() (*tls.Config, error) {
 func (r Repository) Via(environment []string) func(*url.URL) (*url.URL, error) {
 	c := &httpproxy.Config{}
 	for _, kv := range environment {
-		switch name, value, _ := strings.Cut(kv, "="); strings.ToUpper(name) {
+		name, value, _ := strings.Cut(kv, "=")
+		if value == "" { // http_proxy= does not take HTTP_PROXY away
+			continue
+		}
+		switch strings.ToUpper(name) {
 		case "HTTP_PROXY":
 			c.HTTPProxy = value
 		case "HTTPS_PROXY":

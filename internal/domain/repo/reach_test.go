@@ -7,7 +7,7 @@ import (
 )
 
 func TestVia(t *testing.T) {
-	environment := []string{"https_proxy=http://outer:3128", "HTTP_PROXY=http://plain:3128", "NO_PROXY=.inside.example.com,10.0.0.0/8", "HOME=/"}
+	environment := []string{"https_proxy=http://outer:3128", "HTTP_PROXY=http://plain:3128", "http_proxy=", "NO_PROXY=.inside.example.com,10.0.0.0/8", "HOME=/"}
 	own := Repository{Proxy: "http://me:pr0xy@own:8080", NoProxy: "charts.example.com"}
 	for _, c := range []struct {
 		name, to, want string
