@@ -42,7 +42,9 @@ func (direct) Project(string) (*v1alpha1.AppProject, bool) { return nil, false }
 // (spec/config.md §7, dex wrapper).
 func dexConfigCommand() *cobra.Command {
 	f, options, out := &hubFlags{}, sso.DexOptions{}, ""
-	c := &cobra.Command{Use: "gendexcfg", Short: "Write the configuration of the Dex that runs beside the server", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "gendexcfg", Short: "Write the configuration of the Dex that runs beside the server", Args: cobra.NoArgs,
+		Long: "Write the configuration of the Dex that runs beside the server. Start that Dex with DEX_EXPAND_ENV=false in its environment:\n" +
+			"otherwise it takes dollars in secrets for variables."}
 	f.register(c.Flags())
 	c.Flags().StringVarP(&out, "out", "o", "", "file to write, readable by its owner only; default: standard output")
 	c.Flags().BoolVar(&options.Plain, "disable-tls", false, "let Dex serve without TLS")

@@ -37,7 +37,7 @@ import (
 )
 
 // dexConfig is what an operator writes: people of Dex itself, a connector that
-// gives groups, and one whose password is in a Secret, with a dollar that Dex
+// gives groups, and one whose password is in a Secret, with dollars that Dex
 // must not expand. ID tokens end soon.
 const dexConfig = `
 expiry: {idTokens: 6s}
@@ -122,6 +122,7 @@ func (d *dexed) start(address string) {
 	must(d.t, err)
 	defer log.Close()
 	cmd := exec.Command(filepath.Join(binaries(d.t), "dex"), "serve", file)
+	cmd.Env = append(os.Environ(), "DEX_EXPAND_ENV=false")
 	cmd.Stdout, cmd.Stderr = log, log
 	must(d.t, cmd.Start())
 	d.t.Cleanup(func() {

@@ -2,21 +2,28 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/identity"
 	"github.com/sluice-cd/sluice/internal/domain/repo"
 	"github.com/sluice-cd/sluice/internal/domain/tree"
 	"github.com/sluice-cd/sluice/internal/server"
+	"github.com/sluice-cd/sluice/internal/server/project"
 	"github.com/sluice-cd/sluice/internal/server/repository"
 	"github.com/sluice-cd/sluice/internal/server/store"
 )
@@ -41,6 +48,31 @@ func (reached) Charts(context.Context, repo.Repository) (map[string][]string, er
 // Files are none.
 func (reached) Files(context.Context, repo.Repository, v1alpha1.ApplicationSource) (tree.Tree, error) {
 	return nil, fmt.Errorf("nothing is here")
+}
+
+// tokens makes tokens of project roles as the product does.
+type tokens struct{ keeper *identity.Keeper }
+
+func issuer(t *testing.T, h *store.Hub) tokens {
+	t.Helper()
+	objects := &identity.Store{Client: h.Client, Namespace: namespace, Wrote: func(o client.Object) {
+		if p, ok := o.(*v1alpha1.AppProject); ok {
+			h.Projects.Wrote(p)
+		}
+	}}
+	keeper, err := identity.New(identity.Options{Hub: h, Secrets: objects, Projects: objects, Clock: clock.RealClock{}, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	return tokens{keeper}
+}
+
+// CreateProjectToken makes one.
+func (k tokens) CreateProjectToken(ctx context.Context, q project.TokenRequest) (string, error) {
+	return k.keeper.CreateProjectToken(ctx, identity.ProjectToken{Project: q.Project, Role: q.Role, ID: q.ID, Lifetime: time.Duration(q.ExpiresIn) * time.Second})
+}
+
+// DeleteProjectToken ends one.
+func (k tokens) DeleteProjectToken(ctx context.Context, name, role, id string, issuedAt int64) error {
+	return k.keeper.DeleteProjectToken(ctx, identity.ProjectToken{Project: name, Role: role, ID: id}, issuedAt)
 }
 
 // states are shared states of objects with copies of what they were when they
@@ -124,7 +156,13 @@ func declarations(n int) [][3]string {
 // delete the same few declarations of all kinds. Nothing breaks, and nobody
 // changes an object that others read. It is run under the race detector too.
 func TestDeclarationsAreWrittenAtOnce(t *testing.T) {
-	w := open(t, false, func(o *server.Options) { o.Remotes = func() repository.Remotes { return reached{} } })
+	w := open(t, false, func(o *server.Options) {
+		o.Remotes = func() repository.Remotes { return reached{} }
+		o.Tokens = issuer(t, o.Hub)
+	})
+	params := &corev1.ConfigMap{Data: map[string]string{"hydrator.enabled": "true"}} // for this server alone
+	params.Name, params.Namespace, params.UID = "argocd-cmd-params-cm", namespace, "of-the-test"
+	w.hub.ConfigMaps.Put(params)
 	seen := &states{}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -69,8 +69,12 @@ func (p *process) revisionsElsewhere(t *testing.T) {
 	digest := pushArtifact(t, host, "bundles/web", "v1", packed(t, map[string]string{"kustomization.yaml": "images: [{name: x, newTag: v9}]\n"}))
 	given := []repository.Given{
 		{Repo: helm.URL, Type: "helm", Username: "reader", Password: "CANARY-given"},
-		{Repo: host + "/shop/web", Type: "helm", EnableOCI: true, InsecureOCIForceHTTP: true},
+		{Repo: host + "/shop", Type: "helm", EnableOCI: true, InsecureOCIForceHTTP: true},
 		{Repo: "oci://" + host + "/bundles/web", Type: "oci", InsecureOCIForceHTTP: true},
+	}
+	absent := repository.Given{Repo: "oci://" + host + "/bundles/none", Type: "oci", InsecureOCIForceHTTP: true}
+	if _, err := p.RepositoryCreateRepository(ctx, &repository.CreateRequest{Repo: absent}); !is(err, fault.InvalidArgument) {
+		t.Errorf("an artifact that is not there is declared: %v", err)
 	}
 	for _, g := range given {
 		_, err := p.RepositoryCreateRepository(ctx, &repository.CreateRequest{Repo: g})
@@ -78,7 +82,7 @@ func (p *process) revisionsElsewhere(t *testing.T) {
 	}
 	sources := map[string]v1alpha1.ApplicationSource{
 		"helm":     {RepoURL: helm.URL, Chart: "web", TargetRevision: "1.2.0"},
-		"registry": {RepoURL: host + "/shop/web", Chart: "web", TargetRevision: "1.2.0"},
+		"registry": {RepoURL: host + "/shop", Chart: "web", TargetRevision: "1.2.0"},
 		"artifact": {RepoURL: given[2].Repo, Path: ".", TargetRevision: "v1"},
 	}
 	for name, src := range sources {

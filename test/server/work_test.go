@@ -86,7 +86,7 @@ func TestAbsentAndForbiddenCostTheSame(t *testing.T) {
 	})
 	absent := strings.NewReplacer(
 		"/web", "/nothing", "/fleet", "/nothing", "projects/alpha", "projects/nothing", "prod.example", "nothing.example", "git.example%2Falpha", "git.example%2Fnothing",
-		`"name":"web"`, `"name":"nothing"`, "git.example/alpha", "git.example/nothing", "appName=web", "appName=nothing", "appProject=alpha", "appProject=nothing",
+		`"name":"web"`, `"name":"nothing"`, `"name":"alpha"`, `"name":"nothing"`, "git.example/alpha", "git.example/nothing", "appName=web", "appName=nothing", "appProject=alpha", "appProject=nothing",
 	)
 	compared := 0
 	for _, r := range inOrder(w.api.Table()) {

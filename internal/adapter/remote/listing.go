@@ -64,11 +64,16 @@ func (f *Fetcher) Tags(ctx context.Context, r repo.Repository) ([]string, error)
 	return f.tags(ctx, r, strings.TrimSuffix(strings.TrimPrefix(r.URL, "oci://"), "/"))
 }
 
-// Test says whether a Helm repository or a registry can be read.
+// Test says whether a Helm repository or a registry can be read. Charts of a
+// registry are declared by what stands before their names, of which the registry
+// may know nothing: that it answers is enough. An artifact (oci://) must be there.
 func (f *Fetcher) Test(ctx context.Context, r repo.Repository) error {
 	f.Refresh(r)
 	if IsOCI(r) {
 		_, err := f.Tags(ctx, r)
+		if errors.Is(err, errAbsent) && !strings.HasPrefix(r.URL, "oci://") {
+			return nil
+		}
 		return err
 	}
 	_, err := f.index(ctx, r)

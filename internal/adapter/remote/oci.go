@@ -57,6 +57,9 @@ func (f *Fetcher) repository(r repo.Repository, reference string) (*registry.Rep
 	return where, c.CloseIdleConnections, nil
 }
 
+// errAbsent is a name that the registry does not know.
+var errAbsent = errors.New("not found in the registry")
+
 // explainOCI turns an error of a registry into what its owner can do.
 func explainOCI(err error) error {
 	if answer := new(errcode.ErrorResponse); errors.As(err, &answer) {
@@ -64,12 +67,12 @@ func explainOCI(err error) error {
 		case 401, 403:
 			return fmt.Errorf("the registry refused the credentials (%d): check username and password of the repository", answer.StatusCode)
 		case 404:
-			return errors.New("not found in the registry")
+			return errAbsent
 		}
 		return fmt.Errorf("the registry answered %d", answer.StatusCode)
 	}
 	if errors.Is(err, errdef.ErrNotFound) {
-		return errors.New("not found in the registry")
+		return errAbsent
 	}
 	if errors.Is(err, auth.ErrBasicCredentialNotFound) {
 		return errors.New("the registry asks for credentials: declare the repository with username and password")

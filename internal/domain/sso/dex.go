@@ -35,6 +35,9 @@ var ErrNoDex = errors.New("ConfigMap/argocd-cm has no dex.config or no url: logi
 
 // RenderDex gives the configuration of a Dex that runs beside the server
 // (spec/config.md §2.2). The result holds secrets. The error names the key.
+// Dollars stay as they are: that Dex must not expand variables, which
+// DEX_EXPAND_ENV=false tells it. Where it does, no way of writing keeps them: of
+// two dollars it leaves none.
 func RenderDex(cm map[string]string, find reference.Lookup, key repo.Secret, o DexOptions) ([]byte, error) {
 	base, err := baseURL(cm["url"])
 	if err != nil || strings.TrimSpace(cm["dex.config"]) == "" {
@@ -96,8 +99,7 @@ func part(tree map[string]any, name string) map[string]any {
 	return inner
 }
 
-// finish completes connectors: their way back, and dollars that Dex must not
-// expand.
+// finish completes connectors: their way back.
 func finish(connectors any, base string) any {
 	list, ok := connectors.([]any)
 	if !ok {
@@ -112,24 +114,6 @@ func finish(connectors any, base string) any {
 		if config, ok := connector["config"].(map[string]any); ok && slices.Contains(redirecting, kind) {
 			config["redirectURI"] = base + "/api/dex/callback"
 		}
-		connector["config"] = double(connector["config"])
 	}
 	return list
-}
-
-// double writes every dollar twice.
-func double(value any) any {
-	switch v := value.(type) {
-	case string:
-		return strings.ReplaceAll(v, "$", "$$")
-	case map[string]any:
-		for key, inner := range v {
-			v[key] = double(inner)
-		}
-	case []any:
-		for i, inner := range v {
-			v[i] = double(inner)
-		}
-	}
-	return value
 }

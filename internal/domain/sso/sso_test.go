@@ -97,7 +97,7 @@ connectors:
 - type: github
   id: gh
   name: GitHub
-  config: {clientID: a$$b, clientSecret: pa$$$$word, redirectURI: "https://cd.example.com/api/dex/callback"}
+  config: {clientID: a$b, clientSecret: pa$$word, redirectURI: "https://cd.example.com/api/dex/callback"}
 - {type: ldap, id: l, config: {host: ldap}}
 staticClients:
 - {id: argo-cd, name: Sluice, secret: SECRET, redirectURIs: ["https://cd.example.com/auth/callback", "https://other.example.com/cd/auth/callback"]}

@@ -38,9 +38,7 @@ func (s *Service) find(c *route.Call, t Target, action string) (*v1alpha1.Applic
 			return nil, s.refusal(c, named)
 		}
 	case !ok && t.Project == "":
-		if !c.Can(named) { // the same work as for one that may not be seen
-			_ = s.refusal(c, named) // what is absent is hidden from everybody
-		}
+		c.Imitate(route.Refusing(action), named)
 		return nil, route.Hidden()
 	case !ok || policy.ProjectName(app) != t.Project:
 		return nil, fault.New(fault.NotFound, "application '%s' not found in project '%s'", t.Name, t.Project)

@@ -111,6 +111,7 @@ func (s *Service) Steer(ctx context.Context, c *route.Call, q *SteerRequest) (*S
 	}
 	set, ok := s.Hub.Set(q.AppsetNamespace, q.Name)
 	if !ok || !s.Hub.Enabled(set.Namespace) {
+		c.Imitate(append([]string{"update"}, route.Refusing(verb.Permission())...), s.absent(q.Named))
 		return nil, route.Hidden()
 	}
 	if c.Can(s.what(set, "update")) {

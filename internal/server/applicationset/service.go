@@ -116,6 +116,11 @@ func (s *Service) what(set *v1alpha1.ApplicationSet, action string) access.Reque
 	return access.Request{Resource: "applicationsets", Action: action, Object: s.Hub.Object(project(set), set.Namespace, set.Name)}
 }
 
+// absent is a set that is not there, in policies.
+func (s *Service) absent(q Named) access.Request {
+	return access.Request{Resource: "applicationsets", Object: s.Hub.Object("", q.AppsetNamespace, q.Name)}
+}
+
 var columns = store.Columns[*v1alpha1.ApplicationSet]{
 	Texts: func(a *v1alpha1.ApplicationSet) []string { return []string{a.Name, project(a)} },
 	Sort:  map[string]func(*v1alpha1.ApplicationSet) string{"project": project},
@@ -163,12 +168,8 @@ func (s *Service) find(c *route.Call, q Named, action string) (*v1alpha1.Applica
 		return nil, fault.New(fault.PermissionDenied, "namespace '%s' is not permitted", q.AppsetNamespace)
 	}
 	set, ok := s.Hub.Set(q.AppsetNamespace, q.Name)
-	if !ok { // the same work as for one that may not be seen
-		what := access.Request{Resource: "applicationsets", Action: action, Object: s.Hub.Object("", q.AppsetNamespace, q.Name)}
-		if !c.Can(what) && action != "get" {
-			what.Action = "get"
-			c.Can(what)
-		}
+	if !ok {
+		c.Imitate(route.Refusing(action), s.absent(q))
 		return nil, route.Hidden()
 	}
 	if what := s.what(set, action); !c.Can(what) {

@@ -285,10 +285,17 @@ func (s *Service) find(c *route.Call, q *Query, action string) (entry, error) {
 	if q.ID == "" {
 		return entry{}, fault.New(fault.InvalidArgument, "the request names no cluster")
 	}
+	there := false
 	for _, e := range s.entries() {
-		if q.fits(e) && c.Can(access.Request{Resource: "clusters", Action: action, Object: e.object()}) {
+		if !q.fits(e) {
+			continue
+		}
+		if there = true; c.Can(access.Request{Resource: "clusters", Action: action, Object: e.object()}) {
 			return e, nil
 		}
+	}
+	if !there {
+		c.Imitate([]string{action}, access.Request{Resource: "clusters", Object: Object("", q.ID)})
 	}
 	return entry{}, route.Hidden()
 }

@@ -2,9 +2,11 @@ package project
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/account"
 	"github.com/sluice-cd/sluice/internal/server/fault"
 	"github.com/sluice-cd/sluice/internal/server/route"
 )
@@ -63,7 +65,12 @@ func (s *Service) CreateToken(ctx context.Context, c *route.Call, q *TokenReques
 		return nil, fault.New(fault.Unimplemented, "this server makes no tokens")
 	}
 	token, err := s.Tokens.CreateProjectToken(ctx, *q)
-	if err != nil {
+	switch {
+	case errors.Is(err, account.ErrTaken):
+		return nil, fault.Hide(err, fault.AlreadyExists, "role "+q.Role+" has a token with this id: end it first, or choose another id")
+	case errors.Is(err, account.ErrUnknown): // the project or its role went in the meantime
+		return nil, fault.Hide(err, fault.NotFound, "project '"+q.Project+"' does not have role '"+q.Role+"'")
+	case err != nil:
 		return nil, err
 	}
 	c.Did(route.Act{Object: p, Reason: "ResourceCreated", Message: "created token"})

@@ -144,7 +144,7 @@ func (s *Service) Apps(ctx context.Context, c *route.Call, q *AppsQuery) (*Apps,
 	if _, err := s.permitted(q.AppProject, q.Repo); err != nil {
 		return nil, err
 	}
-	t, err := s.tree(ctx, q.AppProject, v1alpha1.ApplicationSource{RepoURL: q.Repo, TargetRevision: q.Revision})
+	t, err := s.tree(ctx, q.AppProject, v1alpha1.ApplicationSource{RepoURL: q.Repo, Path: ".", TargetRevision: q.Revision})
 	if err != nil {
 		return nil, err
 	}

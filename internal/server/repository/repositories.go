@@ -26,6 +26,19 @@ func (a *asked) what(action, project, url string) access.Request {
 	return access.Request{Resource: a.family.resource, Action: action, Object: Object(project, url)}
 }
 
+// may gives a declaration when the caller may do the action; absent, which is
+// nil, and forbidden look alike.
+func (a *asked) may(secret *corev1.Secret, action, url string) (*corev1.Secret, error) {
+	if secret == nil {
+		a.Imitate([]string{action}, a.what(action, "", url))
+		return nil, route.Hidden()
+	}
+	if !a.Can(a.what(action, text(secret, "project"), text(secret, "url"))) {
+		return nil, route.Hidden()
+	}
+	return secret, nil
+}
+
 // list lists the repositories that the caller may see, by project and URL.
 func (s *Service) list(ctx context.Context, a *asked, q *Query) (*List, error) {
 	out := &List{Items: []Repository{}}
@@ -94,11 +107,7 @@ func (s *Service) get(ctx context.Context, a *asked, q *Query) (*Repository, err
 }
 
 func (s *Service) named(a *asked, url, project, action string) (*corev1.Secret, error) {
-	secret := s.find(a.family, url, project, false)
-	if secret == nil || !a.Can(a.what(action, text(secret, "project"), text(secret, "url"))) {
-		return nil, route.Hidden()
-	}
-	return secret, nil
+	return a.may(s.find(a.family, url, project, false), action, url)
 }
 
 // CreateRequest declares a repository.

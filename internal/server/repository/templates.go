@@ -55,11 +55,7 @@ func (s *Service) listCreds(_ context.Context, a *asked, q *CredsQuery) (*CredsL
 
 // exact finds the template of a URL when the caller may do the action.
 func (s *Service) exact(a *asked, url, action string) (*corev1.Secret, error) {
-	secret := s.find(a.family, url, "", true)
-	if secret == nil || !a.Can(a.what(action, "", text(secret, "url"))) {
-		return nil, route.Hidden()
-	}
-	return secret, nil
+	return a.may(s.find(a.family, url, "", true), action, url)
 }
 
 func (s *Service) createCreds(ctx context.Context, a *asked, q *CreateCredsRequest) (*Creds, error) {

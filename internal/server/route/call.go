@@ -168,6 +168,26 @@ func Denied(who access.Principal, what access.Request) error {
 	return fault.New(fault.PermissionDenied, "permission denied: %s, %s, %s%s", what.Resource, what.Action, what.Object, subject)
 }
 
+// Imitate asks what would be asked about an object that is not there, and
+// forgets the answers: Hidden takes as long then as for one that may not be
+// seen (SEC-34).
+func (c *Call) Imitate(actions []string, what access.Request) {
+	for _, action := range actions {
+		if what.Action = action; !c.Who.Unrestricted {
+			c.decider.Allowed(c.Who, what)
+		}
+	}
+}
+
+// Refusing lists what is asked before the refusal of an action: the action, and
+// whether the object may be seen at all.
+func Refusing(action string) []string {
+	if action == "get" {
+		return []string{action}
+	}
+	return []string{action, "get"}
+}
+
 // Hidden is the refusal that tells nothing: the same for what is absent.
 func Hidden() error { return fault.New(fault.PermissionDenied, "permission denied") }
 
