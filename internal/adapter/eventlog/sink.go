@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -177,7 +178,8 @@ func passing(err error) bool {
 // Broadcaster is client-go's broadcaster whose sinks are paced.
 type Broadcaster struct {
 	record.EventBroadcaster
-	run func(record.EventSink) *Sink
+	run   func(record.EventSink) *Sink
+	begun atomic.Bool
 }
 
 // NewBroadcaster makes a broadcaster for one manager; it ends with ctx.
@@ -192,7 +194,12 @@ func NewBroadcaster(ctx context.Context, log *slog.Logger, r prometheus.Register
 	}
 }
 
-// StartRecordingToSink makes events go to a sink, at its pace.
+// StartRecordingToSink makes events go to a sink, at its pace. The first one is
+// the only one: a manager asks for one more while it ends, which would store
+// every event twice.
 func (b *Broadcaster) StartRecordingToSink(inner record.EventSink) watch.Interface {
+	if b.begun.Swap(true) {
+		return watch.NewEmptyWatch()
+	}
 	return b.EventBroadcaster.StartRecordingToSink(b.run(inner))
 }
