@@ -185,6 +185,7 @@ type Broadcaster struct {
 	run     func(record.EventSink) *Sink
 	reasons []string
 	labels  atomic.Pointer[Labeller]
+	begun   atomic.Bool
 }
 
 // NewBroadcaster makes a broadcaster for one manager, of events with certain
@@ -200,8 +201,13 @@ func NewBroadcaster(ctx context.Context, log *slog.Logger, r prometheus.Register
 	}
 }
 
-// StartRecordingToSink makes events go to a sink, at its pace.
+// StartRecordingToSink makes events go to a sink, at its pace. The first one is
+// the only one: a manager asks for one more while it ends, which would store
+// every event twice.
 func (b *Broadcaster) StartRecordingToSink(inner record.EventSink) watch.Interface {
+	if b.begun.Swap(true) {
+		return watch.NewEmptyWatch()
+	}
 	return b.EventBroadcaster.StartRecordingToSink(&chooser{b.run(inner), b.reasons, &b.labels})
 }
 

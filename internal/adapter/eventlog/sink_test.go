@@ -141,3 +141,11 @@ func TestTheOldestEventsMakeRoom(t *testing.T) {
 		t.Errorf("%v events were dropped, want 2", got)
 	}
 }
+
+// TestOneSink: a manager starts the recording once more while it ends.
+func TestOneSink(t *testing.T) {
+	b := NewBroadcaster(t.Context(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	b.StartRecordingToSink(&hub{})
+	b.StartRecordingToSink(&hub{}).Stop()
+	b.Shutdown()
+}
