@@ -164,6 +164,8 @@ func (a *adding) readOnly() {
 	id := a.deploy("add-reads", config1)
 	a.failsToSync("add-reads", "forbidden")
 	prints(a.T, a.rig, "one", "", "get", "configmap", "side", "-n", "add-reads", "--ignore-not-found", "-o", "name")
+	a.runs(nil, "app", "terminate-op", "add-reads") // it would be tried again, in a while
+	a.runs(nil, "app", "wait", "add-reads", "--operation", "--timeout", "40")
 	a.runs([]string{`ClusterRole \"argocd-manager-role\" updated`}, "cluster", "add", "add-reads", "--kubeconfig", k, "--upsert")
 	a.runs(nil, "app", "sync", "add-reads")
 	good(a.T, a.rig, "add-reads", id)

@@ -64,7 +64,7 @@ func event(kind, name string) *corev1.Event {
 func play(t *testing.T, h *hub, n int, add func(s *Sink)) *Sink {
 	t.Helper()
 	ctx, end := context.WithCancel(t.Context())
-	s := NewSink(h, &turns{n, end}, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
+	s := NewSink(h, &turns{n, end}, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry(), nil)
 	add(s)
 	s.Run(ctx)
 	return s
@@ -144,7 +144,7 @@ func TestTheOldestEventsMakeRoom(t *testing.T) {
 
 // TestOneSink: a manager starts the recording once more while it ends.
 func TestOneSink(t *testing.T) {
-	b := NewBroadcaster(t.Context(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	b := NewBroadcaster(t.Context(), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), nil)
 	b.StartRecordingToSink(&hub{})
 	b.StartRecordingToSink(&hub{}).Stop()
 	b.Shutdown()
