@@ -64,7 +64,7 @@ func event(kind, name string) *corev1.Event {
 func play(t *testing.T, h *hub, n int, add func(s *Sink)) *Sink {
 	t.Helper()
 	ctx, end := context.WithCancel(t.Context())
-	s := NewSink(h, &turns{n, end}, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry(), nil)
+	s := NewSink(h, &turns{n, end}, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
 	add(s)
 	s.Run(ctx)
 	return s
