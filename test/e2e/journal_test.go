@@ -34,14 +34,14 @@ func oneWaveFiles(mode, image string) gitserver.Files {
 	return gitserver.Files{"apps/plain/all.yaml": fmt.Sprintf(`apiVersion: v1
 kind: ConfigMap
 metadata: {name: plain}
-data: {mode: %s}
+data: {mode: %[1]s}
 ---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: plain}
 spec:
   selector: {matchLabels: {app: plain}}
-  template: {metadata: {labels: {app: plain}}, spec: {containers: [{name: c, image: %q}]}}
+  template: {metadata: {labels: {app: plain}, annotations: {mode: %[1]s}}, spec: {containers: [{name: c, image: %[2]q}]}}
 `, mode, image)}
 }
 
