@@ -112,6 +112,7 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 		f.server.register(flags)
 	} else {
 		f.server.registerEvents(flags)
+		f.server.registerNamespaces(flags)
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		f.pollSet, f.server.changed = flags.Changed("repository-poll-interval"), flags.Changed
@@ -231,10 +232,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.L
 	if err != nil {
 		return nil, fmt.Errorf("connect to the hub: %w", err)
 	}
-	if err := f.sets.fromParams(ctx, hub, f.namespace); err != nil {
-		return nil, err
-	}
-	if err := f.gateFromParams(ctx, hub); err != nil {
+	if err := f.fromParams(ctx, hub); err != nil {
 		return nil, err
 	}
 	lock, err := leaseLock(cfg, types.NamespacedName{Namespace: f.namespace, Name: f.lease}, f.identity)
@@ -244,7 +242,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.L
 	release, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
 	f.events = eventlog.NewBroadcaster(ctx, logger, metrics.Registry, f.server.events)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Cache: f.sets.hubCache(f.namespace), PprofBindAddress: f.pprofAddress,
+		Scheme: scheme, Cache: f.sets.hubCache(f.namespace, f.server.apart), PprofBindAddress: f.pprofAddress,
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
@@ -385,7 +383,7 @@ func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error)
 	apps := application.New(application.Options{
 		Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Namespace: f.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
 		Health: judge, Queries: p.queries,
-		Watches:  func(namespace string) bool { return f.sets.rules.Watches(namespace, f.namespace) },
+		Watches:  f.watches,
 		Recorder: p.mgr.GetEventRecorderFor("argocd-application-controller"), Log: p.log.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
 	})

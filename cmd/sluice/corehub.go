@@ -159,10 +159,7 @@ func coreFlags(ctx context.Context, hub client.Reader, namespace string) (*allFl
 	f := &allFlags{lease: leaseName, internal: internalFlags{address: "0"}}
 	f.command("core", "", nil) // its flags carry the defaults
 	f.namespace, f.diskBudgetMiB, f.pollSet, f.pollInterval = namespace, mirrorBudget, true, time.Minute
-	if err := f.sets.fromParams(ctx, hub, namespace); err != nil {
-		return nil, err
-	}
-	return f, f.gateFromParams(ctx, hub)
+	return f, f.fromParams(ctx, hub)
 }
 
 // coreLog is silent unless the user asks for more.
@@ -194,7 +191,7 @@ func newCore(parent context.Context, f *connect.Flags) (c *coreMode, err error) 
 	if err != nil {
 		return nil, err
 	}
-	hub, err := store.NewHub(namespace, listOf(params["application.namespaces"], ","))
+	hub, err := store.NewHub(namespace, listOf(params[namespacesKey], ","))
 	if err != nil {
 		return nil, err
 	}

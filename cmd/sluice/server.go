@@ -38,6 +38,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/server"
 	"github.com/sluice-cd/sluice/internal/server/repository"
 	apirest "github.com/sluice-cd/sluice/internal/server/rest"
@@ -56,6 +57,8 @@ type serverFlags struct {
 	events       []string
 	proxies      []string
 	namespaces   []string
+	// apart are the namespaces, once they were read.
+	apart policy.Namespaces
 	// changed says that a flag was given.
 	changed func(flag string) bool
 }
@@ -74,7 +77,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-For tells where requests come from; also server.trusted.proxies of argocd-cmd-params-cm; none believes nobody")
 	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
 	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
-	flags.StringSliceVar(&f.namespaces, "application-namespaces", nil, "further namespaces, or globs, in which Applications may live")
+	f.registerNamespaces(flags)
 	flags.BoolVar(&f.Strict, "strict", false, "refuse a rollback, and a sync to another revision than the target, of an Application with automated sync; otherwise it holds what was deployed")
 	flags.BoolVar(&f.ReplaceAllowed, "sync-with-replace-allowed", true, "let requests ask for sync option Replace=true")
 }
@@ -287,13 +290,22 @@ func (s *serverProcess) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	direct, err := client.New(cfg, client.Options{Scheme: known})
+	if err != nil {
+		return fmt.Errorf("connect to the hub: %w", err)
+	}
+	params, err := paramsAt(ctx, direct, s.all.namespace)
+	if err != nil {
+		return err
+	}
+	if err := s.flags.namespacesFrom(params); err != nil {
+		return err
+	}
 	hub, err := store.NewHub(s.all.namespace, s.flags.namespaces)
 	if err != nil {
 		return err
 	}
-	if hub.Client, err = client.New(cfg, client.Options{Scheme: known}); err != nil {
-		return fmt.Errorf("connect to the hub: %w", err)
-	}
+	hub.Client = direct
 	options := hub.CacheOptions()
 	options.Scheme = known
 	watched, err := cache.New(cfg, options)
