@@ -106,7 +106,11 @@ func NewHandler(o Options) (http.Handler, error) {
 	a := &api{Options: o, run: route.Runner{Log: o.Log, Audit: o.Audit}, metrics: newMetrics(o.Registerer, o.Table), open: newOpenStreams()}
 	mux := http.NewServeMux()
 	for i := range o.Table {
-		mux.Handle(o.Table[i].Method+" "+o.Table[i].Path, a.route(&a.Table[i]))
+		handler := a.route(&a.Table[i])
+		mux.Handle(o.Table[i].Method+" "+o.Table[i].Path, handler)
+		if at := strings.LastIndexByte(o.Table[i].Path, '/'); strings.HasSuffix(o.Table[i].Path, "...}") { // the rest may be nothing
+			mux.Handle(o.Table[i].Method+" "+o.Table[i].Path[:at], handler)
+		}
 	}
 	for pattern, page := range o.Pages {
 		mux.Handle(pattern, page)

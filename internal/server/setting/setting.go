@@ -97,6 +97,9 @@ type Override struct {
 	UseOpenLibs       bool   `json:"useOpenLibs,omitempty"`
 	Actions           string `json:"actions,omitempty"`
 	IgnoreDifferences string `json:"ignoreDifferences,omitempty"`
+	// IgnoreResourceUpdates and KnownTypeFields are YAML as it was written.
+	IgnoreResourceUpdates string `json:"ignoreResourceUpdates,omitempty"`
+	KnownTypeFields       string `json:"knownTypeFields,omitempty"`
 }
 
 // Settings is the answer.
@@ -154,11 +157,14 @@ func (s *Service) Get(_ context.Context, c *route.Call, _ *SettingsQuery) (*Sett
 		out.KustomizeOptions = &KustomizeOptions{BuildOptions: options}
 	}
 	for key := range cm {
-		if v, ok := strings.CutPrefix(key, "kustomize.version."); ok {
-			out.KustomizeVersions = append(out.KustomizeVersions, v)
+		for _, prefix := range []string{"kustomize.path.", "kustomize.version."} { // the latter is the older spelling
+			if v, ok := strings.CutPrefix(key, prefix); ok && v != "" {
+				out.KustomizeVersions = append(out.KustomizeVersions, v)
+			}
 		}
 	}
 	slices.Sort(out.KustomizeVersions)
+	out.KustomizeVersions = slices.Compact(out.KustomizeVersions)
 	if !c.Who.LoggedIn() {
 		return out, nil
 	}
