@@ -70,6 +70,8 @@ type allFlags struct {
 	internal internalFlags
 	// events are those of the controllers.
 	events *eventlog.Broadcaster
+	// level is that of the log; it may change while the process runs.
+	level slog.LevelVar
 	// lease elects the process that works, identity is this one's name there.
 	lease, identity string
 }
@@ -152,11 +154,12 @@ func (f *allFlags) validate() error {
 }
 
 func (f *allFlags) logger() (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+	level, ok := levelOf(f.logLevel)
+	if !ok {
 		return nil, fmt.Errorf("--loglevel=%s: want debug, info, warn or error", f.logLevel)
 	}
-	options := &slog.HandlerOptions{Level: level}
+	f.level.Set(level)
+	options := &slog.HandlerOptions{Level: &f.level}
 	switch f.logFormat {
 	case "json":
 		return slog.New(slog.NewJSONHandler(os.Stderr, options)), nil

@@ -45,7 +45,6 @@ import (
 	"github.com/sluice-cd/sluice/internal/server/audit"
 	"github.com/sluice-cd/sluice/internal/server/core"
 	"github.com/sluice-cd/sluice/internal/server/session"
-	"github.com/sluice-cd/sluice/internal/server/setting"
 	"github.com/sluice-cd/sluice/internal/server/store"
 )
 
@@ -341,7 +340,7 @@ func (o *coreOpening) options(ctx context.Context, r *reach, p *parts) (*server.
 		Remotes: r.remotes.get, ClusterState: r.clusterState,
 		Probe:   func(ctx context.Context, c destination.Cluster) (string, error) { return cluster.Probe(ctx, c, o.cfg) },
 		Rotator: cluster.Rotator{Hub: o.cfg}, Render: template.New(p.clock).Render,
-		Build: setting.Build{Version: version}, Log: o.log, Clock: clock.RealClock{}, Registerer: registry,
+		Build: buildOf(version), Log: o.log, Clock: clock.RealClock{}, Registerer: registry,
 	}
 	// Without accounts, because a policy cannot be read or argocd-secret not be
 	// written, the rest goes on: it is when things are broken that core mode is

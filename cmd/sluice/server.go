@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -41,9 +39,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/server"
 	"github.com/sluice-cd/sluice/internal/server/repository"
-	apirest "github.com/sluice-cd/sluice/internal/server/rest"
 	"github.com/sluice-cd/sluice/internal/server/session"
-	"github.com/sluice-cd/sluice/internal/server/setting"
 	"github.com/sluice-cd/sluice/internal/server/store"
 )
 
@@ -56,7 +52,11 @@ type serverFlags struct {
 	dexStrict    bool
 	events       []string
 	proxies      []string
-	namespaces   []string
+	tls          tlsFlags
+	// hookWorkers and hookWriters are how many events of webhooks are looked at,
+	// and how many objects they make look again, at a time.
+	hookWorkers, hookWriters int
+	namespaces               []string
 	// apart are the namespaces, once they were read.
 	apart policy.Namespaces
 	// changed says that a flag was given.
@@ -78,6 +78,9 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
 	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
 	f.registerNamespaces(flags)
+	f.tls.register(flags)
+	flags.IntVar(&f.hookWorkers, "webhook-parallelism-limit", 50, "events of webhooks that are looked at at a time, 1 to 1000; also server.webhook.parallelism.limit")
+	flags.IntVar(&f.hookWriters, "webhook-refresh-workers", 20, "objects that webhooks refresh at a time, 1 to 1000; also server.webhook.refresh.workers")
 	flags.BoolVar(&f.Strict, "strict", false, "refuse a rollback, and a sync to another revision than the target, of an Application with automated sync; otherwise it holds what was deployed")
 	flags.BoolVar(&f.ReplaceAllowed, "sync-with-replace-allowed", true, "let requests ask for sync option Replace=true")
 }
@@ -89,48 +92,6 @@ func (f *serverFlags) registerEvents(flags *pflag.FlagSet) {
 		reasons = strings.Split(given, ",")
 	}
 	flags.StringSliceVar(&f.events, "enable-k8s-event", reasons, "reasons of which Kubernetes events are made: all, none or a list; env ARGOCD_ENABLE_K8S_EVENT")
-}
-
-// complete takes over what argocd-cmd-params-cm says and flags do not.
-func (f *serverFlags) complete(params map[string]string) error {
-	for key, one := range map[string]struct {
-		flag string
-		into *bool
-	}{
-		"server.insecure": {"insecure", &f.Insecure}, "server.disable.auth": {"disable-auth", &f.DisableAuth}, "server.enable.gzip": {"enable-gzip", &f.Gzip},
-		"server.sync.replace.allowed": {"sync-with-replace-allowed", &f.ReplaceAllowed},
-		"server.dex.server.plaintext": {"dex-server-plaintext", &f.dexPlain}, "server.dex.server.strict.tls": {"dex-server-strict-tls", &f.dexStrict},
-	} {
-		if b, err := strconv.ParseBool(params[key]); err == nil && !f.changed(one.flag) {
-			*one.into = b
-		}
-	}
-	for key, one := range map[string]struct {
-		flag string
-		into *string
-	}{"server.basehref": {"basehref", &f.BaseHRef}, "server.rootpath": {"rootpath", &f.RootPath}, "server.api.content.types": {"api-content-types", &f.contentTypes}, "server.dex.server": {"dex-server", &f.dex}} {
-		if v, ok := params[key]; ok && !f.changed(one.flag) {
-			*one.into = v
-		}
-	}
-	f.ContentTypes = nil
-	for _, one := range strings.Split(f.contentTypes, ";") {
-		if one = strings.TrimSpace(one); one != "" {
-			f.ContentTypes = append(f.ContentTypes, one)
-		}
-	}
-	if f.RootPath != "" && f.BaseHRef == "/" {
-		f.BaseHRef = f.RootPath
-	}
-	named, from := f.proxies, "--trusted-proxies"
-	if v := params["server.trusted.proxies"]; v != "" && !f.changed("trusted-proxies") {
-		named, from = strings.Split(v, ","), "ConfigMap/argocd-cmd-params-cm, server.trusted.proxies"
-	}
-	var err error
-	if f.Proxies, err = apirest.ParseProxies(named); err != nil {
-		return fmt.Errorf("%s: %w", from, err)
-	}
-	return nil
 }
 
 // dexURL is where Dex is reached; an address without a scheme has TLS unless
@@ -184,7 +145,7 @@ func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server,
 			return cluster.Probe(ctx, c, p.config)
 		},
 		Rotator: cluster.Rotator{Hub: p.config}, Tokens: projectTokens{known.Keeper}, Render: template.New(clock.RealClock{}).Render,
-		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
+		Build: buildOf(version), Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 }
 
@@ -256,21 +217,21 @@ func serverCommand() *cobra.Command {
 			return fmt.Errorf("--controller-timeout=%s: want more than 0", controllerTimeout)
 		}
 		f.changed = flags.Changed
-		s := &serverProcess{flags: f, all: all, log: log, timeout: controllerTimeout, metrics: net.JoinHostPort(f.Address, strconv.Itoa(metricsPort))}
-		if metricsPort == 0 {
-			s.metrics = ""
+		if f.tls.ciphers == "list" {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(cipherNames(), "\n"))
+			return err
 		}
-		return s.run(cmd.Context())
+		return (&serverProcess{flags: f, all: all, log: log, timeout: controllerTimeout, metricsPort: metricsPort}).run(cmd.Context())
 	}
 	return c
 }
 
 // serverProcess is the life of `sluice server`.
 type serverProcess struct {
-	flags   *serverFlags
-	all     *allFlags
-	log     *slog.Logger
-	metrics string
+	flags       *serverFlags
+	all         *allFlags
+	log         *slog.Logger
+	metricsPort int
 	// timeout bounds one answer of a controller.
 	timeout time.Duration
 }
@@ -298,7 +259,7 @@ func (s *serverProcess) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.flags.namespacesFrom(params); err != nil {
+	if err := errors.Join(s.flags.namespacesFrom(params), s.logs(params)); err != nil {
 		return err
 	}
 	hub, err := store.NewHub(s.all.namespace, s.flags.namespaces)
@@ -335,9 +296,11 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 	if err := declared.Load(ctx); err != nil {
 		return err
 	}
+	measured := s.metrics(declared.Snapshot().Params)
 	if err := s.flags.complete(declared.Snapshot().Params); err != nil {
 		return err
 	}
+	s.followLevel(declared)
 	r := &reach{}
 	r.openDesk(deskParts{reader: p.watched, client: p.hub.Client, params: declared.Snapshot().Params, log: s.log, registry: p.registry})
 	a, err := loadAuthority(ctx, p.cfg, s.all.namespace)
@@ -364,7 +327,7 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 	if err != nil {
 		return err
 	}
-	return runAll(ctx, declared.Run, api.Run, func(ctx context.Context) error { return serveMetrics(ctx, s.metrics, p.registry) },
+	return runAll(ctx, declared.Run, api.Run, func(ctx context.Context) error { return serveMetrics(ctx, measured, p.registry) },
 		func(ctx context.Context) error { return servePprof(ctx, s.all.pprofAddress) })
 }
 

@@ -51,7 +51,12 @@ type Config struct {
 	ReplaceAllowed bool
 	// Strict is --strict: no deployment by hand against automated sync.
 	Strict bool
-	MinTLS uint16
+	// MinTLS and MaxTLS are versions of TLS, Ciphers those of TLS 1.2; zero is
+	// the choice of the library.
+	MinTLS, MaxTLS uint16
+	Ciphers        []uint16
+	// Histogram publishes how long calls take by the name that dashboards know.
+	Histogram bool
 	// Proxies are believed about where requests come from.
 	Proxies rest.Proxies
 }
@@ -152,7 +157,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		Table: s.table, Who: o.Who, Decide: o.Decide, Audit: o.Audit, Pages: s.pages(),
 		Outside:  map[string]http.Handler{"/healthz": http.HandlerFunc(s.health)},
 		RootPath: o.RootPath, ContentTypes: o.ContentTypes, Origins: s.origins, Proxies: o.Proxies, Gzip: o.Gzip, Ending: s.ending,
-		Log: o.Log, Clock: o.Clock, Registerer: registerer,
+		Log: o.Log, Clock: o.Clock, Registerer: registerer, Histogram: o.Histogram,
 	})
 	if err != nil {
 		return nil, err
@@ -257,7 +262,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.ready.Store(true)
 	defer s.ready.Store(false)
 	return rest.Serve(ctx, rest.ServeOptions{
-		Listener: listener, Handler: s.handler, Certificate: certificate, MinTLS: o.MinTLS, RootPath: o.RootPath,
+		Listener: listener, Handler: s.handler, Certificate: certificate, MinTLS: o.MinTLS, MaxTLS: o.MaxTLS, Ciphers: o.Ciphers, RootPath: o.RootPath,
 		Drain: 20 * time.Second, Ending: s.end, Log: o.Log, Clock: o.Clock,
 	})
 }

@@ -23,8 +23,10 @@ type ServeOptions struct {
 	Handler  http.Handler
 	// Certificate is asked at every handshake; nil serves without TLS.
 	Certificate func() (*tls.Certificate, error)
-	// MinTLS is the lowest version of TLS (default 1.2).
-	MinTLS uint16
+	// MinTLS is the lowest version of TLS (default 1.2), MaxTLS the highest;
+	// Ciphers are those of TLS 1.2. Zero is the choice of the library.
+	MinTLS, MaxTLS uint16
+	Ciphers        []uint16
 	// RootPath is put before the path when plain HTTP is sent on to TLS.
 	RootPath string
 	// Drain is how long running requests may take when the server stops
@@ -98,7 +100,7 @@ func (o *ServeOptions) tls() *tls.Config {
 	if lowest < tls.VersionTLS12 {
 		lowest = tls.VersionTLS12
 	}
-	return &tls.Config{MinVersion: lowest, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return o.Certificate() }}
+	return &tls.Config{MinVersion: lowest, MaxVersion: o.MaxTLS, CipherSuites: o.Ciphers, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return o.Certificate() }}
 }
 
 // redirect sends plain HTTP on to TLS (spec/api.md, head).
