@@ -36,6 +36,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/eventlog"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/jq"
+	"github.com/sluice-cd/sluice/internal/adapter/kubemetrics"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/application"
@@ -188,6 +189,9 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 		return err
 	}
 	setLoggers(logger)
+	if err := kubemetrics.Install(metrics.Registry); err != nil {
+		return err
+	}
 	go paceGarbage(ctx)
 	cfg, err := f.config()
 	if err != nil {

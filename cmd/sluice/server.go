@@ -31,6 +31,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/authority"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/kubemetrics"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
@@ -240,6 +241,11 @@ func (s *serverProcess) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	setLoggers(s.log)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := kubemetrics.Install(registry); err != nil {
+		return err
+	}
 	go paceGarbage(ctx)
 	cfg, err := s.all.config()
 	if err != nil {
@@ -273,8 +279,6 @@ func (s *serverProcess) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to the hub: %w", err)
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return runAll(ctx, watched.Start, func(ctx context.Context) error {
 		return s.serve(ctx, serving{cfg: cfg, hub: hub, watched: watched, registry: registry})
 	})
