@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/identity"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/access"
@@ -186,7 +187,7 @@ func (s *Server) routes() route.Table {
 	projects := project.New(project.Options{
 		Hub: o.Hub, Settings: o.Settings, Tokens: o.Tokens, Details: scoped{clusters, repositories}, Links: links, Log: o.Log, Clock: o.Clock,
 	})
-	known := setting.New(setting.Options{Hub: o.Hub, Build: o.Build, ReplaceAllowed: o.ReplaceAllowed, Plugins: o.Plugins, Log: o.Log})
+	known := setting.New(setting.Options{Hub: o.Hub, Build: o.Build, ReplaceAllowed: o.ReplaceAllowed, Plugins: o.Plugins, Find: identity.Lookup(o.Hub), Log: o.Log})
 	var table route.Table
 	for _, part := range []route.Table{
 		apps.Routes(), sets.Routes(), projects.Routes(), clusters.Routes(), repositories.Routes(), certificate.New(o.Hub).Routes(),

@@ -111,3 +111,19 @@ func TestVersion(t *testing.T) {
 		t.Errorf("%v, %v", plugins, err)
 	}
 }
+
+// TestClientsAreNamedByReference: the client of a login may be kept in a Secret;
+// its secret stays there, and so does what leads nowhere.
+func TestClientsAreNamedByReference(t *testing.T) {
+	t.Parallel()
+	s := service(t, map[string]string{"oidc.config": "issuer: $idp:issuer\nclientID: $oidc.id\ncliClientID: $oidc.none\nclientSecret: $oidc.secret\n"})
+	s.Find = func(secret, key string) (string, bool) {
+		v, ok := map[string]string{"idp/issuer": "https://idp\n", "/oidc.id": "sluice", "/oidc.secret": "CANARY"}[secret+"/"+key]
+		return v, ok
+	}
+	line := s.Routes()[1]
+	answer, err := s.Get(t.Context(), route.NewCall(&line, access.Principal{}, nil), &SettingsQuery{})
+	if err != nil || answer.OIDCConfig.Issuer != "https://idp" || answer.OIDCConfig.ClientID != "sluice" || answer.OIDCConfig.CLIClientID != "" {
+		t.Errorf("%+v, %v", answer.OIDCConfig, err)
+	}
+}
