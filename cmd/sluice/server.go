@@ -138,6 +138,7 @@ func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server,
 		return nil, err
 	}
 	maps.Copy(pages, known.Pages())
+	maps.Copy(pages, downloads(os.Executable))
 	return server.New(ctx, server.Options{
 		Who: known.Auth, Decide: known.Policies, More: known.Routes(), Pages: pages, Audit: audited,
 		Config: f.Config, Hub: p.hub, Settings: p.settings.Snapshot, Manifests: p.reach.manifests.get, Engine: p.reach.engine.get,
