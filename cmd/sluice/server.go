@@ -125,7 +125,12 @@ type serverParts struct {
 // build makes the API over a store that is filled.
 func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server, error) {
 	log := p.log.With("component", "server")
+	limits, parallel, err := loginLimits(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
 	known, err := session.Assemble(ctx, session.AssemblyOptions{
+		Limits: limits, Parallel: parallel,
 		Hub: p.hub, BaseHRef: f.BaseHRef, Dex: f.dexURL(), DexStrict: f.dexStrict, Clock: clock.RealClock{}, Random: rand.Reader, Log: log, Registerer: p.registerer,
 		Secure: func() bool { return !f.Insecure || strings.HasPrefix(p.hub.Config("argocd-cm")["url"], "https://") },
 	})
