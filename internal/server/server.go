@@ -252,6 +252,9 @@ func (s *Server) Run(ctx context.Context) error {
 // Serve answers on a listener until ctx ends.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	o := s.options
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
 	var certificate func() (*tls.Certificate, error)
 	if !o.Insecure {
 		if err := s.certs.load(ctx); err != nil {
