@@ -36,6 +36,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/eventlog"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/jq"
+	"github.com/sluice-cd/sluice/internal/adapter/kubemetrics"
 	"github.com/sluice-cd/sluice/internal/adapter/lua"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/application"
@@ -70,6 +71,8 @@ type allFlags struct {
 	internal internalFlags
 	// events are those of the controllers.
 	events *eventlog.Broadcaster
+	// level is that of the log; it may change while the process runs.
+	level slog.LevelVar
 	// lease elects the process that works, identity is this one's name there.
 	lease, identity string
 }
@@ -112,6 +115,7 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 		f.server.register(flags)
 	} else {
 		f.server.registerEvents(flags)
+		f.server.registerNamespaces(flags)
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		f.pollSet, f.server.changed = flags.Changed("repository-poll-interval"), flags.Changed
@@ -151,11 +155,12 @@ func (f *allFlags) validate() error {
 }
 
 func (f *allFlags) logger() (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+	level, ok := levelOf(f.logLevel)
+	if !ok {
 		return nil, fmt.Errorf("--loglevel=%s: want debug, info, warn or error", f.logLevel)
 	}
-	options := &slog.HandlerOptions{Level: level}
+	f.level.Set(level)
+	options := &slog.HandlerOptions{Level: &f.level}
 	switch f.logFormat {
 	case "json":
 		return slog.New(slog.NewJSONHandler(os.Stderr, options)), nil
@@ -184,6 +189,9 @@ func (f *allFlags) start(ctx context.Context, run component) error {
 		return err
 	}
 	setLoggers(logger)
+	if err := kubemetrics.Install(metrics.Registry); err != nil {
+		return err
+	}
 	go paceGarbage(ctx)
 	cfg, err := f.config()
 	if err != nil {
@@ -231,10 +239,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.L
 	if err != nil {
 		return nil, fmt.Errorf("connect to the hub: %w", err)
 	}
-	if err := f.sets.fromParams(ctx, hub, f.namespace); err != nil {
-		return nil, err
-	}
-	if err := f.gateFromParams(ctx, hub); err != nil {
+	if err := f.fromParams(ctx, hub); err != nil {
 		return nil, err
 	}
 	lock, err := leaseLock(cfg, types.NamespacedName{Namespace: f.namespace, Name: f.lease}, f.identity)
@@ -244,7 +249,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.L
 	release, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
 	f.events = eventlog.NewBroadcaster(ctx, logger, metrics.Registry, f.server.events)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Cache: f.sets.hubCache(f.namespace), PprofBindAddress: f.pprofAddress,
+		Scheme: scheme, Cache: f.sets.hubCache(f.namespace, f.server.apart), PprofBindAddress: f.pprofAddress,
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
 		LeaderElection: f.elect, LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &release, RenewDeadline: &renew, RetryPeriod: &retry,
@@ -385,7 +390,7 @@ func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error)
 	apps := application.New(application.Options{
 		Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Namespace: f.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
 		Health: judge, Queries: p.queries,
-		Watches:  func(namespace string) bool { return f.sets.rules.Watches(namespace, f.namespace) },
+		Watches:  f.watches,
 		Recorder: p.mgr.GetEventRecorderFor("argocd-application-controller"), Log: p.log.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
 	})

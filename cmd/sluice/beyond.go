@@ -24,7 +24,8 @@ func (f *serverFlags) beyond(ctx context.Context, p serverParts, log *slog.Logge
 		Hub: p.hub, Find: identity.Lookup(p.hub), Hint: p.reach.hint.get, HintSets: p.reach.hintSets.get,
 		World:      func() appset.World { return appset.World{Clusters: p.settings.Snapshot().Clusters, Go: engine} },
 		Repository: func(url string) repo.Repository { return p.settings.Snapshot().Repository(url, "") },
-		Random:     rand.Reader, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
+		Workers:    f.hookWorkers, Writers: f.hookWriters,
+		Random: rand.Reader, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -45,7 +45,6 @@ import (
 	"github.com/sluice-cd/sluice/internal/server/audit"
 	"github.com/sluice-cd/sluice/internal/server/core"
 	"github.com/sluice-cd/sluice/internal/server/session"
-	"github.com/sluice-cd/sluice/internal/server/setting"
 	"github.com/sluice-cd/sluice/internal/server/store"
 )
 
@@ -159,10 +158,7 @@ func coreFlags(ctx context.Context, hub client.Reader, namespace string) (*allFl
 	f := &allFlags{lease: leaseName, internal: internalFlags{address: "0"}}
 	f.command("core", "", nil) // its flags carry the defaults
 	f.namespace, f.diskBudgetMiB, f.pollSet, f.pollInterval = namespace, mirrorBudget, true, time.Minute
-	if err := f.sets.fromParams(ctx, hub, namespace); err != nil {
-		return nil, err
-	}
-	return f, f.gateFromParams(ctx, hub)
+	return f, f.fromParams(ctx, hub)
 }
 
 // coreLog is silent unless the user asks for more.
@@ -194,7 +190,7 @@ func newCore(parent context.Context, f *connect.Flags) (c *coreMode, err error) 
 	if err != nil {
 		return nil, err
 	}
-	hub, err := store.NewHub(namespace, listOf(params["application.namespaces"], ","))
+	hub, err := store.NewHub(namespace, listOf(params[namespacesKey], ","))
 	if err != nil {
 		return nil, err
 	}
@@ -345,7 +341,7 @@ func (o *coreOpening) options(ctx context.Context, r *reach, p *parts) (*server.
 		Remotes: r.remotes.get, ClusterState: r.clusterState,
 		Probe:   func(ctx context.Context, c destination.Cluster) (string, error) { return cluster.Probe(ctx, c, o.cfg) },
 		Rotator: cluster.Rotator{Hub: o.cfg}, Render: template.New(p.clock).Render,
-		Build: setting.Build{Version: version}, Log: o.log, Clock: clock.RealClock{}, Registerer: registry,
+		Build: buildOf(version), Log: o.log, Clock: clock.RealClock{}, Registerer: registry,
 	}
 	// Without accounts, because a policy cannot be read or argocd-secret not be
 	// written, the rest goes on: it is when things are broken that core mode is

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
 )
 
 // params is a hub with argocd-cmd-params-cm and nothing else; nil has none.
@@ -93,7 +94,7 @@ func TestSetsKeepTheirManagedFields(t *testing.T) {
 		f := &setFlags{}
 		f.rules.Namespaces = namespaces
 		kept := false
-		for o, by := range f.hubCache("argocd").ByObject {
+		for o, by := range f.hubCache("argocd", policy.Namespaces{}).ByObject {
 			if _, ok := o.(*v1alpha1.ApplicationSet); !ok || by.Transform == nil {
 				continue
 			}

@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -33,16 +31,16 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/authority"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
+	"github.com/sluice-cd/sluice/internal/adapter/kubemetrics"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/server"
 	"github.com/sluice-cd/sluice/internal/server/repository"
-	apirest "github.com/sluice-cd/sluice/internal/server/rest"
 	"github.com/sluice-cd/sluice/internal/server/session"
-	"github.com/sluice-cd/sluice/internal/server/setting"
 	"github.com/sluice-cd/sluice/internal/server/store"
 )
 
@@ -55,7 +53,13 @@ type serverFlags struct {
 	dexStrict    bool
 	events       []string
 	proxies      []string
-	namespaces   []string
+	tls          tlsFlags
+	// hookWorkers and hookWriters are how many events of webhooks are looked at,
+	// and how many objects they make look again, at a time.
+	hookWorkers, hookWriters int
+	namespaces               []string
+	// apart are the namespaces, once they were read.
+	apart policy.Namespaces
 	// changed says that a flag was given.
 	changed func(flag string) bool
 }
@@ -74,7 +78,10 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-For tells where requests come from; also server.trusted.proxies of argocd-cmd-params-cm; none believes nobody")
 	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
 	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
-	flags.StringSliceVar(&f.namespaces, "application-namespaces", nil, "further namespaces, or globs, in which Applications may live")
+	f.registerNamespaces(flags)
+	f.tls.register(flags)
+	flags.IntVar(&f.hookWorkers, "webhook-parallelism-limit", 50, "events of webhooks that are looked at at a time, 1 to 1000; also server.webhook.parallelism.limit")
+	flags.IntVar(&f.hookWriters, "webhook-refresh-workers", 20, "objects that webhooks refresh at a time, 1 to 1000; also server.webhook.refresh.workers")
 	flags.BoolVar(&f.Strict, "strict", false, "refuse a rollback, and a sync to another revision than the target, of an Application with automated sync; otherwise it holds what was deployed")
 	flags.BoolVar(&f.ReplaceAllowed, "sync-with-replace-allowed", true, "let requests ask for sync option Replace=true")
 }
@@ -86,48 +93,6 @@ func (f *serverFlags) registerEvents(flags *pflag.FlagSet) {
 		reasons = strings.Split(given, ",")
 	}
 	flags.StringSliceVar(&f.events, "enable-k8s-event", reasons, "reasons of which Kubernetes events are made: all, none or a list; env ARGOCD_ENABLE_K8S_EVENT")
-}
-
-// complete takes over what argocd-cmd-params-cm says and flags do not.
-func (f *serverFlags) complete(params map[string]string) error {
-	for key, one := range map[string]struct {
-		flag string
-		into *bool
-	}{
-		"server.insecure": {"insecure", &f.Insecure}, "server.disable.auth": {"disable-auth", &f.DisableAuth}, "server.enable.gzip": {"enable-gzip", &f.Gzip},
-		"server.sync.replace.allowed": {"sync-with-replace-allowed", &f.ReplaceAllowed},
-		"server.dex.server.plaintext": {"dex-server-plaintext", &f.dexPlain}, "server.dex.server.strict.tls": {"dex-server-strict-tls", &f.dexStrict},
-	} {
-		if b, err := strconv.ParseBool(params[key]); err == nil && !f.changed(one.flag) {
-			*one.into = b
-		}
-	}
-	for key, one := range map[string]struct {
-		flag string
-		into *string
-	}{"server.basehref": {"basehref", &f.BaseHRef}, "server.rootpath": {"rootpath", &f.RootPath}, "server.api.content.types": {"api-content-types", &f.contentTypes}, "server.dex.server": {"dex-server", &f.dex}} {
-		if v, ok := params[key]; ok && !f.changed(one.flag) {
-			*one.into = v
-		}
-	}
-	f.ContentTypes = nil
-	for _, one := range strings.Split(f.contentTypes, ";") {
-		if one = strings.TrimSpace(one); one != "" {
-			f.ContentTypes = append(f.ContentTypes, one)
-		}
-	}
-	if f.RootPath != "" && f.BaseHRef == "/" {
-		f.BaseHRef = f.RootPath
-	}
-	named, from := f.proxies, "--trusted-proxies"
-	if v := params["server.trusted.proxies"]; v != "" && !f.changed("trusted-proxies") {
-		named, from = strings.Split(v, ","), "ConfigMap/argocd-cmd-params-cm, server.trusted.proxies"
-	}
-	var err error
-	if f.Proxies, err = apirest.ParseProxies(named); err != nil {
-		return fmt.Errorf("%s: %w", from, err)
-	}
-	return nil
 }
 
 // dexURL is where Dex is reached; an address without a scheme has TLS unless
@@ -160,7 +125,12 @@ type serverParts struct {
 // build makes the API over a store that is filled.
 func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server, error) {
 	log := p.log.With("component", "server")
+	limits, parallel, err := loginLimits(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
 	known, err := session.Assemble(ctx, session.AssemblyOptions{
+		Limits: limits, Parallel: parallel,
 		Hub: p.hub, BaseHRef: f.BaseHRef, Dex: f.dexURL(), DexStrict: f.dexStrict, Clock: clock.RealClock{}, Random: rand.Reader, Log: log, Registerer: p.registerer,
 		Secure: func() bool { return !f.Insecure || strings.HasPrefix(p.hub.Config("argocd-cm")["url"], "https://") },
 	})
@@ -173,6 +143,7 @@ func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server,
 		return nil, err
 	}
 	maps.Copy(pages, known.Pages())
+	maps.Copy(pages, downloads(os.Executable))
 	return server.New(ctx, server.Options{
 		Who: known.Auth, Decide: known.Policies, More: known.Routes(), Pages: pages, Audit: audited,
 		Config: f.Config, Hub: p.hub, Settings: p.settings.Snapshot, Manifests: p.reach.manifests.get, Engine: p.reach.engine.get,
@@ -181,7 +152,7 @@ func (f *serverFlags) build(ctx context.Context, p serverParts) (*server.Server,
 			return cluster.Probe(ctx, c, p.config)
 		},
 		Rotator: cluster.Rotator{Hub: p.config}, Tokens: projectTokens{known.Keeper}, Render: template.New(clock.RealClock{}).Render,
-		Build: setting.Build{Version: version}, Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
+		Build: buildOf(version), Log: log, Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 }
 
@@ -253,21 +224,21 @@ func serverCommand() *cobra.Command {
 			return fmt.Errorf("--controller-timeout=%s: want more than 0", controllerTimeout)
 		}
 		f.changed = flags.Changed
-		s := &serverProcess{flags: f, all: all, log: log, timeout: controllerTimeout, metrics: net.JoinHostPort(f.Address, strconv.Itoa(metricsPort))}
-		if metricsPort == 0 {
-			s.metrics = ""
+		if f.tls.ciphers == "list" {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(cipherNames(), "\n"))
+			return err
 		}
-		return s.run(cmd.Context())
+		return (&serverProcess{flags: f, all: all, log: log, timeout: controllerTimeout, metricsPort: metricsPort}).run(cmd.Context())
 	}
 	return c
 }
 
 // serverProcess is the life of `sluice server`.
 type serverProcess struct {
-	flags   *serverFlags
-	all     *allFlags
-	log     *slog.Logger
-	metrics string
+	flags       *serverFlags
+	all         *allFlags
+	log         *slog.Logger
+	metricsPort int
 	// timeout bounds one answer of a controller.
 	timeout time.Duration
 }
@@ -276,6 +247,11 @@ func (s *serverProcess) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	setLoggers(s.log)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := kubemetrics.Install(registry); err != nil {
+		return err
+	}
 	go paceGarbage(ctx)
 	cfg, err := s.all.config()
 	if err != nil {
@@ -287,21 +263,28 @@ func (s *serverProcess) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	direct, err := client.New(cfg, client.Options{Scheme: known})
+	if err != nil {
+		return fmt.Errorf("connect to the hub: %w", err)
+	}
+	params, err := paramsAt(ctx, direct, s.all.namespace)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.flags.namespacesFrom(params), s.logs(params)); err != nil {
+		return err
+	}
 	hub, err := store.NewHub(s.all.namespace, s.flags.namespaces)
 	if err != nil {
 		return err
 	}
-	if hub.Client, err = client.New(cfg, client.Options{Scheme: known}); err != nil {
-		return fmt.Errorf("connect to the hub: %w", err)
-	}
+	hub.Client = direct
 	options := hub.CacheOptions()
 	options.Scheme = known
 	watched, err := cache.New(cfg, options)
 	if err != nil {
 		return fmt.Errorf("connect to the hub: %w", err)
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return runAll(ctx, watched.Start, func(ctx context.Context) error {
 		return s.serve(ctx, serving{cfg: cfg, hub: hub, watched: watched, registry: registry})
 	})
@@ -323,9 +306,11 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 	if err := declared.Load(ctx); err != nil {
 		return err
 	}
+	measured := s.metrics(declared.Snapshot().Params)
 	if err := s.flags.complete(declared.Snapshot().Params); err != nil {
 		return err
 	}
+	s.followLevel(declared)
 	r := &reach{}
 	r.openDesk(deskParts{reader: p.watched, client: p.hub.Client, params: declared.Snapshot().Params, log: s.log, registry: p.registry})
 	a, err := loadAuthority(ctx, p.cfg, s.all.namespace)
@@ -352,7 +337,7 @@ func (s *serverProcess) serve(ctx context.Context, p serving) error {
 	if err != nil {
 		return err
 	}
-	return runAll(ctx, declared.Run, api.Run, func(ctx context.Context) error { return serveMetrics(ctx, s.metrics, p.registry) },
+	return runAll(ctx, declared.Run, api.Run, func(ctx context.Context) error { return serveMetrics(ctx, measured, p.registry) },
 		func(ctx context.Context) error { return servePprof(ctx, s.all.pprofAddress) })
 }
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,11 +25,11 @@ import (
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/parameters"
 	"github.com/sluice-cd/sluice/internal/adapter/scm"
-	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/adapter/template"
 	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
@@ -109,27 +108,38 @@ func (f *setFlags) complete(flags *pflag.FlagSet, environment func(string) (stri
 }
 
 // hubCache is what of the hub is watched: everything of the control plane's
-// namespace, and sets and Applications of others.
-func (f *setFlags) hubCache(namespace string) cache.Options {
+// namespace, sets of those that rules name, and Applications of these and of
+// those apart.
+func (f *setFlags) hubCache(namespace string, apart policy.Namespaces) cache.Options {
 	options := cache.Options{
 		DefaultNamespaces: map[string]cache.Config{namespace: {}}, DefaultTransform: cache.TransformStripManagedFields(),
 	}
-	if len(f.rules.Namespaces) == 0 {
+	if len(f.rules.Namespaces) == 0 && apart.Empty() {
 		options.ByObject = map[client.Object]cache.ByObject{&v1alpha1.ApplicationSet{}: {Transform: whole}}
 		return options
 	}
-	watched := map[string]cache.Config{namespace: {}}
-	for _, n := range f.rules.Namespaces {
-		if generate.Pattern(n) {
-			watched = map[string]cache.Config{cache.AllNamespaces: {}}
-			break
-		}
-		watched[n] = cache.Config{}
+	named, everywhere := apart.Names()
+	apps := watched(namespace, append(slices.Clone(named), f.rules.Namespaces...))
+	if everywhere {
+		apps = map[string]cache.Config{cache.AllNamespaces: {}}
 	}
 	options.ByObject = map[client.Object]cache.ByObject{
-		&v1alpha1.ApplicationSet{}: {Namespaces: watched, Transform: whole}, &v1alpha1.Application{}: {Namespaces: watched},
+		&v1alpha1.ApplicationSet{}: {Namespaces: watched(namespace, f.rules.Namespaces), Transform: whole}, &v1alpha1.Application{}: {Namespaces: apps},
 	}
 	return options
+}
+
+// watched are the control plane's namespace and others; all when one of them is
+// a pattern.
+func watched(namespace string, others []string) map[string]cache.Config {
+	out := map[string]cache.Config{namespace: {}}
+	for _, n := range others {
+		if generate.Pattern(n) {
+			return map[string]cache.Config{cache.AllNamespaces: {}}
+		}
+		out[n] = cache.Config{}
+	}
+	return out
 }
 
 // whole leaves an object as it is: who approved a step, or asked for anything
@@ -139,25 +149,20 @@ func whole(o any) (any, error) { return o, nil }
 // fromParams takes the settings that decide what is watched from
 // argocd-cmd-params-cm, once: a change of them needs a restart.
 func (f *setFlags) fromParams(ctx context.Context, hub client.Reader, namespace string) error {
-	var params corev1.ConfigMap
-	err := hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: settings.ParamsName}, &params)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("ConfigMap/%s: %w", settings.ParamsName, err)
+	params, err := paramsAt(ctx, hub, namespace)
+	if err != nil {
+		return err
 	}
 	if len(f.rules.Namespaces) == 0 {
-		for _, n := range strings.Split(params.Data["applicationsetcontroller.namespaces"], ",") {
-			if n = strings.TrimSpace(n); n != "" {
-				f.rules.Namespaces = append(f.rules.Namespaces, n)
-			}
-		}
+		f.rules.Namespaces = listOf(params["applicationsetcontroller.namespaces"], ",")
 	}
 	f.rules.Namespaces = slices.DeleteFunc(f.rules.Namespaces, func(n string) bool { return n == namespace })
-	on, err := strconv.ParseBool(params.Data["applicationsetcontroller.enable.github.api.metrics"])
+	on, err := strconv.ParseBool(params["applicationsetcontroller.enable.github.api.metrics"])
 	f.githubMetrics = f.githubMetrics || err == nil && on
 	if f.rootCA == "" {
-		f.rootCA = params.Data["applicationsetcontroller.scm.root.ca.path"]
+		f.rootCA = params["applicationsetcontroller.scm.root.ca.path"]
 	}
-	effective, _ := f.rules.With(params.Data)
+	effective, _ := f.rules.With(params)
 	effective.Policy = f.rules.Policy // that of the config map may be mended while we run
 	return effective.Check(namespace)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
 )
 
 // TestMetricsOfSetsHaveNamesOfTheirOwn: what runs in one process can register.
@@ -89,7 +90,7 @@ func TestWhatOfTheHubIsWatched(t *testing.T) {
 	watched := func(namespaces ...string) map[string]cache.Config {
 		f := &setFlags{}
 		f.rules.Namespaces = namespaces
-		o := f.hubCache("argocd")
+		o := f.hubCache("argocd", policy.Namespaces{})
 		if len(o.DefaultNamespaces) != 1 {
 			t.Errorf("watches everything of %v", o.DefaultNamespaces)
 		}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/adapter/identity"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/access"
@@ -51,7 +52,12 @@ type Config struct {
 	ReplaceAllowed bool
 	// Strict is --strict: no deployment by hand against automated sync.
 	Strict bool
-	MinTLS uint16
+	// MinTLS and MaxTLS are versions of TLS, Ciphers those of TLS 1.2; zero is
+	// the choice of the library.
+	MinTLS, MaxTLS uint16
+	Ciphers        []uint16
+	// Histogram publishes how long calls take by the name that dashboards know.
+	Histogram bool
 	// Proxies are believed about where requests come from.
 	Proxies rest.Proxies
 }
@@ -152,7 +158,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		Table: s.table, Who: o.Who, Decide: o.Decide, Audit: o.Audit, Pages: s.pages(),
 		Outside:  map[string]http.Handler{"/healthz": http.HandlerFunc(s.health)},
 		RootPath: o.RootPath, ContentTypes: o.ContentTypes, Origins: s.origins, Proxies: o.Proxies, Gzip: o.Gzip, Ending: s.ending,
-		Log: o.Log, Clock: o.Clock, Registerer: registerer,
+		Log: o.Log, Clock: o.Clock, Registerer: registerer, Histogram: o.Histogram,
 	})
 	if err != nil {
 		return nil, err
@@ -181,7 +187,7 @@ func (s *Server) routes() route.Table {
 	projects := project.New(project.Options{
 		Hub: o.Hub, Settings: o.Settings, Tokens: o.Tokens, Details: scoped{clusters, repositories}, Links: links, Log: o.Log, Clock: o.Clock,
 	})
-	known := setting.New(setting.Options{Hub: o.Hub, Build: o.Build, ReplaceAllowed: o.ReplaceAllowed, Plugins: o.Plugins, Log: o.Log})
+	known := setting.New(setting.Options{Hub: o.Hub, Build: o.Build, ReplaceAllowed: o.ReplaceAllowed, Plugins: o.Plugins, Find: identity.Lookup(o.Hub), Log: o.Log})
 	var table route.Table
 	for _, part := range []route.Table{
 		apps.Routes(), sets.Routes(), projects.Routes(), clusters.Routes(), repositories.Routes(), certificate.New(o.Hub).Routes(),
@@ -246,6 +252,9 @@ func (s *Server) Run(ctx context.Context) error {
 // Serve answers on a listener until ctx ends.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	o := s.options
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
 	var certificate func() (*tls.Certificate, error)
 	if !o.Insecure {
 		if err := s.certs.load(ctx); err != nil {
@@ -257,7 +266,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.ready.Store(true)
 	defer s.ready.Store(false)
 	return rest.Serve(ctx, rest.ServeOptions{
-		Listener: listener, Handler: s.handler, Certificate: certificate, MinTLS: o.MinTLS, RootPath: o.RootPath,
+		Listener: listener, Handler: s.handler, Certificate: certificate, MinTLS: o.MinTLS, MaxTLS: o.MaxTLS, Ciphers: o.Ciphers, RootPath: o.RootPath,
 		Drain: 20 * time.Second, Ending: s.end, Log: o.Log, Clock: o.Clock,
 	})
 }

@@ -42,9 +42,9 @@ func (s *Service) liveRoutes() route.Table {
 			Summary: "Run an action on a live object."}, s.RunActionV2),
 		route.Unary(route.Spec{Method: "GET", Path: one + "/server-side-diff", RPC: rpc + "ServerSideDiff", Rule: reads,
 			Summary: "What an apply would change, as the cluster says."}, s.ServerSideDiff),
-		route.Stream(route.Spec{Method: "GET", Path: one + "/logs", RPC: rpc + "PodLogs", Rule: route.Needs(appGet, "logs/get"),
+		route.Stream(route.Spec{Method: "GET", Path: one + "/logs", RPC: rpc + "PodLogs", Rule: route.Needs(appGet, "logs/get"), Fields: true,
 			Summary: "Logs of pods, merged by time."}, s.Logs),
-		route.Stream(route.Spec{Method: "GET", Path: one + "/pods/{podName}/logs", RPC: rpc + "PodLogs", Rule: route.Needs(appGet, "logs/get"),
+		route.Stream(route.Spec{Method: "GET", Path: one + "/pods/{podName}/logs", RPC: rpc + "PodLogs", Rule: route.Needs(appGet, "logs/get"), Fields: true,
 			Summary: "Logs of one pod."}, s.Logs),
 	}
 }
@@ -345,10 +345,11 @@ func (s *Service) Events(ctx context.Context, c *route.Call, q *EventsQuery) (*c
 	if s.engine() == nil {
 		return nil, unavailable()
 	}
-	if err := s.inTree(ctx, app, q); err != nil {
+	uid, err := s.inTree(ctx, app, q)
+	if err != nil {
 		return nil, err
 	}
-	list, err := s.engine().Events(ctx, app, corev1.ObjectReference{Namespace: q.ResourceNamespace, Name: q.ResourceName, UID: types.UID(q.ResourceUID)})
+	list, err := s.engine().Events(ctx, app, corev1.ObjectReference{Namespace: q.ResourceNamespace, Name: q.ResourceName, UID: types.UID(uid)})
 	if err != nil {
 		return nil, err
 	}
@@ -358,21 +359,23 @@ func (s *Service) Events(ctx context.Context, c *route.Call, q *EventsQuery) (*c
 // maxEvents bounds one list of events.
 const maxEvents = 500
 
-// inTree refuses to tell of objects that are not of the Application.
-func (s *Service) inTree(ctx context.Context, app *v1alpha1.Application, q *EventsQuery) error {
+// inTree gives the uid of the object that is asked about; whoever gives none
+// means the first of the name. It refuses to tell of objects that are not of the
+// Application.
+func (s *Service) inTree(ctx context.Context, app *v1alpha1.Application, q *EventsQuery) (uid string, err error) {
 	tree, err := s.engine().Tree(ctx, app)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, set := range [][]Node{tree.Nodes, tree.OrphanedNodes} {
 		for i := range set {
 			n := &set[i].ResourceRef
-			if n.Name == q.ResourceName && n.Namespace == q.ResourceNamespace && n.UID == q.ResourceUID {
-				return nil
+			if n.Name == q.ResourceName && n.Namespace == q.ResourceNamespace && (q.ResourceUID == "" || n.UID == q.ResourceUID) {
+				return n.UID, nil
 			}
 		}
 	}
-	return fault.New(fault.InvalidArgument, "%s not found as part of application %s", q.ResourceName, app.Name)
+	return "", fault.New(fault.InvalidArgument, "%s not found as part of application %s", q.ResourceName, app.Name)
 }
 
 func trimmed(list *corev1.EventList) *corev1.EventList {

@@ -74,7 +74,7 @@ type Query struct {
 // fits matches a certificate; https and tls are one type.
 func (q *Query) fits(c Certificate) bool {
 	glob := func(pattern, value string) bool {
-		if pattern == "" || pattern == "*" {
+		if pattern == "" || pattern == "*" || pattern == value { // names such as [host]:22 are no patterns
 			return true
 		}
 		ok, err := path.Match(pattern, value)

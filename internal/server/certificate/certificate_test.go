@@ -78,6 +78,8 @@ func TestCertificates(t *testing.T) {
 		{HostNamePattern: "git.*"}:   "git.example https,git.example https",
 		{CertSubType: "ssh-ed25519"}: "10.0.0.1 ssh,[git.example]:22 ssh",
 		{HostNamePattern: "none"}:    "",
+
+		{HostNamePattern: "[git.example]:22"}: "[git.example]:22 ssh",
 	} {
 		list, err := s.List(t.Context(), route.NewCall(&line, access.Principal{}, all{}), &query)
 		if err != nil {

@@ -160,7 +160,7 @@ type List struct {
 
 // Query names a cluster.
 type Query struct {
-	ID     string `json:"-" path:"id"`
+	ID     string `json:"-" path:"id" query:"id.value"`
 	IDType string `json:"-" query:"id.type"`
 	Server string `json:"-" query:"server"`
 	Name   string `json:"-" query:"name"`

@@ -126,7 +126,7 @@ func (s *Service) Create(ctx context.Context, c *route.Call, q *CreateRequest) (
 			return &out, nil
 		}
 		if !q.Upsert {
-			return nil, fault.New(fault.AlreadyExists, "cluster %q already exists: use upsert to change it", g.Server)
+			return nil, fault.New(fault.InvalidArgument, "existing cluster spec is different, use upsert flag to force update")
 		}
 		if !c.Can(access.Request{Resource: "clusters", Action: "update", Object: e.object()}) {
 			return nil, route.Hidden()

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strconv"
@@ -140,6 +141,36 @@ func shown(s *corev1.Secret) Repository {
 		AzureActiveDirectoryEndpoint:  repo.Redact(text(s, "azureActiveDirectoryEndpoint")), Depth: number(s, "depth"),
 		WebhookManifestCacheWarmDisabled: flag(s, "webhookManifestCacheWarmDisabled"), ConnectionState: ConnectionState{Status: "Unknown"},
 	}
+}
+
+// own are the entries of a Secret that say by themselves who asks; without them
+// a template does (spec/config.md §6.3).
+var own = []string{
+	"username", "password", "bearerToken", "sshPrivateKey", "tlsClientCertData", "githubAppPrivateKey", "azureServicePrincipalClientSecret",
+}
+
+// shown is a declaration as answers show it, with whether a template lends its
+// credentials.
+func (s *Service) shown(f family, secret *corev1.Secret) Repository {
+	r := shown(secret)
+	has := func(key string) bool { return text(secret, key) != "" }
+	r.InheritedCreds = f.templates != "" && !slices.ContainsFunc(own, has) && !r.UseAzureWorkloadIdentity && s.template(f.templates, text(secret, "url")) != nil
+	return r
+}
+
+// same says that a Secret declares what is given, so that declaring it again
+// changes nothing.
+func (g *Given) same(old *corev1.Secret) bool {
+	for key, value := range g.values() {
+		have := string(old.Data[key])
+		if key == "type" {
+			have, value = cmp.Or(have, "git"), cmp.Or(value, "git")
+		}
+		if have != value {
+			return false
+		}
+	}
+	return true
 }
 
 // values are the entries of the Secret that declares it.

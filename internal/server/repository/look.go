@@ -36,7 +36,7 @@ func (s *Service) declared(c *route.Call, q *Query) (repo.Repository, error) {
 	if !c.Can(access.Request{Resource: "repositories", Action: "get", Object: Object(project, q.Repo)}) {
 		return repo.Repository{}, route.Hidden()
 	}
-	if secret == nil && s.template(readingCreds, q.Repo) == nil {
+	if secret == nil && s.template(reading.templates, q.Repo) == nil {
 		return repo.Repository{}, fault.New(fault.NotFound, "repository %s is not declared: declare it first", repo.Redact(q.Repo))
 	}
 	return s.Settings().Repository(q.Repo, q.AppProject), nil

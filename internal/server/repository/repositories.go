@@ -50,7 +50,7 @@ func (s *Service) list(ctx context.Context, a *asked, q *Query) (*List, error) {
 		if !a.Can(a.what("get", project, url)) {
 			continue
 		}
-		r := shown(secret)
+		r := s.shown(a.family, secret)
 		r.ConnectionState = s.state(ctx, a.family, secret, q.ForceRefresh)
 		out.Items = append(out.Items, r)
 	}
@@ -60,14 +60,19 @@ func (s *Service) list(ctx context.Context, a *asked, q *Query) (*List, error) {
 	return out, nil
 }
 
-// state is the last answer of a repository, at most an hour old.
+// state is the last answer of a repository, at most an hour old unless
+// argocd-cmd-params-cm says otherwise.
 func (s *Service) state(ctx context.Context, f family, secret *corev1.Secret, force bool) ConnectionState {
 	key := secret.Name + "@" + secret.ResourceVersion
 	now := metav1.NewTime(s.Clock.Now())
+	age, err := s.Settings().ParamDuration(stateAgeKey, stateAge)
+	if err != nil {
+		s.Log.Warn("setting not usable", "message", err.Error())
+	}
 	s.mu.Lock()
 	known, ok := s.states[key]
 	s.mu.Unlock()
-	if ok && !force && now.Sub(known.ModifiedAt.Time) < stateAge {
+	if ok && !force && now.Sub(known.ModifiedAt.Time) < age {
 		return known
 	}
 	state := ConnectionState{Status: "Unknown", ModifiedAt: &now}
@@ -101,7 +106,7 @@ func (s *Service) get(ctx context.Context, a *asked, q *Query) (*Repository, err
 	if err != nil {
 		return nil, err
 	}
-	r := shown(secret)
+	r := s.shown(a.family, secret)
 	r.ConnectionState = s.state(ctx, a.family, secret, q.ForceRefresh)
 	return &r, nil
 }
@@ -146,17 +151,13 @@ func (s *Service) create(ctx context.Context, a *asked, q *CreateRequest) (*Repo
 		return nil, err
 	}
 	a.Did(route.Act{Reason: "ResourceCreated", Message: "created repository " + repo.Redact(g.Repo)})
-	r := shown(secret)
+	r := s.shown(a.family, secret)
 	return &r, nil
 }
 
 func (s *Service) upsert(ctx context.Context, a *asked, old *corev1.Secret, q *CreateRequest) (*Repository, error) {
-	same := true
-	for key, value := range q.Repo.values() {
-		same = same && string(old.Data[key]) == value
-	}
-	if same {
-		r := shown(old)
+	if q.Repo.same(old) {
+		r := s.shown(a.family, old)
 		return &r, nil
 	}
 	if !q.Upsert {
@@ -179,7 +180,7 @@ func (s *Service) write(ctx context.Context, a *asked, old *corev1.Secret, g *Gi
 		return nil, err
 	}
 	a.Did(route.Act{Reason: "ResourceUpdated", Message: "updated repository " + repo.Redact(g.Repo)})
-	r := shown(secret)
+	r := s.shown(a.family, secret)
 	return &r, nil
 }
 
@@ -197,7 +198,7 @@ func (s *Service) try(ctx context.Context, a *asked, g *Given) error {
 	known := s.Settings().Repository(g.Repo, g.Project)
 	r.CAData, r.KnownHosts = known.CAData, known.KnownHosts
 	if !r.HasCredentials() {
-		template := s.template(readingCreds, g.Repo)
+		template := s.template(reading.templates, g.Repo)
 		if template != nil {
 			known.Insecure, known.Type, known.EnableOCI = r.Insecure, r.Type, r.EnableOCI
 			r = known
@@ -286,7 +287,7 @@ func (s *Service) Of(project string) []any {
 	var out []any
 	for _, secret := range s.Hub.Declared(reading.kind) {
 		if text(secret, "project") == project {
-			out = append(out, shown(secret))
+			out = append(out, s.shown(reading, secret))
 		}
 	}
 	return out

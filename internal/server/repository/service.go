@@ -63,9 +63,12 @@ type Service struct {
 	states map[string]ConnectionState
 }
 
-// stateAge is how long the answer of a repository counts
-// (--connection-status-cache-expiration).
-const stateAge = time.Hour
+// stateAge is how long the answer of a repository counts, unless stateAgeKey of
+// argocd-cmd-params-cm says otherwise.
+const (
+	stateAge    = time.Hour
+	stateAgeKey = "server.connection.status.cache.expiration"
+)
 
 // New makes a Service.
 func New(o Options) *Service { return &Service{Options: o, states: map[string]ConnectionState{}} }
@@ -98,13 +101,15 @@ type family struct {
 	// policies.
 	path, kind, prefix, resource string
 	write                        bool
+	// templates are the Secrets that lend credentials to those of the family.
+	templates string
 }
 
 var (
-	reading       = family{"/api/v1/repositories", "repository", "repo", "repositories", false}
-	writing       = family{"/api/v1/write-repositories", "repository-write", "repo-write", "write-repositories", true}
-	readingCreds  = family{"/api/v1/repocreds", "repo-creds", "creds", "repositories", false}
-	writingCreds  = family{"/api/v1/write-repocreds", "repo-write-creds", "creds-write", "write-repositories", true}
+	reading       = family{"/api/v1/repositories", "repository", "repo", "repositories", false, "repo-creds"}
+	writing       = family{"/api/v1/write-repositories", "repository-write", "repo-write", "write-repositories", true, "repo-write-creds"}
+	readingCreds  = family{"/api/v1/repocreds", "repo-creds", "creds", "repositories", false, ""}
+	writingCreds  = family{"/api/v1/write-repocreds", "repo-write-creds", "creds-write", "write-repositories", true, ""}
 	repositoryRPC = "repository.RepositoryService/"
 	credsRPC      = "repocreds.RepoCredsService/"
 )

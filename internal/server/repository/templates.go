@@ -31,9 +31,9 @@ type UpdateCredsRequest struct {
 }
 
 // template finds the longest one that covers a URL.
-func (s *Service) template(f family, url string) *corev1.Secret {
+func (s *Service) template(kind, url string) *corev1.Secret {
 	var best *corev1.Secret
-	for _, secret := range s.Hub.Declared(f.kind) {
+	for _, secret := range s.Hub.Declared(kind) {
 		if prefix := text(secret, "url"); repo.Covers(prefix, url) && (best == nil || len(prefix) > len(text(best, "url"))) {
 			best = secret
 		}
@@ -66,7 +66,11 @@ func (s *Service) createCreds(ctx context.Context, a *asked, q *CreateCredsReque
 	if err := a.Must(a.what("create", "", g.Repo)); err != nil {
 		return nil, err
 	}
+	g.Project, g.Name, g.EnableLFS, g.Depth = "", "", false, 0
 	if old := s.find(a.family, g.Repo, "", true); old != nil {
+		if g.same(old) {
+			return &Creds{URL: repo.Redact(text(old, "url"))}, nil
+		}
 		if !q.Upsert {
 			return nil, fault.New(fault.InvalidArgument, "existing repository credentials spec is different; use upsert flag to force update")
 		}
@@ -75,7 +79,6 @@ func (s *Service) createCreds(ctx context.Context, a *asked, q *CreateCredsReque
 		}
 		return s.writeCreds(ctx, a, old, g)
 	}
-	g.Project, g.Name, g.EnableLFS, g.Depth = "", "", false, 0
 	if _, err := s.Hub.Declare(ctx, name(a.family, g), a.family.kind, g.values()); apierrors.IsAlreadyExists(err) {
 		return nil, fault.New(fault.AlreadyExists, "a Secret for this template exists already: look at Secret %s", name(a.family, g))
 	} else if err != nil {

@@ -69,6 +69,8 @@ type Options struct {
 	Log        *slog.Logger
 	Clock      clock.WithTicker
 	Registerer prometheus.Registerer
+	// Histogram publishes grpc_server_handling_seconds, too: many series.
+	Histogram bool
 }
 
 // Pages that have rules of their own about who may send what: senders of
@@ -103,10 +105,14 @@ func NewHandler(o Options) (http.Handler, error) {
 	if o.KeepAlive == 0 {
 		o.KeepAlive = 15 * time.Second
 	}
-	a := &api{Options: o, run: route.Runner{Log: o.Log, Audit: o.Audit}, metrics: newMetrics(o.Registerer, o.Table), open: newOpenStreams()}
+	a := &api{Options: o, run: route.Runner{Log: o.Log, Audit: o.Audit}, metrics: newMetrics(o), open: newOpenStreams()}
 	mux := http.NewServeMux()
 	for i := range o.Table {
-		mux.Handle(o.Table[i].Method+" "+o.Table[i].Path, a.route(&a.Table[i]))
+		handler := a.route(&a.Table[i])
+		mux.Handle(o.Table[i].Method+" "+o.Table[i].Path, handler)
+		if at := strings.LastIndexByte(o.Table[i].Path, '/'); strings.HasSuffix(o.Table[i].Path, "...}") { // the rest may be nothing
+			mux.Handle(o.Table[i].Method+" "+o.Table[i].Path[:at], handler)
+		}
 	}
 	for pattern, page := range o.Pages {
 		mux.Handle(pattern, page)

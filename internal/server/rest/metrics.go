@@ -14,9 +14,12 @@ type metrics struct {
 	started, handled, received, sentTotal *prometheus.CounterVec
 	seconds                               *prometheus.HistogramVec
 	streams                               *prometheus.GaugeVec
+	// handling is nil unless it is asked for.
+	handling *prometheus.HistogramVec
 }
 
-func newMetrics(registerer prometheus.Registerer, table route.Table) *metrics {
+func newMetrics(o Options) *metrics {
+	registerer, table := o.Registerer, o.Table
 	labels := []string{"grpc_service", "grpc_method", "grpc_type"}
 	counter := func(name, help string, labels []string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -33,6 +36,12 @@ func newMetrics(registerer prometheus.Registerer, table route.Table) *metrics {
 	}
 	if registerer != nil {
 		registerer.MustRegister(m.started, m.handled, m.received, m.sentTotal, m.seconds, m.streams)
+	}
+	if o.Histogram {
+		m.handling = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "grpc_server_handling_seconds", Help: "Time that calls of the API took.", Buckets: prometheus.DefBuckets}, labels)
+		if registerer != nil {
+			registerer.MustRegister(m.handling)
+		}
 	}
 	for i := range table {
 		m.started.WithLabelValues(labelsOf(&table[i])...)
@@ -58,6 +67,9 @@ func (m *metrics) start(line *route.Route, clk clock.PassiveClock) (done func(fa
 	}
 	return func(code fault.Code) {
 		m.handled.WithLabelValues(append(labels, code.String())...).Inc()
+		if m.handling != nil {
+			m.handling.WithLabelValues(labels...).Observe(clk.Since(begin).Seconds())
+		}
 		if line.Streams {
 			m.streams.WithLabelValues(labels[:2]...).Dec()
 			return

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,8 +24,10 @@ type ServeOptions struct {
 	Handler  http.Handler
 	// Certificate is asked at every handshake; nil serves without TLS.
 	Certificate func() (*tls.Certificate, error)
-	// MinTLS is the lowest version of TLS (default 1.2).
-	MinTLS uint16
+	// MinTLS is the lowest version of TLS (default 1.2), MaxTLS the highest;
+	// Ciphers are those of TLS 1.2. Zero is the choice of the library.
+	MinTLS, MaxTLS uint16
+	Ciphers        []uint16
 	// RootPath is put before the path when plain HTTP is sent on to TLS.
 	RootPath string
 	// Drain is how long running requests may take when the server stops
@@ -98,7 +101,25 @@ func (o *ServeOptions) tls() *tls.Config {
 	if lowest < tls.VersionTLS12 {
 		lowest = tls.VersionTLS12
 	}
-	return &tls.Config{MinVersion: lowest, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return o.Certificate() }}
+	config := &tls.Config{MinVersion: lowest, MaxVersion: o.MaxTLS, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return o.Certificate() }}
+	if len(o.Ciphers) == 0 {
+		return config
+	}
+	// The library serves no HTTP/2 at all over ciphers that lack one which the
+	// protocol once demanded; so it sees none, and every handshake does.
+	chosen := config.Clone()
+	chosen.CipherSuites, chosen.NextProtos = o.Ciphers, []string{"h2", "http/1.1"}
+	if slices.ContainsFunc(o.Ciphers, outdated) {
+		chosen.NextProtos = chosen.NextProtos[1:]
+	}
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return chosen, nil }
+	return config
+}
+
+// outdated says that HTTP/2 forbids a cipher (RFC 9113, appendix A).
+func outdated(cipher uint16) bool {
+	name := tls.CipherSuiteName(cipher)
+	return !strings.Contains(name, "_GCM_") && !strings.Contains(name, "_CHACHA20_")
 }
 
 // redirect sends plain HTTP on to TLS (spec/api.md, head).

@@ -19,16 +19,29 @@ import (
 // httptest when it is to be secure.
 func served(t *testing.T, secure bool, handler http.Handler) (address string, end func() error) {
 	t.Helper()
+	o := ServeOptions{RootPath: "/root"}
+	if !secure {
+		return run(t, o, handler)
+	}
+	return servedWith(t, o, handler)
+}
+
+// servedWith is served over TLS with these options.
+func servedWith(t *testing.T, o ServeOptions, handler http.Handler) (address string, end func() error) {
+	t.Helper()
+	model := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(model.Close)
+	o.Certificate = func() (*tls.Certificate, error) { return &model.TLS.Certificates[0], nil }
+	return run(t, o, handler)
+}
+
+func run(t *testing.T, o ServeOptions, handler http.Handler) (address string, end func() error) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := ServeOptions{Listener: listener, Handler: handler, RootPath: "/root", Log: slog.New(slog.DiscardHandler), Clock: clock.RealClock{}}
-	if secure {
-		model := httptest.NewTLSServer(http.NotFoundHandler())
-		t.Cleanup(model.Close)
-		o.Certificate = func() (*tls.Certificate, error) { return &model.TLS.Certificates[0], nil }
-	}
+	o.Listener, o.Handler, o.Log, o.Clock = listener, handler, slog.New(slog.DiscardHandler), clock.RealClock{}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- Serve(ctx, o) }()

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -159,13 +160,17 @@ func (c *Call) Must(what access.Request) error {
 	return Denied(c.Who, what)
 }
 
-// Denied is the specific message of a refusal.
+// Denied is the specific message of a refusal: subject and time of issue are
+// those of the token, as far as it has them (spec/rbac.md §7).
 func Denied(who access.Principal, what access.Request) error {
-	subject := ""
+	claims := ""
 	if who.Subject != "" {
-		subject = ", sub: " + who.Subject
+		claims = ", sub: " + who.Subject
 	}
-	return fault.New(fault.PermissionDenied, "permission denied: %s, %s, %s%s", what.Resource, what.Action, what.Object, subject)
+	if !who.IssuedAt.IsZero() {
+		claims += ", iat: " + who.IssuedAt.UTC().Format(time.RFC3339)
+	}
+	return fault.New(fault.PermissionDenied, "permission denied: %s, %s, %s%s", what.Resource, what.Action, what.Object, claims)
 }
 
 // Imitate asks what would be asked about an object that is not there, and

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-cd/sluice/internal/domain/access"
 	"github.com/sluice-cd/sluice/internal/server/fault"
@@ -54,6 +55,7 @@ func TestAnswersNeedTheirChecks(t *testing.T) {
 	}{
 		"granted":        {Needs("apps/get"), allowed{"apps/get a"}, access.Principal{}, []access.Request{get}, false, 0, ""},
 		"refused":        {Needs("apps/get"), nil, access.Principal{Subject: "ann"}, []access.Request{get}, false, fault.PermissionDenied, "permission denied: apps, get, a, sub: ann"},
+		"since when":     {Needs("apps/get"), nil, access.Principal{Subject: "ann", IssuedAt: time.Unix(1_800_000_000, 0)}, []access.Request{get}, false, fault.PermissionDenied, "permission denied: apps, get, a, sub: ann, iat: 2027-01-15T08:00:00Z"},
 		"not asked":      {Needs("apps/get"), allowed{"apps/get a"}, access.Principal{}, nil, false, fault.Internal, "not checked"},
 		"half asked":     {Needs("apps/get", "apps/sync"), allowed{"apps/get a"}, access.Principal{}, []access.Request{get}, false, fault.Internal, "not checked"},
 		"may is enough":  {Lists("apps/get"), nil, access.Principal{}, nil, false, 0, ""},

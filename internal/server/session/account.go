@@ -90,8 +90,8 @@ func (s *Service) may(c *route.Call, action, name string) error {
 		c.Vouch()
 		return nil
 	}
-	if !c.Can(access.Request{Resource: rbac.Accounts, Action: action, Object: name}) {
-		return fault.New(fault.PermissionDenied, "permission denied for account %s with action %s", name, action)
+	if err := c.Must(access.Request{Resource: rbac.Accounts, Action: action, Object: name}); err != nil {
+		return fault.New(fault.PermissionDenied, "permission denied for account %s with action %s: %w", name, action, err)
 	}
 	return nil
 }

@@ -42,6 +42,10 @@ type AssemblyOptions struct {
 	// certificate, which Dex makes itself where nobody gives it one.
 	Dex       string
 	DexStrict bool
+	// Limits brake logins, Parallel is how many are looked at at a time; the zero
+	// values are the defaults of a Keeper.
+	Limits   account.Limits
+	Parallel int
 	// Random is a source of random bytes that nobody can guess.
 	Random     io.Reader
 	Log        *slog.Logger
@@ -78,7 +82,7 @@ func Assemble(ctx context.Context, o AssemblyOptions) (*Assembly, error) {
 			o.Hub.Projects.Wrote(written)
 		}
 	}}
-	keeper, err := identity.New(identity.Options{Hub: o.Hub, Secrets: hub, Projects: hub, Clock: o.Clock, Random: o.Random, Log: o.Log})
+	keeper, err := identity.New(identity.Options{Hub: o.Hub, Secrets: hub, Projects: hub, Clock: o.Clock, Random: o.Random, Log: o.Log, Limits: o.Limits, Parallel: o.Parallel})
 	if err != nil {
 		return nil, err
 	}

@@ -45,6 +45,10 @@ func overrides(cm map[string]string) map[string]Override {
 			o.Actions = value
 		case "ignoreDifferences":
 			o.IgnoreDifferences = value
+		case "ignoreResourceUpdates":
+			o.IgnoreResourceUpdates = value
+		case "knownTypeFields":
+			o.KnownTypeFields = value
 		default:
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/sluice-cd/sluice/internal/domain/reference"
 	"github.com/sluice-cd/sluice/internal/server/route"
 	"github.com/sluice-cd/sluice/internal/server/store"
 )
@@ -23,7 +24,9 @@ type Options struct {
 	ReplaceAllowed bool
 	// Plugins lists the config-management plugins; nil is none.
 	Plugins func() []string
-	Log     *slog.Logger
+	// Find resolves references to Secrets; nil resolves none.
+	Find reference.Lookup
+	Log  *slog.Logger
 }
 
 // Service answers for settings.
@@ -97,6 +100,9 @@ type Override struct {
 	UseOpenLibs       bool   `json:"useOpenLibs,omitempty"`
 	Actions           string `json:"actions,omitempty"`
 	IgnoreDifferences string `json:"ignoreDifferences,omitempty"`
+	// IgnoreResourceUpdates and KnownTypeFields are YAML as it was written.
+	IgnoreResourceUpdates string `json:"ignoreResourceUpdates,omitempty"`
+	KnownTypeFields       string `json:"knownTypeFields,omitempty"`
 }
 
 // Settings is the answer.
@@ -148,17 +154,20 @@ func (s *Service) Get(_ context.Context, c *route.Call, _ *SettingsQuery) (*Sett
 		Help:               Help{ChatURL: cm["help.chatUrl"], ChatText: chatText(cm), BinaryURLs: binaries(cm)},
 		UserLoginsDisabled: !anyLogin(cm), UICSSURL: cm["ui.cssurl"], ExecEnabled: on("exec.enabled"), AppsInAnyNamespaceEnabled: s.Hub.Anywhere(),
 		ImpersonationEnabled: on("application.sync.impersonation.enabled"), HydratorEnabled: params["hydrator.enabled"] == "true",
-		SyncWithReplaceAllowed: s.ReplaceAllowed, DexConfig: dex(cm["dex.config"]), OIDCConfig: oidc(cm["oidc.config"]),
+		SyncWithReplaceAllowed: s.ReplaceAllowed, DexConfig: dex(cm["dex.config"]), OIDCConfig: s.oidc(cm["oidc.config"]),
 	}
 	if options := cm["kustomize.buildOptions"]; options != "" {
 		out.KustomizeOptions = &KustomizeOptions{BuildOptions: options}
 	}
 	for key := range cm {
-		if v, ok := strings.CutPrefix(key, "kustomize.version."); ok {
-			out.KustomizeVersions = append(out.KustomizeVersions, v)
+		for _, prefix := range []string{"kustomize.path.", "kustomize.version."} { // the latter is the older spelling
+			if v, ok := strings.CutPrefix(key, prefix); ok && v != "" {
+				out.KustomizeVersions = append(out.KustomizeVersions, v)
+			}
 		}
 	}
 	slices.Sort(out.KustomizeVersions)
+	out.KustomizeVersions = slices.Compact(out.KustomizeVersions)
 	if !c.Who.LoggedIn() {
 		return out, nil
 	}
@@ -228,8 +237,9 @@ func dex(text string) *Dex {
 	return &Dex{Connectors: config.Connectors}
 }
 
-// oidc is what clients need of oidc.config, never its secret.
-func oidc(text string) *OIDC {
+// oidc is what clients need of oidc.config, never its secret. Who the client is
+// everybody sees who begins a login; it may be kept in a Secret all the same.
+func (s *Service) oidc(text string) *OIDC {
 	var config struct {
 		Name                     string           `json:"name"`
 		Issuer                   string           `json:"issuer"`
@@ -242,14 +252,21 @@ func oidc(text string) *OIDC {
 	if text == "" || yaml.Unmarshal([]byte(text), &config) != nil || config.Issuer == "" {
 		return nil
 	}
-	hide := func(s string) string { // a reference to a secret is nobody's business
-		if strings.HasPrefix(s, "$") {
+	known := func(text string) string { // a reference that leads nowhere is nobody's business
+		switch {
+		case !strings.HasPrefix(text, "$"):
+			return text
+		case s.Find == nil:
 			return ""
 		}
-		return s
+		found, missing := reference.Resolve(text, s.Find)
+		if missing != "" {
+			return ""
+		}
+		return found
 	}
 	return &OIDC{
-		Name: config.Name, Issuer: config.Issuer, ClientID: hide(config.ClientID), CLIClientID: hide(config.CLIClientID), Scopes: config.RequestedScopes,
+		Name: known(config.Name), Issuer: known(config.Issuer), ClientID: known(config.ClientID), CLIClientID: known(config.CLIClientID), Scopes: config.RequestedScopes,
 		IDTokenClaims: config.RequestedIDTokenClaims, EnablePKCEAuthentication: config.EnablePKCEAuthentication,
 	}
 }

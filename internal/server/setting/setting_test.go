@@ -29,13 +29,16 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	s := service(t, map[string]string{
 		"url": "https://sluice", "additionalUrls": "- https://other\n", "admin.enabled": "false", "accounts.ci": "apiKey", "statusbadge.enabled": "true", "help.chatUrl": "https://chat",
-		"help.download.linux-amd64": "https://dl", "kustomize.buildOptions": "--enable-helm", "kustomize.version.v5": "/bin/k5", "ui.bannercontent": "hello", "ga.trackingid": "UA",
+		"help.download.linux-amd64": "https://dl", "kustomize.buildOptions": "--enable-helm", "kustomize.version.v5": "/bin/k5", "kustomize.path.v5": "/bin/k5", "kustomize.path.v4": "/bin/k4", "ui.bannercontent": "hello", "ga.trackingid": "UA",
 		"dex.config":              "connectors:\n- {type: github, id: x, name: GitHub, config: {clientSecret: CANARY}}\n",
 		"oidc.config":             "name: idp\nissuer: https://idp\nclientID: $CANARY:id\ncliClientID: cli\nclientSecret: CANARY\nrequestedScopes: [openid]\nrequestedIDTokenClaims: {groups: {essential: true}}\n",
 		"resource.customizations": "apps/Deployment:\n  health.lua: one\n  actions: two\n",
 		"resource.customizations.health.apps_Deployment": "split",
 		"resource.customizations.useOpenLibs.batch_Job":  "true",
 		"resource.customizations.ignoreDifferences.all":  "x",
+
+		"resource.customizations.ignoreResourceUpdates.apps_Deployment": "y",
+		"resource.customizations.knownTypeFields.batch_Job":             "z",
 	})
 	show := func(who access.Principal) (map[string]any, string) {
 		line := s.Routes()[1]
@@ -68,8 +71,8 @@ func TestSettings(t *testing.T) {
 	_, text = show(access.Principal{Issuer: "argocd"})
 	for _, want := range []string{
 		`"dexConfig":{"connectors":[{"name":"GitHub","type":"github"}]}`, `"issuer":"https://idp"`, `"cliClientID":"cli"`, `"idTokenClaims":{"groups":{"essential":true}}`, `"chatText":"Chat now!"`,
-		`"binaryUrls":{"linux-amd64":"https://dl"}`, `"kustomizeOptions":{"BuildOptions":"--enable-helm"}`, `"kustomizeVersions":["v5"]`, `"uiBannerContent":"hello"`,
-		`"apps/Deployment":{"healthLua":"split","actions":"two"}`, `"batch/Job":{"useOpenLibs":true}`, `"all":{"ignoreDifferences":"x"}`, `"additionalUrls":["https://other"]`,
+		`"binaryUrls":{"linux-amd64":"https://dl"}`, `"kustomizeOptions":{"BuildOptions":"--enable-helm"}`, `"kustomizeVersions":["v4","v5"]`, `"uiBannerContent":"hello"`,
+		`"apps/Deployment":{"healthLua":"split","actions":"two","ignoreResourceUpdates":"y"}`, `"batch/Job":{"useOpenLibs":true,"knownTypeFields":"z"}`, `"all":{"ignoreDifferences":"x"}`, `"additionalUrls":["https://other"]`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is missing in %s", want, text)
@@ -106,5 +109,21 @@ func TestVersion(t *testing.T) {
 	plugins, err := s.GetPlugins(t.Context(), nil, &PluginsQuery{})
 	if err != nil || len(plugins.Plugins) != 1 || plugins.Plugins[0].Name != "p" {
 		t.Errorf("%v, %v", plugins, err)
+	}
+}
+
+// TestClientsAreNamedByReference: the client of a login may be kept in a Secret;
+// its secret stays there, and so does what leads nowhere.
+func TestClientsAreNamedByReference(t *testing.T) {
+	t.Parallel()
+	s := service(t, map[string]string{"oidc.config": "issuer: $idp:issuer\nclientID: $oidc.id\ncliClientID: $oidc.none\nclientSecret: $oidc.secret\n"})
+	s.Find = func(secret, key string) (string, bool) {
+		v, ok := map[string]string{"idp/issuer": "https://idp\n", "/oidc.id": "sluice", "/oidc.secret": "CANARY"}[secret+"/"+key]
+		return v, ok
+	}
+	line := s.Routes()[1]
+	answer, err := s.Get(t.Context(), route.NewCall(&line, access.Principal{}, nil), &SettingsQuery{})
+	if err != nil || answer.OIDCConfig.Issuer != "https://idp" || answer.OIDCConfig.ClientID != "sluice" || answer.OIDCConfig.CLIClientID != "" {
+		t.Errorf("%+v, %v", answer.OIDCConfig, err)
 	}
 }

@@ -3,11 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 
-	"github.com/gobwas/glob"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -31,8 +28,7 @@ type Hub struct {
 	// Client writes to the hub and reads past the indexes.
 	Client client.Client
 
-	namespaces []glob.Glob
-	patterns   []string
+	namespaces policy.Namespaces
 
 	mu        sync.Mutex
 	listeners []func()
@@ -44,29 +40,25 @@ func NewHub(namespace string, patterns []string) (*Hub, error) {
 	h := &Hub{
 		Namespace: namespace, Apps: NewIndex[*v1alpha1.Application](), Sets: NewIndex[*v1alpha1.ApplicationSet](),
 		Projects: NewIndex[*v1alpha1.AppProject](), Secrets: NewIndex[*corev1.Secret](), ConfigMaps: NewIndex[*corev1.ConfigMap](),
-		patterns: patterns,
 	}
 	h.Apps.name = func(a *v1alpha1.Application) string { return h.Object(a.Spec.Project, a.Namespace, a.Name) }
 	h.Sets.name = func(s *v1alpha1.ApplicationSet) string {
 		return h.Object(s.Spec.Template.Spec.Project, s.Namespace, s.Name)
 	}
-	for _, p := range patterns {
-		g, err := glob.Compile(p)
-		if err != nil {
-			return nil, fmt.Errorf("--application-namespaces: %q is no pattern: %w", p, err)
-		}
-		h.namespaces = append(h.namespaces, g)
+	var err error
+	if h.namespaces, err = policy.ParseNamespaces(patterns); err != nil {
+		return nil, fmt.Errorf("--application-namespaces: %w", err)
 	}
 	return h, nil
 }
 
 // Enabled says whether Applications may live in a namespace.
 func (h *Hub) Enabled(namespace string) bool {
-	return namespace == h.Namespace || slices.ContainsFunc(h.namespaces, func(g glob.Glob) bool { return g.Match(namespace) })
+	return namespace == h.Namespace || h.namespaces.Has(namespace)
 }
 
 // Anywhere says that Applications may live outside the control plane.
-func (h *Hub) Anywhere() bool { return len(h.namespaces) > 0 }
+func (h *Hub) Anywhere() bool { return !h.namespaces.Empty() }
 
 // App finds an Application; an empty namespace is that of the control plane.
 func (h *Hub) App(namespace, name string) (*v1alpha1.Application, bool) {
@@ -147,12 +139,12 @@ func (h *Hub) settingsChanged() {
 func (h *Hub) CacheOptions() cache.Options {
 	own := map[string]cache.Config{h.Namespace: {}}
 	apps := map[string]cache.Config{h.Namespace: {}}
-	for _, p := range h.patterns {
-		if strings.ContainsAny(p, "*?[]{}!\\") {
-			apps = map[string]cache.Config{cache.AllNamespaces: {}}
-			break
-		}
-		apps[p] = cache.Config{}
+	names, all := h.namespaces.Names()
+	for _, n := range names {
+		apps[n] = cache.Config{}
+	}
+	if all {
+		apps = map[string]cache.Config{cache.AllNamespaces: {}}
 	}
 	return cache.Options{
 		DefaultNamespaces: own, DefaultTransform: Trim,

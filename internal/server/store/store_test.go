@@ -250,17 +250,17 @@ func TestMarks(t *testing.T) {
 
 func TestNamespaces(t *testing.T) {
 	t.Parallel()
-	h, err := NewHub("argocd", []string{"team-*", "one"})
+	h, err := NewHub("argocd", []string{"team-*", "one", "/x[0-9]/"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var enabled []string
-	for _, n := range []string{"argocd", "team-a", "one", "two", "xteam-a"} {
+	for _, n := range []string{"argocd", "team-a", "one", "two", "xteam-a", "x1", "x12"} {
 		if h.Enabled(n) {
 			enabled = append(enabled, n)
 		}
 	}
-	if !slices.Equal(enabled, []string{"argocd", "team-a", "one"}) {
+	if !slices.Equal(enabled, []string{"argocd", "team-a", "one", "x1"}) {
 		t.Errorf("enabled are %v", enabled)
 	}
 	for want, got := range map[string]string{"p/a": h.Object("p", "", "a"), "p/one/a": h.Object("p", "one", "a"), "default/a": h.Object("", "argocd", "a")} {

@@ -36,10 +36,13 @@ type AssemblyOptions struct {
 	// Repository gives the credential of a repository, to ask its host with;
 	// nil asks nobody.
 	Repository func(url string) repo.Repository
-	Random     io.Reader
-	Log        *slog.Logger
-	Clock      clock.WithTicker
-	Registerer prometheus.Registerer
+	// Workers are the events that are looked at at a time, Writers the objects
+	// that are marked; 0 is the default of a Dispatcher.
+	Workers, Writers int
+	Random           io.Reader
+	Log              *slog.Logger
+	Clock            clock.WithTicker
+	Registerer       prometheus.Registerer
 }
 
 // Assembly is the receiver of webhooks over the store of a hub.
@@ -64,6 +67,7 @@ func Assemble(o AssemblyOptions) (*Assembly, error) {
 	}
 	a.dispatcher = NewDispatcher(DispatchOptions{
 		Changed: changed(o.Repository, secrets), Index: a.index, Mark: Annotate(o.Hub.Client), Config: config, World: o.World, Log: o.Log, Clock: o.Clock,
+		Workers: o.Workers, Writers: o.Writers,
 		Hint: func(p repo.Push) int {
 			if hint := o.Hint(); hint != nil {
 				return hint(p)
