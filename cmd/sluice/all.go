@@ -242,7 +242,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.L
 		return nil, err
 	}
 	release, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
-	f.events = eventlog.NewBroadcaster(ctx, logger, metrics.Registry, f.server.events)
+	f.events = eventlog.NewBroadcaster(ctx, logger, metrics.Registry)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Cache: f.sets.hubCache(f.namespace), PprofBindAddress: f.pprofAddress,
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
@@ -286,7 +286,8 @@ func (f *allFlags) parts(ctx context.Context, mgr manager.Manager, cfg *rest.Con
 	if err := p.store.Load(ctx); err != nil {
 		return nil, nil, err
 	}
-	f.events.Use(eventLabels(ctx, mgr.GetClient(), func() map[string]string { return p.store.Snapshot().Config }))
+	f.events.Choose(f.server.reasons(paramsOf(p.store)))
+	f.events.Use(eventLabels(ctx, mgr.GetClient(), f.namespace, func() map[string]string { return p.store.Snapshot().Config }))
 	mirrorOptions := f.mirrorOptions(p.store, p.clock, p.registry, logger)
 	p.projects = projectsOf(mgr.GetClient(), f.namespace, p.store.Snapshot)
 	mirrorOptions.Submodule = submodules(ctx, p.store.Snapshot, p.projects)

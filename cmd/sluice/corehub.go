@@ -277,7 +277,7 @@ func (o *coreOpening) manager(ctx context.Context) (manager.Manager, error) {
 	}
 	mgr, err := ctrl.NewManager(o.cfg, ctrl.Options{
 		Scheme: known, Cache: o.hub.CacheOptions(), Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
-		EventBroadcaster: eventlog.NewBroadcaster(ctx, o.log, metrics.Registry, []string{"all"}), //nolint:staticcheck // core v1 events are what users read; it ends with ctx
+		EventBroadcaster: eventlog.NewBroadcaster(ctx, o.log, metrics.Registry), //nolint:staticcheck // core v1 events are what users read; it ends with ctx
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--core: %w", err)
@@ -325,7 +325,7 @@ func (o *coreOpening) engine(ctx context.Context, r *reach, p *parts) (*core.Clu
 func (o *coreOpening) options(ctx context.Context, r *reach, p *parts) (*server.Options, error) {
 	registry := prometheus.NewRegistry()
 	audited, err := audit.New(audit.Options{
-		Client: o.hub.Client, Namespace: o.hub.Namespace, Reasons: []string{"all"}, Config: func() map[string]string { return o.hub.Config("argocd-cm") },
+		Client: o.hub.Client, Namespace: o.hub.Namespace, Project: o.hub.Project, Config: func() map[string]string { return o.hub.Config("argocd-cm") },
 		Log: o.log, Clock: p.clock, Registerer: registry,
 	})
 	if err != nil {
