@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -72,7 +73,13 @@ func (p *pass) finalize(ctx context.Context) (time.Duration, error) {
 	return 0, nil
 }
 
+// deletionError notes why a deletion does not go on; what is new is told, too.
 func (p *pass) deletionError(text string) {
+	if !slices.ContainsFunc(p.app.Status.Conditions, func(c v1alpha1.ApplicationCondition) bool {
+		return c.Type == v1alpha1.ConditionDeletionError && c.Message == text
+	}) {
+		p.tell(corev1.EventTypeWarning, "StatusRefreshed", "Unable to delete application resources: "+text)
+	}
 	p.conditions([]string{v1alpha1.ConditionDeletionError}, condition(v1alpha1.ConditionDeletionError, text))
 }
 
@@ -115,6 +122,9 @@ func (p *pass) deletionHooks(phase syncplan.Phase) func(context.Context) (bool, 
 		}
 		m := syncplan.Deletion(phase, v.hooks, p.assess(ctx, v))
 		for _, h := range m.Create {
+			if err := v.forbidden[h.Key]; err != nil {
+				return false, fmt.Errorf("%s hook %s: %w", phase, h.Key, err)
+			}
 			if h.Target.GetName() == "" {
 				return false, fmt.Errorf("%s hook %s has no name: set metadata.name", phase, h.Key)
 			}
