@@ -65,7 +65,7 @@ func TestReasonsOfEvents(t *testing.T) {
 	begun := func(args ...string) eventlog.Reasons {
 		f := &serverFlags{}
 		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-		f.registerEvents(flags)
+		f.registerShared(flags)
 		if err := flags.Parse(args); err != nil {
 			t.Fatal(err)
 		}

@@ -191,10 +191,5 @@ func Namespace(project *v1alpha1.AppProject, namespace, controlPlane string) boo
 	if namespace == controlPlane {
 		return true
 	}
-	for _, p := range project.Spec.SourceNamespaces {
-		if matchGlob(p, namespace) {
-			return true
-		}
-	}
-	return false
+	return Listed(project.Spec.SourceNamespaces, namespace)
 }
