@@ -70,6 +70,8 @@ type allFlags struct {
 	internal internalFlags
 	// events are those of the controllers.
 	events *eventlog.Broadcaster
+	// pauses are keys of argocd-cmd-params-cm that flags or variables set.
+	pauses map[string]string
 	// lease elects the process that works, identity is this one's name there.
 	lease, identity string
 }
@@ -107,6 +109,7 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 	flags.StringVar(&f.repoServer, "repo-server", "", "host:port of a repo-server that renders; default: this process")
 	flags.DurationVar(&f.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
 	f.internal.register(flags)
+	registerPauses(flags)
 	if name == "all" {
 		flags.BoolVar(&f.serve, "server", false, "serve the API too")
 		f.server.register(flags)
@@ -114,7 +117,7 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 		f.server.registerShared(flags)
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		f.pollSet, f.server.changed = flags.Changed("repository-poll-interval"), flags.Changed
+		f.pollSet, f.server.changed, f.pauses = flags.Changed("repository-poll-interval"), flags.Changed, givenPauses(flags)
 		if err := f.sets.complete(flags, os.LookupEnv); err != nil {
 			return err
 		}
@@ -389,7 +392,7 @@ func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error)
 		Health: judge, Queries: p.queries,
 		Watches:  func(namespace string) bool { return f.sets.hasApps(namespace, f.namespace) },
 		Recorder: p.mgr.GetEventRecorderFor("argocd-application-controller"), Log: p.log.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
-		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
+		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second, Given: f.pauses,
 	})
 	return &appLoop{controller: apps, fleet: fleet}, nil
 }

@@ -286,3 +286,69 @@ func TestPausesOfRepetitions(t *testing.T) {
 		}
 	}
 }
+
+// TestForbiddenHooksOfADeletion: what the project forbids is not created by a
+// deletion either.
+func TestForbiddenHooksOfADeletion(t *testing.T) {
+	t.Parallel()
+	const hook = "argocd.argoproj.io/hook=PreDelete"
+	p := comparing(t)
+	v := meet(p, []*unstructured.Unstructured{configMap("shop/a", hook), configMap("other/b", hook), configMap("shop/", hook)}, nil)
+	want := map[string]string{
+		"a": "", "b": "PreDelete hook /ConfigMap/other/b: namespace other is not permitted in project 'narrow'",
+		"": "PreDelete hook /ConfigMap/shop/ has no name: set metadata.name",
+	}
+	for _, h := range v.hooks {
+		text := ""
+		if err := v.creatable(syncplan.PreDelete, h); err != nil {
+			text = err.Error()
+		}
+		if text != want[h.Key.Name] {
+			t.Errorf("%s: %q, want %q", h.Key, text, want[h.Key.Name])
+		}
+	}
+	if len(v.hooks) != len(want) {
+		t.Errorf("%d hooks, want %d", len(v.hooks), len(want))
+	}
+}
+
+// TestSkippedApplications (spec/application.md §5).
+func TestSkippedApplications(t *testing.T) {
+	t.Parallel()
+	clusters := destination.Clusters{
+		{Name: "far", Server: "https://far", Annotations: map[string]string{v1alpha1.AnnotationSkipReconcile: "true"}},
+		{Name: "near", Server: "https://near", Annotations: map[string]string{v1alpha1.AnnotationSkipReconcile: "never"}},
+	}
+	for name, c := range map[string]struct {
+		annotation, cluster string
+		want                bool
+	}{
+		"neither":                {"", "near", false},
+		"the Application":        {"true", "near", true},
+		"a word that is no bool": {"yes", "near", false},
+		"its cluster":            {"false", "far", true},
+		"no such cluster":        {"", "gone", false},
+	} {
+		app := &v1alpha1.Application{}
+		app.Annotations = map[string]string{v1alpha1.AnnotationSkipReconcile: c.annotation}
+		app.Spec.Destination.Name = c.cluster
+		if got := skipped(app, clusters); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// TestDeletionsThatHangAreTold (spec/observability.md §3): once for each reason.
+func TestDeletionsThatHangAreTold(t *testing.T) {
+	t.Parallel()
+	p := windowedPass(friday(16))
+	for _, text := range []string{"a", "a", "b"} {
+		p.deletionError(text)
+	}
+	want := []event{
+		{"Warning", "StatusRefreshed", "Unable to delete application resources: a"}, {"Warning", "StatusRefreshed", "Unable to delete application resources: b"},
+	}
+	if !slices.Equal(p.events, want) {
+		t.Errorf("%v, want %v", p.events, want)
+	}
+}

@@ -77,6 +77,10 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 	if terminating {
 		m = syncplan.Terminate(state)
 	}
+	if rest := x.betweenWaves(m); rest > 0 && !terminating {
+		x.soon(rest)
+		return v1alpha1.OperationRunning, "one or more tasks are running", true, nil
+	}
 	for id, r := range m.Results {
 		x.results[id] = r
 	}
@@ -89,6 +93,7 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 			return "", "", false, err
 		}
 	}
+	x.wrote(m)
 	if terminating && x.refused {
 		return v1alpha1.OperationError, "Operation termination had errors", false, nil
 	}

@@ -122,11 +122,8 @@ func (p *pass) deletionHooks(phase syncplan.Phase) func(context.Context) (bool, 
 		}
 		m := syncplan.Deletion(phase, v.hooks, p.assess(ctx, v))
 		for _, h := range m.Create {
-			if err := v.forbidden[h.Key]; err != nil {
-				return false, fmt.Errorf("%s hook %s: %w", phase, h.Key, err)
-			}
-			if h.Target.GetName() == "" {
-				return false, fmt.Errorf("%s hook %s has no name: set metadata.name", phase, h.Key)
+			if err := v.creatable(phase, h); err != nil {
+				return false, err
 			}
 			if err := p.conn.Create(ctx, h.Target); err != nil && !apierrors.IsAlreadyExists(err) {
 				return false, fmt.Errorf("%s hook %s: %s", phase, h.Key, cluster.Brief(h.Target, err))
@@ -144,6 +141,17 @@ func (p *pass) deletionHooks(phase syncplan.Phase) func(context.Context) (bool, 
 		}
 		return m.Done(), nil
 	}
+}
+
+// creatable says why a hook of a deletion must not be created, nil when it may.
+func (v *view) creatable(phase syncplan.Phase, h syncplan.Pair) error {
+	if err := v.forbidden[h.Key]; err != nil {
+		return fmt.Errorf("%s hook %s: %w", phase, h.Key, err)
+	}
+	if h.Target.GetName() == "" {
+		return fmt.Errorf("%s hook %s has no name: set metadata.name", phase, h.Key)
+	}
+	return nil
 }
 
 // deletionCleanup removes the finished hooks that ask for it.
