@@ -70,8 +70,8 @@ type allFlags struct {
 	internal internalFlags
 	// events are those of the controllers.
 	events *eventlog.Broadcaster
-	// pauses are keys of argocd-cmd-params-cm that flags or variables set.
-	pauses map[string]string
+	// keys are those of argocd-cmd-params-cm that flags or variables set.
+	keys map[string]string
 	// lease elects the process that works, identity is this one's name there.
 	lease, identity string
 }
@@ -109,7 +109,7 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 	flags.StringVar(&f.repoServer, "repo-server", "", "host:port of a repo-server that renders; default: this process")
 	flags.DurationVar(&f.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
 	f.internal.register(flags)
-	registerPauses(flags)
+	registerKeys(flags)
 	if name == "all" {
 		flags.BoolVar(&f.serve, "server", false, "serve the API too")
 		f.server.register(flags)
@@ -117,7 +117,7 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 		f.server.registerShared(flags)
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		f.pollSet, f.server.changed, f.pauses = flags.Changed("repository-poll-interval"), flags.Changed, givenPauses(flags)
+		f.pollSet, f.server.changed, f.keys = flags.Changed("repository-poll-interval"), flags.Changed, givenKeys(flags)
 		if err := f.sets.complete(flags, os.LookupEnv); err != nil {
 			return err
 		}
@@ -374,7 +374,7 @@ type appLoop struct {
 
 // applications makes it.
 func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error) {
-	fleet := cluster.NewFleet(ctx, cluster.Options{Log: p.log.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: p.cfg})
+	fleet := cluster.NewFleet(ctx, cluster.Options{Log: p.log.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: p.cfg, Budget: budget(f.keys, paramsOf(p.store))})
 	reload := func(s *settings.Snapshot) {
 		fleet.Track(object.TrackingOf(s.Config))
 		fleet.Replace(s.Clusters)
@@ -392,7 +392,7 @@ func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error)
 		Health: judge, Queries: p.queries,
 		Watches:  func(namespace string) bool { return f.sets.hasApps(namespace, f.namespace) },
 		Recorder: p.mgr.GetEventRecorderFor("argocd-application-controller"), Log: p.log.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
-		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second, Given: f.pauses,
+		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second, Given: f.keys,
 	})
 	return &appLoop{controller: apps, fleet: fleet}, nil
 }

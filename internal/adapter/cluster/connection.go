@@ -107,11 +107,12 @@ func connect(f *Fleet, c destination.Cluster, before *Connection) (*Connection, 
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
-	dyn, err := dynamic.NewForConfigAndClient(cfg, client)
+	bounded := limited(cfg, f.options.Budget)
+	dyn, err := dynamic.NewForConfigAndClient(bounded, client)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
-	parts, err := metadata.NewForConfigAndClient(cfg, client)
+	parts, err := metadata.NewForConfigAndClient(bounded, client)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
