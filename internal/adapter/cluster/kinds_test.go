@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	clocks "k8s.io/utils/clock/testing"
 
 	"github.com/sluice-cd/sluice/internal/domain/destination"
+	"github.com/sluice-cd/sluice/internal/domain/diff"
 )
 
 // kindServer is an API server that has nothing but kinds of example.com/v1.
@@ -28,6 +30,8 @@ type kindServer struct {
 	mu sync.Mutex
 	// kinds are served, true are those in namespaces.
 	kinds map[string]bool
+	// modes are the words that a schema permits, all when it is empty.
+	modes []string
 	// marks says that it marks what it serves; asked counts the full answers.
 	marks bool
 	asked int
@@ -70,6 +74,15 @@ func (s *kindServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			list.APIResources = append(list.APIResources, metav1.APIResource{Name: strings.ToLower(kind) + "s", Kind: kind, Namespaced: namespaced, Verbs: []string{"get"}})
 		}
 		give(list)
+	case "/openapi/v3":
+		give(map[string]any{"paths": map[string]any{"apis/example.com/v1": map[string]any{"serverRelativeURL": "/openapi/v3/apis/example.com/v1"}}})
+	case "/openapi/v3/apis/example.com/v1":
+		text, mode := map[string]any{"type": "string"}, map[string]any{"type": "string", "enum": s.modes}
+		metadata := map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}
+		give(map[string]any{"openapi": "3.0.0", "components": map[string]any{"schemas": map[string]any{"Old": map[string]any{
+			"type": "object", "properties": map[string]any{"apiVersion": text, "kind": text, "metadata": metadata, "mode": mode},
+			"x-kubernetes-group-version-kind": []any{map[string]any{"group": "example.com", "version": "v1", "kind": "Old"}},
+		}}}})
 	default:
 		http.NotFound(w, r)
 	}
@@ -207,4 +220,34 @@ func TestChangedKindsAreNoticed(t *testing.T) {
 			t.Errorf("%s: %d discoveries", name, s.asked-before)
 		}
 	}
+}
+
+// TestFreshSchema: what somebody else has changed in a definition is known when
+// the schema is asked for anew, which costs one look in a while.
+func TestFreshSchema(t *testing.T) {
+	t.Parallel()
+	s := &kindServer{kinds: map[string]bool{"Old": true}, modes: []string{"slow"}}
+	c, clock, _ := meet(t, s)
+	o := &unstructured.Unstructured{Object: map[string]any{"mode": "fast"}}
+	o.SetGroupVersionKind(thing("Old"))
+	o.SetName("a")
+	refused := func(why string, ask func(context.Context, schema.GroupVersionKind) (diff.Schema, error), want bool) {
+		t.Helper()
+		known, err := ask(t.Context(), o.GroupVersionKind())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(known.Problems(o, true)) > 0; got != want {
+			t.Errorf("%s: refused %t, want %t", why, got, want)
+		}
+	}
+	refused("at first", c.Schema, true)
+	s.mu.Lock()
+	s.modes = []string{"slow", "fast"}
+	s.mu.Unlock()
+	refused("a moment later", c.FreshSchema, true)
+	clock.SetTime(clock.Now().Add(schemaAge))
+	refused("as remembered", c.Schema, true)
+	refused("asked anew", c.FreshSchema, false)
+	refused("remembered again", c.Schema, false)
 }
