@@ -114,7 +114,7 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 		flags.BoolVar(&f.serve, "server", false, "serve the API too")
 		f.server.register(flags)
 	} else {
-		f.server.registerShared(flags)
+		f.server.registerEvents(flags)
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		f.pollSet, f.server.changed, f.keys = flags.Changed("repository-poll-interval"), flags.Changed, givenKeys(flags)
@@ -234,7 +234,6 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.L
 	if err != nil {
 		return nil, fmt.Errorf("connect to the hub: %w", err)
 	}
-	f.sets.apps = f.server.namespaces
 	if err := f.sets.fromParams(ctx, hub, f.namespace); err != nil {
 		return nil, err
 	}
@@ -390,7 +389,7 @@ func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error)
 	apps := application.New(application.Options{
 		Client: p.mgr.GetClient(), Cache: p.mgr.GetCache(), Namespace: f.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
 		Health: judge, Queries: p.queries,
-		Watches:  func(namespace string) bool { return f.sets.hasApps(namespace, f.namespace) },
+		Watches:  func(namespace string) bool { return f.sets.rules.Watches(namespace, f.namespace) },
 		Recorder: p.mgr.GetEventRecorderFor("argocd-application-controller"), Log: p.log.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
 		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second, Given: f.keys,
 	})

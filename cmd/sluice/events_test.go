@@ -65,7 +65,7 @@ func TestReasonsOfEvents(t *testing.T) {
 	begun := func(args ...string) eventlog.Reasons {
 		f := &serverFlags{}
 		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-		f.registerShared(flags)
+		f.registerEvents(flags)
 		if err := flags.Parse(args); err != nil {
 			t.Fatal(err)
 		}

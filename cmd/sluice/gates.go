@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,15 +40,16 @@ var gateParams = map[string]string{
 
 // gateFromParams reads them, once: a change of them needs a restart.
 func (f *allFlags) gateFromParams(ctx context.Context, hub client.Reader) error {
-	params, err := readParams(ctx, hub, f.namespace)
-	if err != nil {
-		return err
+	var params corev1.ConfigMap
+	err := hub.Get(ctx, client.ObjectKey{Namespace: f.namespace, Name: settings.ParamsName}, &params)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("ConfigMap/%s: %w", settings.ParamsName, err)
 	}
 	value := func(flag string) string {
 		if f.sets.given != nil && f.sets.given(flag) {
 			return ""
 		}
-		return params[gateParams[flag]]
+		return params.Data[gateParams[flag]]
 	}
 	if v := value(gateFlag); v != "" {
 		if f.progressive, err = strconv.ParseBool(v); err != nil {

@@ -70,33 +70,23 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.Gzip, "enable-gzip", true, "compress answers for clients that accept it")
 	flags.StringVar(&f.contentTypes, "api-content-types", "application/json", "content types, divided by ;, that requests may have that change something; empty switches the check off")
 	flags.StringVar(&f.dex, "dex-server", "argocd-dex-server:5556", "host:port or URL of the Dex beside the server; empty is nowhere")
-	f.registerShared(flags)
+	f.registerEvents(flags)
 	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-For tells where requests come from; also server.trusted.proxies of argocd-cmd-params-cm; none believes nobody")
 	flags.BoolVar(&f.dexPlain, "dex-server-plaintext", false, "reach Dex without TLS")
 	flags.BoolVar(&f.dexStrict, "dex-server-strict-tls", false, "verify the certificate of Dex")
+	flags.StringSliceVar(&f.namespaces, "application-namespaces", nil, "further namespaces, or globs, in which Applications may live")
 	flags.BoolVar(&f.Strict, "strict", false, "refuse a rollback, and a sync to another revision than the target, of an Application with automated sync; otherwise it holds what was deployed")
 	flags.BoolVar(&f.ReplaceAllowed, "sync-with-replace-allowed", true, "let requests ask for sync option Replace=true")
 }
 
-// registerShared adds the flags that servers and controllers have.
-func (f *serverFlags) registerShared(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&f.namespaces, "application-namespaces", listOf(os.Getenv("ARGOCD_APPLICATION_NAMESPACES"), ","),
-		"further namespaces in which Applications may live: names, globs, /expressions/; env ARGOCD_APPLICATION_NAMESPACES; also application.namespaces of argocd-cmd-params-cm")
+// registerEvents adds the flag that servers and controllers have.
+func (f *serverFlags) registerEvents(flags *pflag.FlagSet) {
 	reasons := listOf(os.Getenv(eventsVariable), ",")
 	if len(reasons) == 0 {
 		reasons = []string{"all"}
 	}
 	flags.StringSliceVar(&f.events, eventsFlag, reasons,
 		"reasons of which Kubernetes events are made: all, none or a list; env "+eventsVariable+"; also enable.k8s.event after controller. and server. in argocd-cmd-params-cm")
-}
-
-// applicationNamespaces are those that a flag or its variable gives, or else
-// argocd-cmd-params-cm, once: a change of it needs a restart.
-func (f *serverFlags) applicationNamespaces(params map[string]string) []string {
-	if len(f.namespaces) > 0 {
-		return f.namespaces
-	}
-	return listOf(params["application.namespaces"], ",")
 }
 
 // complete takes over what argocd-cmd-params-cm says and flags do not.
@@ -214,7 +204,7 @@ func (*alongside) NeedLeaderElection() bool { return false }
 // Start serves until ctx ends.
 func (a *alongside) Start(ctx context.Context) error {
 	f := a.flags
-	hub, err := store.NewHub(f.namespace, f.sets.apps)
+	hub, err := store.NewHub(f.namespace, f.server.namespaces)
 	if err != nil {
 		return err
 	}
@@ -298,19 +288,13 @@ func (s *serverProcess) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	direct, err := client.New(cfg, client.Options{Scheme: known})
+	hub, err := store.NewHub(s.all.namespace, s.flags.namespaces)
 	if err != nil {
+		return err
+	}
+	if hub.Client, err = client.New(cfg, client.Options{Scheme: known}); err != nil {
 		return fmt.Errorf("connect to the hub: %w", err)
 	}
-	params, err := readParams(ctx, direct, s.all.namespace)
-	if err != nil {
-		return err
-	}
-	hub, err := store.NewHub(s.all.namespace, s.flags.applicationNamespaces(params))
-	if err != nil {
-		return err
-	}
-	hub.Client = direct
 	options := hub.CacheOptions()
 	options.Scheme = known
 	watched, err := cache.New(cfg, options)

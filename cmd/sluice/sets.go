@@ -31,7 +31,6 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/advance"
 	"github.com/sluice-cd/sluice/internal/controller/generate"
 	"github.com/sluice-cd/sluice/internal/controller/manifest/transport"
-	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/domain/signature"
 )
 
@@ -43,8 +42,6 @@ type setFlags struct {
 	githubMetrics               bool
 	shownLabels                 []string
 	concurrentSets, concurrency int
-	// apps are the namespaces of Applications beside those of sets.
-	apps []string
 	// given says that a flag, or the variable in its place, was given.
 	given func(flag string) bool
 }
@@ -117,44 +114,22 @@ func (f *setFlags) hubCache(namespace string) cache.Options {
 	options := cache.Options{
 		DefaultNamespaces: map[string]cache.Config{namespace: {}}, DefaultTransform: cache.TransformStripManagedFields(),
 	}
-	options.ByObject = map[client.Object]cache.ByObject{
-		&v1alpha1.ApplicationSet{}: {Namespaces: watched(namespace, f.rules.Namespaces), Transform: whole},
+	if len(f.rules.Namespaces) == 0 {
+		options.ByObject = map[client.Object]cache.ByObject{&v1alpha1.ApplicationSet{}: {Transform: whole}}
+		return options
 	}
-	if all := slices.Concat(f.rules.Namespaces, f.apps); len(all) > 0 {
-		options.ByObject[&v1alpha1.Application{}] = cache.ByObject{Namespaces: watched(namespace, all)}
+	watched := map[string]cache.Config{namespace: {}}
+	for _, n := range f.rules.Namespaces {
+		if generate.Pattern(n) {
+			watched = map[string]cache.Config{cache.AllNamespaces: {}}
+			break
+		}
+		watched[n] = cache.Config{}
+	}
+	options.ByObject = map[client.Object]cache.ByObject{
+		&v1alpha1.ApplicationSet{}: {Namespaces: watched, Transform: whole}, &v1alpha1.Application{}: {Namespaces: watched},
 	}
 	return options
-}
-
-// watched are the namespaces of a list and that of the control plane; nil
-// leaves it to the defaults.
-func watched(namespace string, list []string) map[string]cache.Config {
-	if len(list) == 0 {
-		return nil
-	}
-	out := map[string]cache.Config{namespace: {}}
-	for _, n := range list {
-		if generate.Pattern(n) {
-			return map[string]cache.Config{cache.AllNamespaces: {}}
-		}
-		out[n] = cache.Config{}
-	}
-	return out
-}
-
-// hasApps says that Applications of a namespace are looked after.
-func (f *setFlags) hasApps(namespace, controlPlane string) bool {
-	return f.rules.Watches(namespace, controlPlane) || generate.Listed(f.apps, namespace)
-}
-
-// readParams gives argocd-cmd-params-cm, which need not be there.
-func readParams(ctx context.Context, hub client.Reader, namespace string) (map[string]string, error) {
-	var params corev1.ConfigMap
-	err := hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: settings.ParamsName}, &params)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("ConfigMap/%s: %w", settings.ParamsName, err)
-	}
-	return params.Data, nil
 }
 
 // whole leaves an object as it is: who approved a step, or asked for anything
@@ -164,30 +139,25 @@ func whole(o any) (any, error) { return o, nil }
 // fromParams takes the settings that decide what is watched from
 // argocd-cmd-params-cm, once: a change of them needs a restart.
 func (f *setFlags) fromParams(ctx context.Context, hub client.Reader, namespace string) error {
-	params, err := readParams(ctx, hub, namespace)
-	if err != nil {
-		return err
-	}
-	if len(f.apps) == 0 {
-		f.apps = listOf(params["application.namespaces"], ",")
-	}
-	if _, err := policy.ParseNames(f.apps); err != nil {
-		return fmt.Errorf("--application-namespaces: %w", err)
+	var params corev1.ConfigMap
+	err := hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: settings.ParamsName}, &params)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("ConfigMap/%s: %w", settings.ParamsName, err)
 	}
 	if len(f.rules.Namespaces) == 0 {
-		for _, n := range strings.Split(params["applicationsetcontroller.namespaces"], ",") {
+		for _, n := range strings.Split(params.Data["applicationsetcontroller.namespaces"], ",") {
 			if n = strings.TrimSpace(n); n != "" {
 				f.rules.Namespaces = append(f.rules.Namespaces, n)
 			}
 		}
 	}
 	f.rules.Namespaces = slices.DeleteFunc(f.rules.Namespaces, func(n string) bool { return n == namespace })
-	on, err := strconv.ParseBool(params["applicationsetcontroller.enable.github.api.metrics"])
+	on, err := strconv.ParseBool(params.Data["applicationsetcontroller.enable.github.api.metrics"])
 	f.githubMetrics = f.githubMetrics || err == nil && on
 	if f.rootCA == "" {
-		f.rootCA = params["applicationsetcontroller.scm.root.ca.path"]
+		f.rootCA = params.Data["applicationsetcontroller.scm.root.ca.path"]
 	}
-	effective, _ := f.rules.With(params)
+	effective, _ := f.rules.With(params.Data)
 	effective.Policy = f.rules.Policy // that of the config map may be mended while we run
 	return effective.Check(namespace)
 }

@@ -66,21 +66,6 @@ func TestSetFlags(t *testing.T) {
 	if err != nil || !slices.Equal(f.rules.Namespaces, []string{"team-a"}) || !f.githubMetrics || f.rules.PolicyOverride != nil {
 		t.Errorf("%v, %+v", err, f)
 	}
-	f, err = setsOf(t, nil, nil, map[string]string{"application.namespaces": "team-*, /qa-[0-9]+/", "applicationsetcontroller.namespaces": "sets", "applicationsetcontroller.allowed.scm.providers": "https://a"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for namespace, want := range map[string]bool{"argocd": true, "team-a": true, "qa-1": true, "sets": true, "other": false} {
-		if f.hasApps(namespace, "argocd") != want {
-			t.Errorf("Applications of %s are looked after: want %t", namespace, want)
-		}
-	}
-	if f.rules.Watches("team-a", "argocd") {
-		t.Error("ApplicationSets are looked after where only Applications may be")
-	}
-	if _, err := setsOf(t, nil, nil, map[string]string{"application.namespaces": "/(/"}); err == nil || !strings.Contains(err.Error(), "--application-namespaces") {
-		t.Errorf("an expression that is none: %v", err)
-	}
 	for want, c := range map[string]struct {
 		arguments           []string
 		environment, params map[string]string
@@ -101,9 +86,8 @@ func TestSetFlags(t *testing.T) {
 // TestWhatOfTheHubIsWatched: Secrets and projects of the control plane alone,
 // sets and Applications of all namespaces that are asked for.
 func TestWhatOfTheHubIsWatched(t *testing.T) {
-	var apps []string
 	watched := func(namespaces ...string) map[string]cache.Config {
-		f := &setFlags{apps: apps}
+		f := &setFlags{}
 		f.rules.Namespaces = namespaces
 		o := f.hubCache("argocd")
 		if len(o.DefaultNamespaces) != 1 {
@@ -124,13 +108,5 @@ func TestWhatOfTheHubIsWatched(t *testing.T) {
 	}
 	if _, all := watched("a", "team-*")[cache.AllNamespaces]; !all {
 		t.Error("a pattern does not watch all namespaces")
-	}
-	apps = []string{"c"}
-	if got := watched("a"); len(got) != 3 {
-		t.Errorf("with a namespace of Applications alone: %v", got)
-	}
-	apps = []string{"/c[0-9]/"}
-	if _, all := watched()[cache.AllNamespaces]; !all {
-		t.Error("an expression does not watch all namespaces")
 	}
 }

@@ -2,6 +2,8 @@ package generate
 
 import (
 	"fmt"
+	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,7 +11,6 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
-	"github.com/sluice-cd/sluice/internal/domain/policy"
 )
 
 // Rules are an installation's settings of ApplicationSets, by flag
@@ -161,10 +162,19 @@ func (r Rules) Watches(namespace, controlPlane string) bool {
 }
 
 // Listed says whether a list of names, globs and /expressions/ has a name.
-func Listed(list []string, name string) bool { return policy.Listed(list, name) }
+func Listed(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(p string) bool {
+		if inner, ok := strings.CutPrefix(p, "/"); ok && strings.HasSuffix(inner, "/") && len(inner) > 1 {
+			e, err := regexp.Compile("^(?:" + strings.TrimSuffix(inner, "/") + ")$")
+			return err == nil && e.MatchString(name)
+		}
+		ok, err := path.Match(p, name)
+		return err == nil && ok
+	})
+}
 
 // Pattern says that an entry of such a list stands for more than one name.
-func Pattern(entry string) bool { return policy.Pattern(entry) }
+func Pattern(entry string) bool { return strings.ContainsAny(entry, "*?[/\\") }
 
 // Check refuses rules under which the controller must not start.
 func (r Rules) Check(controlPlane string) error {

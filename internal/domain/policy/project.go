@@ -191,5 +191,10 @@ func Namespace(project *v1alpha1.AppProject, namespace, controlPlane string) boo
 	if namespace == controlPlane {
 		return true
 	}
-	return Listed(project.Spec.SourceNamespaces, namespace)
+	for _, p := range project.Spec.SourceNamespaces {
+		if matchGlob(p, namespace) {
+			return true
+		}
+	}
+	return false
 }

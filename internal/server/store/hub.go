@@ -3,8 +3,11 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
+	"github.com/gobwas/glob"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -28,7 +31,7 @@ type Hub struct {
 	// Client writes to the hub and reads past the indexes.
 	Client client.Client
 
-	namespaces policy.Names
+	namespaces []glob.Glob
 	patterns   []string
 
 	mu        sync.Mutex
@@ -47,16 +50,19 @@ func NewHub(namespace string, patterns []string) (*Hub, error) {
 	h.Sets.name = func(s *v1alpha1.ApplicationSet) string {
 		return h.Object(s.Spec.Template.Spec.Project, s.Namespace, s.Name)
 	}
-	var err error
-	if h.namespaces, err = policy.ParseNames(patterns); err != nil {
-		return nil, fmt.Errorf("--application-namespaces: %w", err)
+	for _, p := range patterns {
+		g, err := glob.Compile(p)
+		if err != nil {
+			return nil, fmt.Errorf("--application-namespaces: %q is no pattern: %w", p, err)
+		}
+		h.namespaces = append(h.namespaces, g)
 	}
 	return h, nil
 }
 
 // Enabled says whether Applications may live in a namespace.
 func (h *Hub) Enabled(namespace string) bool {
-	return namespace == h.Namespace || h.namespaces.Has(namespace)
+	return namespace == h.Namespace || slices.ContainsFunc(h.namespaces, func(g glob.Glob) bool { return g.Match(namespace) })
 }
 
 // Anywhere says that Applications may live outside the control plane.
@@ -142,7 +148,7 @@ func (h *Hub) CacheOptions() cache.Options {
 	own := map[string]cache.Config{h.Namespace: {}}
 	apps := map[string]cache.Config{h.Namespace: {}}
 	for _, p := range h.patterns {
-		if policy.Pattern(p) {
+		if strings.ContainsAny(p, "*?[]{}!\\") {
 			apps = map[string]cache.Config{cache.AllNamespaces: {}}
 			break
 		}
