@@ -1,5 +1,5 @@
 // Package config embeds what Sluice needs on its hub: the custom resource
-// definitions, the default project and empty settings.
+// definitions, the default project and the settings to begin with.
 package config
 
 import (

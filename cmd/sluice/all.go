@@ -73,6 +73,8 @@ type allFlags struct {
 	events *eventlog.Broadcaster
 	// level is that of the log; it may change while the process runs.
 	level slog.LevelVar
+	// keys are those of argocd-cmd-params-cm that flags or variables set.
+	keys map[string]string
 	// lease elects the process that works, identity is this one's name there.
 	lease, identity string
 }
@@ -110,6 +112,7 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 	flags.StringVar(&f.repoServer, "repo-server", "", "host:port of a repo-server that renders; default: this process")
 	flags.DurationVar(&f.repoServerTimeout, "repo-server-timeout", time.Minute, "time that one answer of the repo-server may take")
 	f.internal.register(flags)
+	registerKeys(flags)
 	if name == "all" {
 		flags.BoolVar(&f.serve, "server", false, "serve the API too")
 		f.server.register(flags)
@@ -118,7 +121,7 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 		f.server.registerNamespaces(flags)
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		f.pollSet, f.server.changed = flags.Changed("repository-poll-interval"), flags.Changed
+		f.pollSet, f.server.changed, f.keys = flags.Changed("repository-poll-interval"), flags.Changed, givenKeys(flags)
 		if err := f.sets.complete(flags, os.LookupEnv); err != nil {
 			return err
 		}
@@ -247,7 +250,7 @@ func (f *allFlags) manager(ctx context.Context, cfg *rest.Config, logger *slog.L
 		return nil, err
 	}
 	release, renew, retry := 15*time.Second, 10*time.Second, 2*time.Second
-	f.events = eventlog.NewBroadcaster(ctx, logger, metrics.Registry, f.server.events)
+	f.events = eventlog.NewBroadcaster(ctx, logger, metrics.Registry)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Cache: f.sets.hubCache(f.namespace, f.server.apart), PprofBindAddress: f.pprofAddress,
 		Metrics: server.Options{BindAddress: f.metricsAddress}, HealthProbeBindAddress: f.probeAddress,
@@ -291,7 +294,8 @@ func (f *allFlags) parts(ctx context.Context, mgr manager.Manager, cfg *rest.Con
 	if err := p.store.Load(ctx); err != nil {
 		return nil, nil, err
 	}
-	f.events.Use(eventLabels(ctx, mgr.GetClient(), func() map[string]string { return p.store.Snapshot().Config }))
+	f.events.Choose(f.server.reasons(paramsOf(p.store)))
+	f.events.Use(eventLabels(ctx, mgr.GetClient(), f.namespace, func() map[string]string { return p.store.Snapshot().Config }))
 	mirrorOptions := f.mirrorOptions(p.store, p.clock, p.registry, logger)
 	p.projects = projectsOf(mgr.GetClient(), f.namespace, p.store.Snapshot)
 	mirrorOptions.Submodule = submodules(ctx, p.store.Snapshot, p.projects)
@@ -374,7 +378,7 @@ type appLoop struct {
 
 // applications makes it.
 func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error) {
-	fleet := cluster.NewFleet(ctx, cluster.Options{Log: p.log.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: p.cfg})
+	fleet := cluster.NewFleet(ctx, cluster.Options{Log: p.log.With("component", "cluster"), Registerer: p.registry, Clock: p.clock, Hub: p.cfg, Budget: budget(f.keys, paramsOf(p.store))})
 	reload := func(s *settings.Snapshot) {
 		fleet.Track(object.TrackingOf(s.Config))
 		fleet.Replace(s.Clusters)
@@ -392,7 +396,7 @@ func (f *allFlags) applications(ctx context.Context, p *parts) (*appLoop, error)
 		Health: judge, Queries: p.queries,
 		Watches:  f.watches,
 		Recorder: p.mgr.GetEventRecorderFor("argocd-application-controller"), Log: p.log.With("component", "application"), //nolint:staticcheck // core v1 events are what users read
-		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second,
+		Clock: p.clock, Registerer: p.registry, NewID: randomID, SyncTimeout: time.Duration(f.syncTimeout) * time.Second, Given: f.keys,
 	})
 	return &appLoop{controller: apps, fleet: fleet}, nil
 }

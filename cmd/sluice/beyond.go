@@ -31,9 +31,11 @@ func (f *serverFlags) beyond(ctx context.Context, p serverParts, log *slog.Logge
 		return nil, nil, err
 	}
 	go hooks.Run(ctx)
+	reasons := f.reasons(func() map[string]string { return p.hub.Config("argocd-cmd-params-cm") })
 	audited, err := audit.New(audit.Options{
-		Client: p.hub.Client, Namespace: p.hub.Namespace, Reasons: f.events, Config: func() map[string]string { return p.hub.Config("argocd-cm") },
-		Log: p.log.With("component", "audit"), Clock: clock.RealClock{}, Registerer: p.registerer,
+		Client: p.hub.Client, Namespace: p.hub.Namespace, Project: p.hub.Project, Config: func() map[string]string { return p.hub.Config("argocd-cm") },
+		Reasons: func() []string { return reasons(apiComponent) },
+		Log:     p.log.With("component", "audit"), Clock: clock.RealClock{}, Registerer: p.registerer,
 	})
 	if err != nil {
 		return nil, nil, err

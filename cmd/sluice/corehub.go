@@ -271,7 +271,7 @@ func (o *coreOpening) manager(ctx context.Context) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.all.events = eventlog.NewBroadcaster(ctx, o.log, metrics.Registry, []string{"all"}) // it ends with ctx
+	o.all.events = eventlog.NewBroadcaster(ctx, o.log, metrics.Registry) // it ends with ctx
 	mgr, err := ctrl.NewManager(o.cfg, ctrl.Options{
 		Scheme: known, Cache: o.hub.CacheOptions(), Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		EventBroadcaster: o.all.events, //nolint:staticcheck // core v1 events are what users read
@@ -322,7 +322,7 @@ func (o *coreOpening) engine(ctx context.Context, r *reach, p *parts) (*core.Clu
 func (o *coreOpening) options(ctx context.Context, r *reach, p *parts) (*server.Options, error) {
 	registry := prometheus.NewRegistry()
 	audited, err := audit.New(audit.Options{
-		Client: o.hub.Client, Namespace: o.hub.Namespace, Reasons: []string{"all"}, Config: func() map[string]string { return o.hub.Config("argocd-cm") },
+		Client: o.hub.Client, Namespace: o.hub.Namespace, Project: o.hub.Project, Config: func() map[string]string { return o.hub.Config("argocd-cm") },
 		Log: o.log, Clock: p.clock, Registerer: registry,
 	})
 	if err != nil {

@@ -98,7 +98,7 @@ func performer(p *parts) (*perform.Service, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	recorder := p.mgr.GetEventRecorderFor("argocd-server") //nolint:staticcheck // core v1 events are what users read
+	recorder := p.mgr.GetEventRecorderFor(apiComponent) //nolint:staticcheck // core v1 events are what users read
 	actions := perform.New(perform.Options{Shipped: shipped, Runner: pool, Recorder: recorder, Clock: p.clock, Log: log})
 	actions.Reload(p.store.Snapshot().Config)
 	p.store.OnChange(func(s *settings.Snapshot) { actions.Reload(s.Config) })

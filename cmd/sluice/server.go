@@ -88,11 +88,12 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 
 // registerEvents adds the flag that servers and controllers have.
 func (f *serverFlags) registerEvents(flags *pflag.FlagSet) {
-	reasons := []string{"all"}
-	if given := os.Getenv("ARGOCD_ENABLE_K8S_EVENT"); given != "" {
-		reasons = strings.Split(given, ",")
+	reasons := listOf(os.Getenv(eventsVariable), ",")
+	if len(reasons) == 0 {
+		reasons = []string{"all"}
 	}
-	flags.StringSliceVar(&f.events, "enable-k8s-event", reasons, "reasons of which Kubernetes events are made: all, none or a list; env ARGOCD_ENABLE_K8S_EVENT")
+	flags.StringSliceVar(&f.events, eventsFlag, reasons,
+		"reasons of which Kubernetes events are made: all, none or a list; env "+eventsVariable+"; also enable.k8s.event after controller. and server. in argocd-cmd-params-cm")
 }
 
 // dexURL is where Dex is reached; an address without a scheme has TLS unless

@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // TestUnanswered: a stream that breaks says nothing of the object; the answer
@@ -32,5 +34,28 @@ func TestUnanswered(t *testing.T) {
 	}
 	if Unanswered(broken).Error() != broken.Error() {
 		t.Error("the text of the error changed")
+	}
+}
+
+// TestBrief: annotations that are too long come with what helps, the text of a
+// Secret is withheld.
+func TestBrief(t *testing.T) {
+	invalid := apierrors.NewInvalid(schema.GroupKind{Kind: "ConfigMap"}, "a", field.ErrorList{field.TooLong(field.NewPath("metadata", "annotations"), "", 262144)})
+	object := func(kind string) *unstructured.Unstructured {
+		u := &unstructured.Unstructured{}
+		u.SetAPIVersion("v1")
+		u.SetKind(kind)
+		u.SetName("a")
+		return u
+	}
+	const advice = ": apply it with sync option ServerSideApply=true, or Replace=true, which keep no copy of the object in its annotations"
+	if got := Brief(object("ConfigMap"), invalid); got != invalid.Error()+advice {
+		t.Errorf("got %s", got)
+	}
+	if got := Brief(object("Secret"), invalid); got != "Secret a: Invalid (details are withheld, for they may show a value)"+advice {
+		t.Errorf("got %s", got)
+	}
+	if got := Brief(object("ConfigMap"), apierrors.NewBadRequest("no")); got != "no" {
+		t.Errorf("got %s", got)
 	}
 }

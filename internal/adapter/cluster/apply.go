@@ -68,6 +68,9 @@ func (c *Connection) Apply(ctx context.Context, obj *unstructured.Unstructured, 
 	}
 	c.remember(done)
 	out := Applied{Message: w.name() + " " + verb}
+	if verb == updated {
+		out.Message = obj.GetKind() + "/" + obj.GetName() + " " + verb
+	}
 	if w.refused != nil {
 		out.Message += " client-side"
 		out.Warning = fmt.Sprintf("%s was applied client-side, for server-side apply refused it: %s", w.name(), Brief(obj, w.refused))
@@ -75,9 +78,22 @@ func (c *Connection) Apply(ctx context.Context, obj *unstructured.Unstructured, 
 	return out, nil
 }
 
+// tooLong is how an API server refuses annotations that take too much room,
+// which is mostly the copy that a client-side apply keeps there.
+const tooLong = "metadata.annotations: Too long"
+
 // Brief words the refusal of an object without the patch that some of them
-// quote; that of a Secret by its kind only, for the text may quote a value.
+// quote; that of a Secret by its kind only, for the text may quote a value. To
+// annotations that are too long it says what helps (spec/sync.md §3).
 func Brief(o *unstructured.Unstructured, err error) string {
+	text := brief(o, err)
+	if strings.Contains(err.Error(), tooLong) {
+		text += ": apply it with sync option ServerSideApply=true, or Replace=true, which keep no copy of the object in its annotations"
+	}
+	return text
+}
+
+func brief(o *unstructured.Unstructured, err error) string {
 	if o.GetKind() == "Secret" && o.GroupVersionKind().Group == "" && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 		word := string(apierrors.ReasonForError(err))
 		if word == "" {

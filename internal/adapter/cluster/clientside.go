@@ -139,6 +139,9 @@ func threeWay(wanted, live *unstructured.Unstructured) (types.PatchType, []byte,
 	return types.StrategicMergePatchType, patch, err
 }
 
+// updated is what is said of kinds that are never created anew.
+const updated = "updated"
+
 // replace puts the object in the place of the live one; with Force it deletes
 // that first.
 func (w *write) replace(ctx context.Context) (*unstructured.Unstructured, string, error) {
@@ -156,7 +159,7 @@ func (w *write) replace(ctx context.Context) (*unstructured.Unstructured, string
 	verb := "replaced"
 	switch w.obj.GetKind() {
 	case "CustomResourceDefinition", "Namespace":
-		verb = "updated"
+		verb = updated
 	default:
 		if w.manner.Force {
 			return w.recreate(ctx, wanted, live)

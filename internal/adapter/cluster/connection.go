@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +17,6 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/restmapper"
 
 	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/domain/object"
@@ -45,6 +44,7 @@ type Connection struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	discovery discovery.DiscoveryInterface
+	http      *http.Client
 	dynamic   dynamic.Interface
 	metadata  metadata.Interface
 	store     *store
@@ -60,9 +60,15 @@ type Connection struct {
 	state  State
 	mapper meta.RESTMapper
 	// mappings are answers of the mapper, which looks for each anew.
-	mappings  map[schema.GroupVersionKind]*meta.RESTMapping
-	versions  []string
-	learnt    time.Time
+	mappings map[schema.GroupVersionKind]*meta.RESTMapping
+	versions []string
+	// scopes are the versions, each with the reach of its objects.
+	scopes []string
+	learnt time.Time
+	// edition is how the cluster marks the kinds it serves, asked for at
+	// noticed.
+	edition   string
+	noticed   time.Time
 	watches   map[schema.GroupKind]*kindWatch
 	predicted map[object.Key]prediction
 	schemas   map[schema.GroupVersion]*published
@@ -79,6 +85,17 @@ type Connection struct {
 // is known, the new one is in the state in which the old one was: Applications
 // do not notice that a token or certificate was replaced in time.
 func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connection, error) {
+	conn, err := connect(f, c, before)
+	if err != nil {
+		return nil, err
+	}
+	go conn.heartbeat()
+	go conn.scans()
+	return conn, nil
+}
+
+// connect makes a connection that does nothing by itself.
+func connect(f *Fleet, c destination.Cluster, before *Connection) (*Connection, error) {
 	if err := f.options.startable(c); err != nil {
 		return nil, err
 	}
@@ -90,11 +107,12 @@ func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connec
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
-	dyn, err := dynamic.NewForConfigAndClient(cfg, client)
+	bounded := limited(cfg, f.options.Budget)
+	dyn, err := dynamic.NewForConfigAndClient(bounded, client)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
-	parts, err := metadata.NewForConfigAndClient(cfg, client)
+	parts, err := metadata.NewForConfigAndClient(bounded, client)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
@@ -106,7 +124,7 @@ func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connec
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	conn := &Connection{
-		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, dynamic: dyn, metadata: parts, store: newStore(), slots: make(chan struct{}, writesAtOnce), relearnt: make(chan struct{}, 1),
+		fleet: f, cluster: c, ctx: ctx, cancel: cancel, discovery: disco, http: client, dynamic: dyn, metadata: parts, store: newStore(), slots: make(chan struct{}, writesAtOnce), relearnt: make(chan struct{}, 1),
 		met:     make(chan struct{}),
 		state:   State{Status: StatusUnknown, Message: "not connected yet", Since: f.options.Clock.Now()},
 		watches: map[schema.GroupKind]*kindWatch{}, predicted: map[object.Key]prediction{},
@@ -116,8 +134,6 @@ func newConnection(f *Fleet, c destination.Cluster, before *Connection) (*Connec
 	if before != nil {
 		conn.inherit(before)
 	}
-	go conn.heartbeat()
-	go conn.scans()
 	return conn, nil
 }
 
@@ -127,6 +143,7 @@ func (c *Connection) inherit(before *Connection) {
 	defer before.mu.Unlock()
 	if before.state.Status == StatusSuccessful && before.mapper != nil {
 		c.state, c.mapper, c.versions, c.learnt, c.inherited = before.state, before.mapper, before.versions, before.learnt, true
+		c.scopes = before.scopes
 	}
 }
 
@@ -196,6 +213,9 @@ func (c *Connection) beat() {
 		err = c.learnOnce(ctx)
 	}
 	c.enter(version, err)
+	if err == nil {
+		c.notice(ctx)
+	}
 }
 
 // enter records a finding and tells when it is news.
@@ -252,109 +272,4 @@ func Unreachable(err error) bool {
 	return err != nil && (errors.As(err, &lost) || errors.Is(err, context.DeadlineExceeded) || utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) ||
 		utilnet.IsTimeout(err) || utilnet.IsHTTP2ConnectionLost(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) ||
 		apierrors.IsServiceUnavailable(err) || apierrors.IsTimeout(err) || utilnet.IsProbableEOF(err))
-}
-
-func (c *Connection) learnOnce(ctx context.Context) error {
-	c.mu.Lock()
-	known := c.mapper != nil && !c.inherited
-	c.mu.Unlock()
-	if known {
-		return nil
-	}
-	return c.learn(ctx)
-}
-
-// learn reads which kinds the cluster has.
-func (c *Connection) learn(context.Context) error {
-	groups, lists, err := c.discovery.ServerGroupsAndResources()
-	if err != nil && (groups == nil || len(lists) == 0) {
-		return fmt.Errorf("discovery: %w", err)
-	}
-	resources, err := restmapper.GetAPIGroupResources(c.discovery)
-	if err != nil {
-		return fmt.Errorf("discovery: %w", err)
-	}
-	var versions []string
-	for _, l := range lists {
-		versions = append(versions, l.GroupVersion)
-		for _, r := range l.APIResources {
-			versions = append(versions, l.GroupVersion+"/"+r.Kind)
-		}
-	}
-	slices.Sort(versions)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.mapper = restmapper.NewDiscoveryRESTMapper(resources)
-	clear(c.mappings)
-	clear(c.schemas)
-	c.learnt, c.inherited = c.fleet.options.Clock.Now(), false
-	versions = slices.Compact(versions)
-	if slices.Equal(c.versions, versions) {
-		return nil // somebody asked for a kind that there is not
-	}
-	c.versions = versions
-	select {
-	case c.relearnt <- struct{}{}:
-	default: // it is known already
-	}
-	return nil
-}
-
-// relearnPause bounds how often an unknown kind makes us ask again.
-const relearnPause = time.Second
-
-// mapping finds the resource of a kind; an unknown kind is looked for again.
-func (c *Connection) mapping(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
-	find := func() (*meta.RESTMapping, error) {
-		c.mu.Lock()
-		m, known, learnt := c.mapper, c.mappings[gvk], c.learnt
-		c.mu.Unlock()
-		if known != nil {
-			return known, nil
-		}
-		if m == nil {
-			return nil, fmt.Errorf("cluster %s: not connected yet", c.cluster.Name)
-		}
-		found, err := m.RESTMapping(gvk.GroupKind(), gvk.Version)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if err == nil && learnt.Equal(c.learnt) {
-			c.mappings[gvk] = found
-		}
-		return found, err
-	}
-	found, err := find()
-	if err == nil || !meta.IsNoMatchError(err) {
-		return found, err
-	}
-	c.mu.Lock()
-	fresh := c.fleet.options.Clock.Since(c.learnt) < relearnPause
-	c.mu.Unlock()
-	if fresh {
-		return nil, err
-	}
-	if err := c.learn(c.ctx); err != nil {
-		return nil, err
-	}
-	return find()
-}
-
-// Scope says whether a kind is namespaced; known is false when the cluster
-// does not have it.
-func (c *Connection) Scope(gvk schema.GroupVersionKind) (namespaced, known bool) {
-	m, err := c.mapping(gvk)
-	if err != nil {
-		return true, false
-	}
-	return m.Scope.Name() == meta.RESTScopeNameNamespace, true
-}
-
-// Version is the version of a kind that the cluster prefers, "" when it does
-// not have the kind.
-func (c *Connection) Version(group, kind string) string {
-	m, err := c.mapping(schema.GroupVersionKind{Group: group, Kind: kind})
-	if err != nil {
-		return ""
-	}
-	return m.GroupVersionKind.Version
 }

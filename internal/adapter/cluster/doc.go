@@ -2,7 +2,7 @@
 // each has its own connection, watches and state, and one that is dead, slow
 // or frozen delays nothing elsewhere.
 //
-//	Fleet ── Connection ── discovery     which kinds there are
+//	Fleet ── Connection ── discovery     which kinds there are; that they changed is noticed in seconds
 //	                    ├─ watches       one per kind in use ──► store of live objects
 //	                    ├─ scans         metadata of all other kinds, now and then: what
 //	                    │                belongs to an Application gets a watch, too

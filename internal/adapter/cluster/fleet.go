@@ -25,6 +25,8 @@ type Options struct {
 	Clock      clock.WithTicker
 	// Hub is how to reach the cluster this process manages from.
 	Hub *rest.Config
+	// Budget is that of each cluster, asked for at each request; nil is no bound.
+	Budget func() Budget
 	// Programs are those that Secrets of clusters may have started for their
 	// credentials, by their names there; nil is all of them. ProgramsFrom is what
 	// users name them with.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
@@ -20,7 +21,8 @@ type published struct {
 	types  managedfields.TypeConverter
 	shapes map[schema.GroupVersionKind]*diff.Shape
 	err    error
-	// done is closed when the rest is known.
+	// at is when it was asked for; done is closed when the rest is known.
+	at   time.Time
 	done chan struct{}
 }
 
@@ -32,7 +34,7 @@ func (c *Connection) Schema(ctx context.Context, gvk schema.GroupVersionKind) (d
 	c.mu.Lock()
 	p := c.schemas[gv]
 	if p == nil {
-		p = &published{done: make(chan struct{})}
+		p = &published{at: c.fleet.options.Clock.Now(), done: make(chan struct{})}
 		c.schemas[gv] = p
 		go c.publish(gv, p)
 	}
@@ -48,6 +50,22 @@ func (c *Connection) Schema(ctx context.Context, gvk schema.GroupVersionKind) (d
 		return diff.Schema{}, p.err
 	}
 	return diff.Schema{Types: p.types, Shape: p.shapes[gvk]}, nil
+}
+
+// schemaAge is how old a schema may be that refuses an object.
+const schemaAge = 5 * time.Second
+
+// FreshSchema is Schema as the cluster publishes it now: what speaks against an
+// object may be out of date, because somebody else has changed the definition
+// of its kind.
+func (c *Connection) FreshSchema(ctx context.Context, gvk schema.GroupVersionKind) (diff.Schema, error) {
+	gv := gvk.GroupVersion()
+	c.mu.Lock()
+	if p := c.schemas[gv]; p != nil && c.fleet.options.Clock.Since(p.at) >= schemaAge {
+		delete(c.schemas, gv)
+	}
+	c.mu.Unlock()
+	return c.Schema(ctx, gvk)
 }
 
 // publish reads the schema of a group and version; a failure to reach the

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -75,7 +76,17 @@ func (c *Connection) explained(obj *unstructured.Unstructured, err error) error 
 	if problem := c.learn(c.ctx); problem != nil {
 		return err
 	}
+	return errors.New(c.NotServed(obj))
+}
+
+// NotServed words that the cluster does not have the kind of an object, or only
+// another version of it (spec/sync.md §3).
+func (c *Connection) NotServed(obj *unstructured.Unstructured) string {
 	gvk := obj.GroupVersionKind()
-	return fmt.Errorf("The Kubernetes API could not find %s/%s for requested resource %s/%s. Make sure the %q CRD is installed on the destination cluster.", //nolint:staticcheck // tools match on this text
+	if has := c.Version(gvk.Group, gvk.Kind); has != "" && has != gvk.Version {
+		return fmt.Sprintf("The Kubernetes API could not find version %q of %s/%s for requested resource %s/%s. Version %q of %s/%s is installed on the destination cluster.",
+			gvk.Version, gvk.Group, gvk.Kind, obj.GetNamespace(), obj.GetName(), has, gvk.Group, gvk.Kind)
+	}
+	return fmt.Sprintf("The Kubernetes API could not find %s/%s for requested resource %s/%s. Make sure the %q CRD is installed on the destination cluster.",
 		gvk.Group, gvk.Kind, obj.GetNamespace(), obj.GetName(), gvk.Kind)
 }

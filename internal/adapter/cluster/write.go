@@ -90,7 +90,7 @@ func (c *Connection) Create(ctx context.Context, obj *unstructured.Unstructured)
 	created, err := r.Create(bounded, obj, metav1.CreateOptions{FieldManager: diff.Manager})
 	c.count("create", err)
 	if err != nil {
-		return err
+		return c.explained(obj, err)
 	}
 	c.remember(created)
 	return nil

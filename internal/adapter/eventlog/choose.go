@@ -27,17 +27,21 @@ func Wanted(reasons []string, reason string) bool {
 
 // Labels are those of an object that its events carry: what
 // resource.includeEventLabelKeys of argocd-cm lists and
-// resource.excludeEventLabelKeys does not (spec/config.md §2).
-func Labels(config, labels map[string]string) map[string]string {
+// resource.excludeEventLabelKeys does not. Of several sets, such as those of an
+// Application and of its AppProject, the first that has a key says its value
+// (spec/config.md §2).
+func Labels(config map[string]string, sets ...map[string]string) map[string]string {
 	include, exclude := patterns(config["resource.includeEventLabelKeys"]), patterns(config["resource.excludeEventLabelKeys"])
 	var out map[string]string
-	for key, value := range labels {
-		hit := func(g glob.Glob) bool { return g.Match(key) }
-		if slices.ContainsFunc(include, hit) && !slices.ContainsFunc(exclude, hit) {
-			if out == nil {
-				out = map[string]string{}
+	for _, labels := range slices.Backward(sets) {
+		for key, value := range labels {
+			hit := func(g glob.Glob) bool { return g.Match(key) }
+			if slices.ContainsFunc(include, hit) && !slices.ContainsFunc(exclude, hit) {
+				if out == nil {
+					out = map[string]string{}
+				}
+				out[key] = value
 			}
-			out[key] = value
 		}
 	}
 	return out
@@ -60,18 +64,27 @@ func patterns(list string) []glob.Glob {
 // each event and must not wait for anybody.
 type Labeller func(object corev1.ObjectReference) map[string]string
 
+// Reasons gives the reasons of which events of a component, such as
+// argocd-server, are made, as [Wanted] takes them. It is called for each event.
+type Reasons func(component string) []string
+
 // chooser hands on the events that are wanted, with their labels.
 type chooser struct {
 	inner   record.EventSink
-	reasons []string
+	reasons *atomic.Pointer[Reasons]
 	labels  *atomic.Pointer[Labeller]
+}
+
+func (c *chooser) wants(e *corev1.Event) bool {
+	reasons := c.reasons.Load()
+	return reasons == nil || Wanted((*reasons)(e.Source.Component), e.Reason)
 }
 
 var _ record.EventSink = (*chooser)(nil)
 
 // Create hands on an event.
 func (c *chooser) Create(e *corev1.Event) (*corev1.Event, error) {
-	if !Wanted(c.reasons, e.Reason) {
+	if !c.wants(e) {
 		return e, nil
 	}
 	return c.inner.Create(c.labelled(e))
@@ -79,7 +92,7 @@ func (c *chooser) Create(e *corev1.Event) (*corev1.Event, error) {
 
 // Update hands on an event that is stored anew.
 func (c *chooser) Update(e *corev1.Event) (*corev1.Event, error) {
-	if !Wanted(c.reasons, e.Reason) {
+	if !c.wants(e) {
 		return e, nil
 	}
 	return c.inner.Update(c.labelled(e))
@@ -87,7 +100,7 @@ func (c *chooser) Update(e *corev1.Event) (*corev1.Event, error) {
 
 // Patch hands on a change of an event.
 func (c *chooser) Patch(e *corev1.Event, data []byte) (*corev1.Event, error) {
-	if !Wanted(c.reasons, e.Reason) {
+	if !c.wants(e) {
 		return e, nil
 	}
 	return c.inner.Patch(c.labelled(e), data)

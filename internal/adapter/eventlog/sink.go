@@ -183,16 +183,15 @@ func passing(err error) bool {
 type Broadcaster struct {
 	record.EventBroadcaster
 	run     func(record.EventSink) *Sink
-	reasons []string
+	reasons atomic.Pointer[Reasons]
 	labels  atomic.Pointer[Labeller]
 	begun   atomic.Bool
 }
 
-// NewBroadcaster makes a broadcaster for one manager, of events with certain
-// reasons ([Wanted]); it ends with ctx.
-func NewBroadcaster(ctx context.Context, log *slog.Logger, r prometheus.Registerer, reasons []string) *Broadcaster {
+// NewBroadcaster makes a broadcaster for one manager; it ends with ctx.
+func NewBroadcaster(ctx context.Context, log *slog.Logger, r prometheus.Registerer) *Broadcaster {
 	return &Broadcaster{
-		reasons: reasons, EventBroadcaster: record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(correlation())),
+		EventBroadcaster: record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(correlation())),
 		run: func(inner record.EventSink) *Sink {
 			s := NewSink(inner, flowcontrol.NewTokenBucketRateLimiter(perSecond, atOnce), log, r)
 			go s.Run(ctx)
@@ -208,8 +207,11 @@ func (b *Broadcaster) StartRecordingToSink(inner record.EventSink) watch.Interfa
 	if b.begun.Swap(true) {
 		return watch.NewEmptyWatch()
 	}
-	return b.EventBroadcaster.StartRecordingToSink(&chooser{b.run(inner), b.reasons, &b.labels})
+	return b.EventBroadcaster.StartRecordingToSink(&chooser{b.run(inner), &b.reasons, &b.labels})
 }
+
+// Choose makes only events with some reasons be stored from now on.
+func (b *Broadcaster) Choose(reasons Reasons) { b.reasons.Store(&reasons) }
 
 // Use puts labels on events from now on.
 func (b *Broadcaster) Use(labels Labeller) { b.labels.Store(&labels) }

@@ -144,7 +144,7 @@ func TestTheOldestEventsMakeRoom(t *testing.T) {
 
 // TestOneSink: a manager starts the recording once more while it ends.
 func TestOneSink(t *testing.T) {
-	b := NewBroadcaster(t.Context(), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), nil)
+	b := NewBroadcaster(t.Context(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	b.StartRecordingToSink(&hub{})
 	b.StartRecordingToSink(&hub{}).Stop()
 	b.Shutdown()

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/render"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
 	"github.com/sluice-cd/sluice/internal/domain/health"
+	"github.com/sluice-cd/sluice/internal/domain/inspect"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/domain/syncplan"
@@ -29,6 +30,8 @@ type view struct {
 	hooks     []syncplan.Pair
 	live      *cluster.Observation
 	forbidden map[object.Key]error
+	// ignored are objects of Git that are neither applied nor counted, nor pruned.
+	ignored map[object.Key]bool
 	// unseen says why targets lie outside of what the connection may see.
 	unseen     map[object.Key]string
 	conditions []v1alpha1.ApplicationCondition
@@ -44,7 +47,7 @@ func (p *pass) look(ctx context.Context, sources []v1alpha1.ApplicationSource, r
 	if err != nil {
 		return nil, fmt.Errorf("Failed to load target state: %w", err) //nolint:staticcheck // tools match on this text
 	}
-	v := &view{sources: sources, manifests: m, forbidden: map[object.Key]error{}, unseen: map[object.Key]string{}}
+	v := &view{sources: sources, manifests: m, forbidden: map[object.Key]error{}, ignored: map[object.Key]bool{}, unseen: map[object.Key]string{}}
 	for _, w := range m.Warnings {
 		v.conditions = append(v.conditions, condition(v1alpha1.ConditionComparisonWarning, w))
 	}
@@ -102,10 +105,16 @@ func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstruct
 		if err := policy.InSight(p.cluster, o); err != nil {
 			v.unseen[key] = err.Error()
 		}
+		if hook && len(phases) == 0 {
+			v.ignored[key] = true
+			continue
+		}
+		if known && namespaced && key.Namespace == "" {
+			v.conditions = append(v.conditions, condition(v1alpha1.ConditionInvalidSpecError,
+				fmt.Sprintf("Namespace for %s %s is missing.", key.Name, t.GroupVersionKind())))
+		}
 		if hook {
-			if len(phases) > 0 {
-				hooks = append(hooks, t)
-			}
+			hooks = append(hooks, t)
 			continue
 		}
 		count[key]++
@@ -147,12 +156,17 @@ func (p *pass) excluded(k schema.GroupKind) bool {
 }
 
 // pair matches targets with live objects; what is live only needs pruning.
+// Live objects that the project forbids are out of sight
+// (spec/diff-health.md §1).
 func (p *pass) pair(v *view, targets, hooks []*unstructured.Unstructured) {
 	seen := map[object.Key]bool{}
 	for _, t := range targets {
 		key := object.KeyOf(t)
 		seen[key] = true
 		live := v.live.Live[key]
+		if v.forbidden[key] != nil {
+			live = nil
+		}
 		if live != nil {
 			if owner, self := p.systemRules().tracking.Owner(live); self && owner != "" && owner != p.instance {
 				v.conditions = append(v.conditions, condition(v1alpha1.ConditionSharedResourceWarning,
@@ -164,14 +178,18 @@ func (p *pass) pair(v *view, targets, hooks []*unstructured.Unstructured) {
 	for _, h := range hooks {
 		key := object.KeyOf(h)
 		seen[key] = true
-		v.hooks = append(v.hooks, syncplan.Pair{Key: key, Target: h, Live: v.live.Live[key]})
+		pair := syncplan.Pair{Key: key, Target: h}
+		if v.forbidden[key] == nil {
+			pair.Live = v.live.Live[key]
+		}
+		v.hooks = append(v.hooks, pair)
 	}
 	for key, live := range v.live.Live {
 		_, hook := syncplan.HookPhases(live)
-		if seen[key] || hook || key.Kind == "CustomResourceDefinition" || p.provides(key) || len(live.GetOwnerReferences()) > 0 {
+		if seen[key] || v.ignored[key] || hook || key.Kind == "CustomResourceDefinition" || p.provides(key) || len(live.GetOwnerReferences()) > 0 {
 			continue
 		}
-		if owner, self := p.systemRules().tracking.Owner(live); !self || owner != p.instance {
+		if owner, self := p.systemRules().tracking.Owner(live); !self || owner != p.instance || !p.permits(live) {
 			continue
 		}
 		v.pairs = append(v.pairs, syncplan.Pair{Key: key, Live: live})
@@ -230,6 +248,7 @@ func (p *pass) compare(ctx context.Context) {
 		return
 	}
 	status.Sync.Digest = v.manifests.Digest
+	status.ControllerNamespace = p.Namespace
 	if status.SourceTypes = nil; len(p.app.Spec.Sources) > 0 {
 		status.SourceTypes = v.manifests.SourceTypes
 	} else if len(v.manifests.SourceTypes) > 0 {
@@ -247,7 +266,7 @@ func (p *pass) summarize(ctx context.Context, v *view) {
 	overall, worst := v1alpha1.SyncStatusSynced, v1alpha1.HealthHealthy
 	var resources []v1alpha1.ResourceStatus
 	live, counted := 0, 0
-	images := []string{}
+	images, urls, apps := []string{}, inspect.Links(p.app.Annotations), false
 	var faults []error
 	for _, pair := range v.pairs {
 		r, code, err := p.resource(ctx, v, pair)
@@ -262,11 +281,12 @@ func (p *pass) summarize(ctx context.Context, v *view) {
 			overall = v1alpha1.SyncStatusOutOfSync
 		}
 		counted++
+		apps = apps || r.Group == v1alpha1.GroupVersion.Group && r.Kind == "Application"
 		if pair.Live == nil {
 			continue
 		}
 		live++
-		images = append(images, syncplan.Images(pair.Live)...)
+		images, urls = append(images, syncplan.Images(pair.Live)...), append(urls, inspect.URLs(pair.Live)...)
 		if p.counts(pair, code) && health.Worse(code, worst) {
 			worst = code
 		}
@@ -274,11 +294,7 @@ func (p *pass) summarize(ctx context.Context, v *view) {
 	if counted > 0 && live == 0 {
 		worst = v1alpha1.HealthMissing
 	}
-	slices.Sort(images)
-	status.Summary.Images = slices.Compact(images)
-	if len(status.Summary.Images) == 0 {
-		status.Summary.Images = nil
-	}
+	status.Summary = v1alpha1.ApplicationSummary{Images: distinct(images), ExternalURLs: distinct(urls), IsAppOfApps: apps}
 	status.Resources = resources
 	status.Sync.Status = p.overall(v, overall)
 	p.health(worst)
@@ -286,6 +302,15 @@ func (p *pass) summarize(ctx context.Context, v *view) {
 		v.conditions = append(v.conditions, condition(v1alpha1.ConditionComparisonError, healthFault(faults)))
 	}
 	p.conditions(compareConditions, append(v.conditions, v.verdicts.conditions()...)...)
+}
+
+// distinct sorts texts, each of which is left once; nothing is nil.
+func distinct(texts []string) []string {
+	if len(texts) == 0 {
+		return nil
+	}
+	slices.Sort(texts)
+	return slices.Compact(texts)
 }
 
 // extraneous says that an object which Git does not have makes no difference.

@@ -28,6 +28,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/adapter/jq"
 	"github.com/sluice-cd/sluice/internal/adapter/settings"
 	"github.com/sluice-cd/sluice/internal/controller/manifest"
+	"github.com/sluice-cd/sluice/internal/domain/destination"
 	"github.com/sluice-cd/sluice/internal/domain/health"
 	"github.com/sluice-cd/sluice/internal/domain/object"
 )
@@ -62,6 +63,9 @@ type Options struct {
 	// SyncTimeout bounds operations for which neither Application nor project
 	// say otherwise; 0 leaves it to controller.sync.timeout.seconds.
 	SyncTimeout time.Duration
+	// Given are keys of argocd-cmd-params-cm for which a flag or variable speaks,
+	// with what it says.
+	Given map[string]string
 	// NewID names operations that do not come with an id.
 	NewID func() string
 }
@@ -97,6 +101,8 @@ type Controller struct {
 	// kept is the state of each history of which the renderer keeps the
 	// manifests.
 	kept map[types.NamespacedName]string
+	// waves is what each operation was at last, for the pause between waves.
+	waves map[types.NamespacedName]lastWave
 	// rules are those of the newest settings.
 	rules atomic.Pointer[systemRules]
 	// answersOnly says that nothing is reconciled here (Answers).
@@ -110,7 +116,7 @@ func New(o Options) *Controller {
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(), arrivals: newWatchers(),
 		deferred: map[types.NamespacedName]bool{}, unwritten: map[types.NamespacedName]unwritten{}, ends: map[types.NamespacedName]end{}, compared: map[slot]memory{},
 		own:  map[types.NamespacedName]ownRules{},
-		kept: map[types.NamespacedName]string{},
+		kept: map[types.NamespacedName]string{}, waves: map[types.NamespacedName]lastWave{},
 	}
 	c.metrics = newMetrics(o.Registerer)
 	c.journal = newJournal(o.Client, o.Namespace, o.Registerer)
@@ -165,6 +171,9 @@ func (c *Controller) Start(ctx context.Context) error {
 		},
 	}); err != nil {
 		return fmt.Errorf("watch AppProjects: %w", err)
+	}
+	if err := c.letProjectsGo(ctx, apps, projects); err != nil {
+		return err
 	}
 	if err := c.watchHolders(ctx); err != nil {
 		return err
@@ -258,7 +267,7 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err
 	if err != nil {
 		return outcome{}, err
 	}
-	if skip, _ := strconv.ParseBool(app.Annotations[v1alpha1.AnnotationSkipReconcile]); skip {
+	if skipped(app, c.Settings.Snapshot().Clusters) {
 		return outcome{}, nil
 	}
 	p := newPass(c, app, log)
@@ -274,6 +283,21 @@ func (c *Controller) reconcile(ctx context.Context, a arrival) (out outcome, err
 		log.Warn("reconcile incomplete", "error", err.Error())
 	}
 	return out, err
+}
+
+// skipped says that nothing is to be done for an Application, nor written about
+// it: by its annotation, or by that of the Secret of its cluster
+// (spec/application.md §5).
+func skipped(app *v1alpha1.Application, clusters destination.Clusters) bool {
+	if skip, err := strconv.ParseBool(app.Annotations[v1alpha1.AnnotationSkipReconcile]); err == nil && skip {
+		return true
+	}
+	at, err := clusters.Resolve(app.Spec.Destination.Server, app.Spec.Destination.Name)
+	if err != nil {
+		return false
+	}
+	skip, err := strconv.ParseBool(at.Annotations[v1alpha1.AnnotationSkipReconcile])
+	return err == nil && skip
 }
 
 // load reads the Application, newer than the cache when we wrote it last. What
@@ -346,6 +370,7 @@ func (c *Controller) forget(key types.NamespacedName) {
 	delete(c.compared, slot{key, false})
 	delete(c.compared, slot{key, true})
 	delete(c.own, key)
+	delete(c.waves, key)
 	c.metrics.forget(key)
 }
 

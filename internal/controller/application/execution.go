@@ -1,8 +1,10 @@
 package application
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +32,8 @@ type execution struct {
 	guard   sync.Mutex
 	results map[syncplan.TaskID]syncplan.Result
 	hooks   map[syncplan.TaskID]string
+	// places are those of the tasks in the plan.
+	places map[syncplan.TaskID]int
 	// refused says that an act of this pass failed, provided that the
 	// destination namespace was found and needs nothing, unwritten that acts
 	// were carried out whose results are not stored yet.
@@ -48,8 +52,9 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 		return v1alpha1.OperationFailed, err.Error(), false, unreachable(err)
 	}
 	tasks := syncplan.Tasks(request)
-	x.hooks = map[syncplan.TaskID]string{}
-	for _, t := range tasks {
+	x.hooks, x.places = map[syncplan.TaskID]string{}, map[syncplan.TaskID]int{}
+	for i, t := range tasks {
+		x.places[t.ID()] = i
 		if t.Hook {
 			x.hooks[t.ID()] = string(t.Phase)
 		}
@@ -72,6 +77,10 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 	if terminating {
 		m = syncplan.Terminate(state)
 	}
+	if rest := x.betweenWaves(m); rest > 0 && !terminating {
+		x.soon(rest)
+		return v1alpha1.OperationRunning, "one or more tasks are running", true, nil
+	}
 	for id, r := range m.Results {
 		x.results[id] = r
 	}
@@ -84,6 +93,7 @@ func (x *execution) move(ctx context.Context, v *view) (phase v1alpha1.Operation
 			return "", "", false, err
 		}
 	}
+	x.wrote(m)
 	if terminating && x.refused {
 		return v1alpha1.OperationError, "Operation termination had errors", false, nil
 	}
@@ -290,7 +300,7 @@ func (x *execution) do(ctx context.Context, act syncplan.Act) (*syncplan.Result,
 		return nil, x.conn.RemoveFinalizer(ctx, t.Live, syncplan.HookFinalizer)
 	}
 	if t.Identical {
-		return &syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationRunning, Message: t.Key.Name + " unchanged"}, nil
+		return &syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationRunning, Message: t.Name() + " unchanged"}, nil
 	}
 	done, err := x.conn.Apply(ctx, x.marked(t), t.Manner)
 	if err != nil {
@@ -344,7 +354,7 @@ func (x *execution) createHook(ctx context.Context, t syncplan.Task) (*syncplan.
 	if err != nil {
 		return nil, err
 	}
-	return &syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationRunning, Message: t.Key.Name + " created"}, nil
+	return &syncplan.Result{Status: v1alpha1.ResultSynced, Phase: v1alpha1.OperationRunning, Message: t.Name() + " created"}, nil
 }
 
 func (x *execution) deleteHook(ctx context.Context, live *unstructured.Unstructured) error {
@@ -356,18 +366,29 @@ func (x *execution) deleteHook(ctx context.Context, live *unstructured.Unstructu
 	return x.conn.Delete(ctx, live, x.propagation())
 }
 
-// store puts the results into the status, in a stable order.
+// store puts the results into the status, in the order in which they first
+// appeared: what is new comes in the order of the plan (spec/sync.md §3).
 func (x *execution) store(state *v1alpha1.OperationState) {
-	out := make([]*v1alpha1.ResourceResult, 0, len(x.results))
-	for id, r := range x.results {
-		hookType := x.hooks[id]
+	shown := map[syncplan.TaskID]int{}
+	for i, r := range state.SyncResult.Resources {
+		shown[taskOf(r)] = i - len(state.SyncResult.Resources)
+	}
+	place := func(id syncplan.TaskID) int {
+		if at, before := shown[id]; before {
+			return at
+		}
+		return x.places[id]
+	}
+	ids := slices.SortedFunc(maps.Keys(x.results), func(a, b syncplan.TaskID) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), strings.Compare(string(a.Phase)+a.Key.String(), string(b.Phase)+b.Key.String()))
+	})
+	out := make([]*v1alpha1.ResourceResult, 0, len(ids))
+	for _, id := range ids {
+		r := x.results[id]
 		out = append(out, &v1alpha1.ResourceResult{
 			Group: id.Key.Group, Version: r.Version, Kind: id.Key.Kind, Namespace: id.Key.Namespace, Name: id.Key.Name,
-			Status: r.Status, Message: r.Message, HookType: hookType, HookPhase: r.Phase, SyncPhase: string(id.Phase), Images: r.Images,
+			Status: r.Status, Message: r.Message, HookType: x.hooks[id], HookPhase: r.Phase, SyncPhase: string(id.Phase), Images: r.Images,
 		})
 	}
-	slices.SortFunc(out, func(a, b *v1alpha1.ResourceResult) int {
-		return strings.Compare(a.SyncPhase+a.Group+a.Kind+a.Namespace+a.Name, b.SyncPhase+b.Group+b.Kind+b.Namespace+b.Name)
-	})
 	state.SyncResult.Resources = out
 }

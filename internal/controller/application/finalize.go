@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -72,7 +73,13 @@ func (p *pass) finalize(ctx context.Context) (time.Duration, error) {
 	return 0, nil
 }
 
+// deletionError notes why a deletion does not go on; what is new is told, too.
 func (p *pass) deletionError(text string) {
+	if !slices.ContainsFunc(p.app.Status.Conditions, func(c v1alpha1.ApplicationCondition) bool {
+		return c.Type == v1alpha1.ConditionDeletionError && c.Message == text
+	}) {
+		p.tell(corev1.EventTypeWarning, "StatusRefreshed", "Unable to delete application resources: "+text)
+	}
 	p.conditions([]string{v1alpha1.ConditionDeletionError}, condition(v1alpha1.ConditionDeletionError, text))
 }
 
@@ -115,8 +122,8 @@ func (p *pass) deletionHooks(phase syncplan.Phase) func(context.Context) (bool, 
 		}
 		m := syncplan.Deletion(phase, v.hooks, p.assess(ctx, v))
 		for _, h := range m.Create {
-			if h.Target.GetName() == "" {
-				return false, fmt.Errorf("%s hook %s has no name: set metadata.name", phase, h.Key)
+			if err := v.creatable(phase, h); err != nil {
+				return false, err
 			}
 			if err := p.conn.Create(ctx, h.Target); err != nil && !apierrors.IsAlreadyExists(err) {
 				return false, fmt.Errorf("%s hook %s: %s", phase, h.Key, cluster.Brief(h.Target, err))
@@ -134,6 +141,17 @@ func (p *pass) deletionHooks(phase syncplan.Phase) func(context.Context) (bool, 
 		}
 		return m.Done(), nil
 	}
+}
+
+// creatable says why a hook of a deletion must not be created, nil when it may.
+func (v *view) creatable(phase syncplan.Phase, h syncplan.Pair) error {
+	if err := v.forbidden[h.Key]; err != nil {
+		return fmt.Errorf("%s hook %s: %w", phase, h.Key, err)
+	}
+	if h.Target.GetName() == "" {
+		return fmt.Errorf("%s hook %s has no name: set metadata.name", phase, h.Key)
+	}
+	return nil
 }
 
 // deletionCleanup removes the finished hooks that ask for it.

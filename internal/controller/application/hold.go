@@ -108,7 +108,7 @@ func (p *pass) decide(ctx context.Context) autosync.Turn {
 	}
 	p.soon(back.Wait)
 	d := autosync.Decide(p.app, autosync.Seen{
-		Status: p.app.Status.Sync.Status, Revisions: revisions(p.app.Status.Sync), Resources: p.app.Status.Resources,
+		Status: p.app.Status.Sync.Status, Revisions: revisions(p.app.Status.Sync), Resources: p.app.Status.Resources, Pace: p.healPace(),
 	}, now)
 	if back.Refused != "" && d.Operation == nil {
 		d.Refused = back.Refused
@@ -142,7 +142,7 @@ func (p *pass) heal(ctx context.Context, now time.Time) autosync.Decision {
 		p.soon(comparisonPause)
 		return autosync.Decision{}
 	}
-	seen := autosync.Seen{Status: v1alpha1.SyncStatusSynced, Revisions: h.Revisions}
+	seen := autosync.Seen{Status: v1alpha1.SyncStatusSynced, Revisions: h.Revisions, Pace: p.healPace()}
 	for _, pair := range v.pairs {
 		r, _, _ := p.resource(ctx, v, pair) // health does not matter here
 		if r == nil {

@@ -169,7 +169,7 @@ func (p *pass) nodes(ctx context.Context) []inspect.Node {
 	}
 	var owners []types.UID
 	for k, live := range seen.Live {
-		if owner, self := p.systemRules().tracking.Owner(live); roots[k].Kind == "" && (!self || owner != p.instance) {
+		if owner, self := p.systemRules().tracking.Owner(live); roots[k].Kind == "" && (!self || owner != p.instance) || !p.permits(live) {
 			continue
 		}
 		n := inspect.Describe(live)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -66,5 +67,53 @@ func TestLanesForgetApplications(t *testing.T) {
 	}
 	if lane := l.unsettle(key); lane != "one" || len(l.on("one")) != 0 {
 		t.Errorf("it was on %q, and lane one still has %v", lane, l.on("one"))
+	}
+}
+
+// TestCrowded: a lane is crowded when Applications wait for a worker, not while
+// they are worked at, nor when they wait for their time; others are not.
+func TestCrowded(t *testing.T) {
+	release, begun := make(chan struct{}), make(chan struct{})
+	l := newLanes(func(_ context.Context, a arrival) (outcome, error) {
+		if a.key.Name == "patient" {
+			defer close(begun)
+			return outcome{again: time.Hour}, nil
+		}
+		begun <- struct{}{}
+		<-release
+		return outcome{}, nil
+	})
+	l.start(t.Context())
+	defer l.stop()
+	if l.crowded("full") {
+		t.Error("a lane that there is not is crowded")
+	}
+	add := func(name, lane string) {
+		key := types.NamespacedName{Name: name}
+		l.settle(key, lane)
+		l.add(key)
+	}
+	for i := range workersPerLane {
+		add(fmt.Sprint("app-", i), "full")
+	}
+	for range workersPerLane {
+		<-begun
+	}
+	if l.crowded("full") {
+		t.Error("crowded although each Application has a worker")
+	}
+	add("one-more", "full")
+	if !l.crowded("full") || l.crowded("other") {
+		t.Errorf("an Application waits: full %t, other %t; want true, false", l.crowded("full"), l.crowded("other"))
+	}
+	close(release)
+	<-begun
+	if l.crowded("full") {
+		t.Error("crowded although the last Application has its worker")
+	}
+	add("patient", "full")
+	<-begun
+	if l.crowded("full") {
+		t.Error("an Application that waits for its time makes the lane crowded")
 	}
 }

@@ -256,13 +256,20 @@ func backoff(b *v1alpha1.Backoff, n int64) (time.Duration, error) {
 	}
 	wait := base
 	for range n {
-		wait *= time.Duration(factor)
-		if limit > 0 && wait > limit {
-			return limit, nil
+		if factor > 1 && wait > longestWait/time.Duration(factor) {
+			wait = longestWait
+			break
 		}
+		wait *= time.Duration(max(factor, 0))
+	}
+	if limit > 0 {
+		wait = min(wait, limit)
 	}
 	return wait, nil
 }
+
+// longestWait bounds what grows without a cap.
+const longestWait = 365 * 24 * time.Hour
 
 func duration(text string, fallback time.Duration) (time.Duration, error) {
 	if text == "" {
@@ -385,8 +392,8 @@ func (x *execution) stop(v *view) (v1alpha1.OperationPhase, string) {
 		}
 	}
 	var texts []string
-	for _, c := range v.verdicts.conditions() {
-		if c.Type == v1alpha1.ConditionComparisonError {
+	for _, c := range slices.Concat(v.conditions, v.verdicts.conditions()) {
+		if c.Type == v1alpha1.ConditionComparisonError || c.Type == v1alpha1.ConditionInvalidSpecError {
 			texts = append(texts, c.Type+": "+c.Message)
 		}
 	}
@@ -406,10 +413,13 @@ func stored(state *v1alpha1.OperationState) map[syncplan.TaskID]syncplan.Result 
 		return out
 	}
 	for _, r := range state.SyncResult.Resources {
-		id := syncplan.TaskID{Key: object.Key{Group: r.Group, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}, Phase: syncplan.Phase(r.SyncPhase)}
-		out[id] = syncplan.Result{Status: r.Status, Phase: r.HookPhase, Message: r.Message, Images: r.Images, Version: r.Version}
+		out[taskOf(r)] = syncplan.Result{Status: r.Status, Phase: r.HookPhase, Message: r.Message, Images: r.Images, Version: r.Version}
 	}
 	return out
+}
+
+func taskOf(r *v1alpha1.ResourceResult) syncplan.TaskID {
+	return syncplan.TaskID{Key: object.Key{Group: r.Group, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}, Phase: syncplan.Phase(r.SyncPhase)}
 }
 
 // assess is the health of live objects for the planner.
@@ -439,7 +449,8 @@ func stale(live *unstructured.Unstructured) bool {
 	return found && err == nil && seen < live.GetGeneration()
 }
 
-// invalidTasks lists why tasks must not be carried out at all.
+// invalidTasks lists why tasks must not be carried out at all, and notes it
+// among their results.
 func (x *execution) invalidTasks(v *view, tasks []syncplan.Task) []string {
 	var targets []*unstructured.Unstructured
 	for _, pair := range v.pairs {
@@ -450,17 +461,20 @@ func (x *execution) invalidTasks(v *view, tasks []syncplan.Task) []string {
 	skip := slices.Contains(x.options(), "SkipDryRunOnMissingResource=true")
 	provided := syncplan.ProvidedKinds(targets)
 	var out []string
+	refuse := func(t syncplan.Task, text string) {
+		out = append(out, text)
+		x.results[t.ID()] = described(syncplan.Result{Status: v1alpha1.ResultSyncFailed, Phase: v1alpha1.OperationFailed, Message: text}, t)
+	}
 	for _, t := range tasks {
-		if err := v.forbidden[t.Key]; err != nil && !slices.Contains(out, err.Error()) {
-			out = append(out, err.Error())
+		if err := v.forbidden[t.Key]; err != nil {
+			refuse(t, err.Error())
+			continue
 		}
 		if t.Target == nil || provided[[2]string{t.Key.Group, t.Key.Kind}] || skip || syncplan.Option(t.Target, "SkipDryRunOnMissingResource=true") {
 			continue
 		}
 		if _, known := x.conn.Scope(t.Target.GroupVersionKind()); !known {
-			text := fmt.Sprintf("The Kubernetes API could not find %s/%s for requested resource %s/%s. Make sure the %q CRD is installed on the destination cluster.",
-				t.Key.Group, t.Key.Kind, t.Key.Namespace, t.Key.Name, t.Key.Kind)
-			out = append(out, text)
+			refuse(t, x.conn.NotServed(t.Target))
 		}
 	}
 	slices.Sort(out)

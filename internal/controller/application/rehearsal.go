@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/cluster"
@@ -88,14 +89,12 @@ func (x *execution) rehearse(ctx context.Context, tasks []syncplan.Task, missing
 // doubt says why the object of a task would be refused; ask allows a dry run.
 // An error means that the cluster did not answer.
 func (x *execution) doubt(ctx context.Context, t syncplan.Task, ask bool) (string, error) {
-	known, err := x.conn.Schema(ctx, t.Target.GroupVersionKind())
-	if cluster.Unreachable(err) {
+	text, err := x.bySchema(ctx, t)
+	if err != nil {
 		return "", err
 	}
-	if err == nil {
-		if text := refusals(known.Problems(t.Target, t.Live == nil), t.Manner); text != "" {
-			return fmt.Sprintf("%s %s: %s", t.Key.Kind, t.Key.Name, text), nil
-		}
+	if text != "" {
+		return fmt.Sprintf("%s %s: %s", t.Key.Kind, t.Key.Name, text), nil
 	}
 	if !ask {
 		return "", nil
@@ -112,6 +111,25 @@ func (x *execution) doubt(ctx context.Context, t syncplan.Task, ask bool) (strin
 		return "", err
 	}
 	return cluster.Brief(t.Target, err), nil
+}
+
+// bySchema says what speaks against the object of a task in the schema of its
+// kind, which is looked up again before it is believed. An error means that the
+// cluster did not answer.
+func (x *execution) bySchema(ctx context.Context, t syncplan.Task) (text string, err error) {
+	for _, read := range []func(context.Context, schema.GroupVersionKind) (diff.Schema, error){x.conn.Schema, x.conn.FreshSchema} {
+		known, err := read(ctx, t.Target.GroupVersionKind())
+		if cluster.Unreachable(err) {
+			return "", err
+		}
+		if err != nil {
+			return "", nil // then the API server will say it
+		}
+		if text = refusals(known.Problems(t.Target, t.Live == nil), t.Manner); text == "" {
+			return "", nil
+		}
+	}
+	return text, nil
 }
 
 // refusals words the problems for which an apply in this manner would be

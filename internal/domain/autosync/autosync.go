@@ -12,12 +12,43 @@ import (
 // defaultRetryLimit applies to automated syncs whose policy has no retry block.
 const defaultRetryLimit = 5
 
-// Backoff of repeated self-heals: base, growth and cap.
-const (
-	healBase   = 2 * time.Second
-	healFactor = 3
-	healCap    = 300 * time.Second
-)
+// Pace is how the pauses before repeated self-heals grow: after one of them the
+// pause is Base, and with each further one Factor times as long, Cap at most.
+type Pace struct {
+	Base, Cap time.Duration
+	Factor    int64
+}
+
+// DefaultPace is that of an installation whose settings are silent.
+var DefaultPace = Pace{Base: 2 * time.Second, Factor: 3, Cap: 300 * time.Second}
+
+// longestPause bounds a pace without a cap.
+const longestPause = 24 * time.Hour
+
+// Delay is the pause before the next self-heal after so many of them. A pace
+// that does not grow pauses before the first one, too, which is a fixed pause.
+func (p Pace) Delay(attempts int64) time.Duration {
+	most := longestPause
+	if p.Cap > 0 {
+		most = p.Cap
+	}
+	if p.Factor <= 1 {
+		return min(p.Base, most)
+	}
+	if attempts <= 0 {
+		return 0
+	}
+	delay := min(p.Base, most)
+	for range attempts - 1 {
+		if delay > most/time.Duration(p.Factor) {
+			return most
+		}
+		if delay *= time.Duration(p.Factor); delay == 0 {
+			return 0
+		}
+	}
+	return delay
+}
 
 // Seen is what the last comparison found.
 type Seen struct {
@@ -26,6 +57,8 @@ type Seen struct {
 	// Revisions are the resolved revisions, one per source.
 	Revisions []string
 	Resources []v1alpha1.ResourceStatus
+	// Pace is that of self-heals.
+	Pace Pace
 }
 
 // Decision is the answer: an operation to start, a time to look again, a
@@ -135,7 +168,7 @@ func again(op *v1alpha1.Operation, state *v1alpha1.OperationState, auto *v1alpha
 		attempts = state.Operation.Sync.AutoHealAttemptsCount
 	}
 	if state.FinishedAt != nil {
-		if rest := HealDelay(attempts) - now.Sub(state.FinishedAt.Time); rest > 0 {
+		if rest := seen.Pace.Delay(attempts) - now.Sub(state.FinishedAt.Time); rest > 0 {
 			return Decision{Wait: rest}
 		}
 	}
@@ -155,15 +188,4 @@ func healing(op *v1alpha1.Operation, attempt int64, auto *v1alpha1.SyncPolicyAut
 
 // HealDelay is the pause before the next self-heal after so many of them:
 // 0s, 2s, 6s, 18s ... at most 300s.
-func HealDelay(attempts int64) time.Duration {
-	if attempts <= 0 {
-		return 0
-	}
-	delay := healBase
-	for range attempts - 1 {
-		if delay *= healFactor; delay >= healCap {
-			return healCap
-		}
-	}
-	return delay
-}
+func HealDelay(attempts int64) time.Duration { return DefaultPace.Delay(attempts) }

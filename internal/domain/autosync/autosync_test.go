@@ -69,12 +69,33 @@ func TestDecide(t *testing.T) {
 		{"the same revision failed", app(v1alpha1.OperationFailed, "new", heal), v1alpha1.SyncStatusOutOfSync, changed, false, 0, "Failed last sync attempt to [new]: why"},
 		{"still running", app(v1alpha1.OperationRunning, "new", heal), v1alpha1.SyncStatusOutOfSync, changed, false, 0, ""},
 	} {
-		got := autosync.Decide(c.app, autosync.Seen{Status: c.status, Revisions: []string{"new"}, Resources: c.resources}, now)
+		got := autosync.Decide(c.app, autosync.Seen{Status: c.status, Revisions: []string{"new"}, Resources: c.resources, Pace: autosync.DefaultPace}, now)
 		if (got.Operation != nil) != c.starts || got.Wait != c.wait || !strings.Contains(got.Refused, c.refused) || (c.refused == "") != (got.Refused == "") {
 			t.Errorf("%s: %+v", c.name, got)
 		}
 		if op := got.Operation; op != nil && (op.Sync.Revision != "new" || !op.InitiatedBy.Automated || op.Retry.Limit != 5) {
 			t.Errorf("%s: operation %+v", c.name, op)
+		}
+	}
+}
+
+func TestPaces(t *testing.T) {
+	for name, c := range map[string]struct {
+		pace     autosync.Pace
+		attempts int64
+		want     time.Duration
+	}{
+		"none":               {autosync.Pace{}, 5, 0},
+		"fixed":              {autosync.Pace{Base: 7 * time.Second, Factor: 1}, 0, 7 * time.Second},
+		"fixed, later":       {autosync.Pace{Base: 7 * time.Second, Factor: 1}, 9, 7 * time.Second},
+		"it grows":           {autosync.Pace{Base: time.Second, Factor: 2, Cap: 10 * time.Second}, 4, 8 * time.Second},
+		"to its cap":         {autosync.Pace{Base: time.Second, Factor: 2, Cap: 10 * time.Second}, 5, 10 * time.Second},
+		"before the first":   {autosync.Pace{Base: time.Second, Factor: 2}, 0, 0},
+		"without a cap":      {autosync.Pace{Base: time.Second, Factor: 1 << 40}, 900, 24 * time.Hour},
+		"a cap below a base": {autosync.Pace{Base: time.Minute, Factor: 2, Cap: time.Second}, 1, time.Second},
+	} {
+		if got := c.pace.Delay(c.attempts); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
 }

@@ -172,7 +172,7 @@ func TestHeal(t *testing.T) {
 		"an operation runs":                    {app(v1alpha1.OperationRunning, "other", heal, holds("old")), v1alpha1.SyncStatusOutOfSync, false, 0, ""},
 		"an operation is requested, not begun": {app(succeeded, "old", heal, holds("old"), func(a *v1alpha1.Application) { a.Operation = &v1alpha1.Operation{} }), v1alpha1.SyncStatusOutOfSync, false, 0, ""},
 	} {
-		d := autosync.Heal(c.app, autosync.Seen{Status: c.status, Revisions: []string{"old"}, Resources: changed}, now)
+		d := autosync.Heal(c.app, autosync.Seen{Status: c.status, Revisions: []string{"old"}, Resources: changed, Pace: autosync.DefaultPace}, now)
 		if (d.Operation != nil) != c.starts || d.Wait != c.wait || !strings.Contains(d.Refused, c.refused) || (d.Refused == "") != (c.refused == "") {
 			t.Errorf("%s: %+v", name, d)
 		}

@@ -2,6 +2,8 @@ package inspect
 
 import (
 	"fmt"
+	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -149,6 +151,50 @@ func scaled(u *unstructured.Unstructured) *Networking {
 	return &Networking{TargetRefs: []Object{ref}}
 }
 
+// linkPrefix is that of annotations that name where people reach something.
+const linkPrefix = "link.argocd.argoproj.io/"
+
+// maxLinks bounds the links of one object.
+const maxLinks = 20
+
+// Links are those that annotations name, url or title|url, sorted. What does
+// not lead to a web page is left out.
+func Links(annotations map[string]string) []string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		if !strings.HasPrefix(key, linkPrefix) || len(out) == maxLinks {
+			continue
+		}
+		value := strings.TrimSpace(annotations[key])
+		address := value[strings.LastIndex(value, "|")+1:]
+		if u, err := url.Parse(address); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+			out = append(out, value)
+		}
+	}
+	return out
+}
+
+// URLs are where people reach a live object: what its annotations name, and
+// the hosts of an Ingress.
+func URLs(u *unstructured.Unstructured) []string {
+	var out []string
+	if annotations, ok := at(u.Object, "metadata", "annotations").(map[string]any); ok {
+		links := map[string]string{}
+		for key, value := range annotations {
+			if text, isText := value.(string); isText && strings.HasPrefix(key, linkPrefix) {
+				links[key] = text
+			}
+		}
+		out = Links(links)
+	}
+	if u.GetKind() == "Ingress" {
+		if n := Describe(u).Networking; n != nil {
+			out = append(out, n.ExternalURLs...)
+		}
+	}
+	return out
+}
+
 // addURL notes where the path of a host is reached; without a host, at each
 // address of the load balancer.
 func (n *Networking) addURL(host, path string, secure bool) {
@@ -171,9 +217,9 @@ func (n *Networking) addURL(host, path string, secure bool) {
 		if secure {
 			scheme = "https://"
 		}
-		url := scheme + h + strings.TrimSuffix(strings.TrimSuffix(path, "*"), "/")
-		if !slices.Contains(n.ExternalURLs, url) {
-			n.ExternalURLs = append(n.ExternalURLs, url)
+		link := scheme + h + strings.TrimSuffix(strings.TrimSuffix(path, "*"), "/")
+		if !slices.Contains(n.ExternalURLs, link) {
+			n.ExternalURLs = append(n.ExternalURLs, link)
 		}
 	}
 }

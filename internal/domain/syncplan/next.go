@@ -131,16 +131,18 @@ func (p *progress) prunedNow() bool {
 // has hooks: then its other objects have to become healthy too
 // (spec/sync.md §6, steps 2 and 8).
 func (p *progress) endsWithHooks() bool {
+	return p.hooksLast() && slices.ContainsFunc(p.Tasks, func(t Task) bool { return t.Phase != p.Tasks[0].Phase || t.Wave != p.Tasks[0].Wave })
+}
+
+// hooksLast says that the last wave has hooks.
+func (p *progress) hooksLast() bool {
 	var last *Task
-	several := false
 	for i := range p.Tasks {
-		t := &p.Tasks[i]
-		several = several || t.Phase != p.Tasks[0].Phase || t.Wave != p.Tasks[0].Wave
-		if t.Phase != SyncFail {
-			last = t
+		if p.Tasks[i].Phase != SyncFail {
+			last = &p.Tasks[i]
 		}
 	}
-	return several && last != nil && slices.ContainsFunc(p.Tasks, func(t Task) bool {
+	return last != nil && slices.ContainsFunc(p.Tasks, func(t Task) bool {
 		return t.Hook && t.Phase == last.Phase && t.Wave == last.Wave
 	})
 }
@@ -341,7 +343,11 @@ func (p *progress) succeed() Move {
 	if doomed := p.doomed(HookSucceeded); len(doomed) > 0 {
 		return p.act([][]Act{doomed}, "deleting hooks with policy HookSucceeded")
 	}
-	return Move{Results: p.updates, Phase: v1alpha1.OperationSucceeded, Message: "successfully synced (all tasks run)"}
+	text := "successfully synced (all tasks run)"
+	if len(p.Tasks) == 0 || p.hooksLast() { // nothing was left when the last hooks had ended
+		text = "successfully synced (no more tasks)"
+	}
+	return Move{Results: p.updates, Phase: v1alpha1.OperationSucceeded, Message: text}
 }
 
 // fail runs the SyncFail hooks and then ends the operation.

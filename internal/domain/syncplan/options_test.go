@@ -90,6 +90,42 @@ func TestPruneLast(t *testing.T) {
 	o = start(thing("ConfigMap/late", "sync-wave=3")).surplus(thing("ConfigMap/old", "sync-options=PruneLast=true"))
 	o.request.Prune = true
 	o.run(t).expect(t, v1alpha1.OperationSucceeded, "apply late", "prune old")
+	o = start(thing("ConfigMap/a")).surplus(thing("ConfigMap/high", "sync-wave=5")).surplus(thing("ConfigMap/low")).surplus(thing("ConfigMap/old", "sync-options=PruneLast=true"))
+	o.request.Prune = true
+	var order []string
+	for _, task := range syncplan.Tasks(o.request) {
+		order = append(order, task.Key.Name)
+	}
+	if got := strings.Join(order, " "); got != "a high low old" {
+		t.Errorf("order %s, want what is to be last behind the prunes of all waves", got)
+	}
+}
+
+// TestWordsOfSuccess (spec/sync.md §6): whether the last wave was the end, or
+// the hooks in it.
+func TestWordsOfSuccess(t *testing.T) {
+	for name, c := range map[string]struct {
+		o    *operation
+		want string
+	}{
+		"one wave":          {start(thing("ConfigMap/a")), "successfully synced (all tasks run)"},
+		"hooks before":      {start(thing("ConfigMap/a"), thing("ConfigMap/h", "hook=PreSync")), "successfully synced (all tasks run)"},
+		"hooks in the end":  {start(thing("ConfigMap/a"), thing("ConfigMap/h", "hook=PostSync")), "successfully synced (no more tasks)"},
+		"hooks of failures": {start(thing("ConfigMap/a"), thing("ConfigMap/h", "hook=SyncFail")), "successfully synced (all tasks run)"},
+		"nothing to do":     {start(), "successfully synced (no more tasks)"},
+	} {
+		if c.o.run(t); c.o.move.Phase != v1alpha1.OperationSucceeded || c.o.move.Message != c.want {
+			t.Errorf("%s: %s %q, want %q", name, c.o.move.Phase, c.o.move.Message, c.want)
+		}
+	}
+}
+
+func TestNamesOfTasks(t *testing.T) {
+	for want, u := range map[string]string{"deployment.apps/web": "Deployment/web", "configmap/a": "ConfigMap/a"} {
+		if got := (syncplan.Task{Key: object.KeyOf(thing(u))}).Name(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
 }
 
 func TestOutOfSyncOnlyStillWaitsForWhatItApplied(t *testing.T) {

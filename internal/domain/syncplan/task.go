@@ -100,6 +100,15 @@ type Task struct {
 // Prune says that the task removes an object.
 func (t Task) Prune() bool { return t.Target == nil }
 
+// Name is kind.group/name in lower case, as command lines print objects.
+func (t Task) Name() string {
+	kind := strings.ToLower(t.Key.Kind)
+	if t.Key.Group != "" {
+		kind += "." + t.Key.Group
+	}
+	return kind + "/" + t.Key.Name
+}
+
 // ID names the task among the results of its operation.
 func (t Task) ID() TaskID { return TaskID{Key: t.Key, Phase: t.Phase} }
 

@@ -176,14 +176,17 @@ func NameHook(hook *unstructured.Unstructured, revision string, startedAt time.T
 
 // pruneLast moves prunes that ask for it behind the last wave of phase Sync.
 func pruneLast(r Request, tasks []Task) {
+	last := func(t Task) bool {
+		return t.Prune() && (r.option("PruneLast=true") || Option(t.Live, "PruneLast=true"))
+	}
 	highest := 0
 	for _, t := range tasks {
-		if t.Phase == Sync && !t.Prune() {
+		if t.Phase == Sync && !last(t) {
 			highest = max(highest, t.Wave)
 		}
 	}
 	for i, t := range tasks {
-		if t.Prune() && (r.option("PruneLast=true") || Option(t.Live, "PruneLast=true")) {
+		if last(t) {
 			tasks[i].Wave = highest + 1
 		}
 	}

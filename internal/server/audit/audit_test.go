@@ -113,9 +113,14 @@ func TestAuditor(t *testing.T) {
 	var log bytes.Buffer
 	h := hub{events: make(chan *corev1.Event, 10)}
 	a, err := audit.New(audit.Options{
-		Client: h, Namespace: "argocd", Reasons: []string{"ResourceUpdated"}, Log: slog.New(slog.NewJSONHandler(&log, nil)), Clock: clocks.NewFakePassiveClock(now),
+		Client: h, Namespace: "argocd", Reasons: func() []string { return []string{"ResourceUpdated"} }, Log: slog.New(slog.NewJSONHandler(&log, nil)), Clock: clocks.NewFakePassiveClock(now),
+		Project: func(name string) (*v1alpha1.AppProject, bool) {
+			p := &v1alpha1.AppProject{}
+			p.Labels = map[string]string{"team": "everybody", "tier": "gold", "secret-b": "x"}
+			return p, name == "a"
+		},
 		Config: func() map[string]string {
-			return map[string]string{"resource.includeEventLabelKeys": "team, secret*", "resource.excludeEventLabelKeys": "secret-*"}
+			return map[string]string{"resource.includeEventLabelKeys": "team, tier, secret*", "resource.excludeEventLabelKeys": "secret-*"}
 		},
 	})
 	if err != nil {
@@ -134,7 +139,7 @@ func TestAuditor(t *testing.T) {
 		first, second = second, first
 	}
 	if first.Name != fmt.Sprintf("web.%x", now.UnixNano()) || first.Reason != "ResourceUpdated" || first.Message != "alice updated application spec" || first.Source.Component != "argocd-server" ||
-		first.InvolvedObject.UID != "u1" || first.InvolvedObject.APIVersion != "argoproj.io/v1alpha1" || first.Annotations["user"] != "alice" || fmt.Sprint(first.Labels) != "map[team:shop]" {
+		first.InvolvedObject.UID != "u1" || first.InvolvedObject.APIVersion != "argoproj.io/v1alpha1" || first.Annotations["user"] != "alice" || fmt.Sprint(first.Labels) != "map[team:shop tier:gold]" {
 		t.Errorf("%+v", first)
 	}
 	if second.Annotations != nil || second.Message != "alice updated project" {

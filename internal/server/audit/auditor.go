@@ -17,7 +17,9 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/adapter/eventlog"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
 	"github.com/sluice-cd/sluice/internal/server/route"
 )
 
@@ -27,8 +29,12 @@ type Options struct {
 	Client client.Client
 	// Namespace is that of the control plane.
 	Namespace string
-	// Reasons of which events are made: all, none or a list; none at all is all.
-	Reasons []string
+	// Reasons of which events are made: all, none or a list; none at all, and
+	// nil, is all.
+	Reasons func() []string
+	// Project finds an AppProject, whose labels go on the events of its
+	// Applications; nil finds none.
+	Project func(name string) (*v1alpha1.AppProject, bool)
 	// Config is argocd-cm.
 	Config func() map[string]string
 	// Log takes the entries.
@@ -76,7 +82,7 @@ func (a *Auditor) Record(ctx context.Context, r route.Record) {
 	now := a.Clock.Now()
 	for i, e := range Entries(r, now) {
 		a.write(ctx, e)
-		if a.Client == nil || !e.done() || absent(e.object) || !eventlog.Wanted(a.Reasons, e.Reason) {
+		if a.Client == nil || !e.done() || absent(e.object) || !a.wanted(e.Reason) {
 			continue
 		}
 		a.queued.Add(1)
@@ -110,6 +116,21 @@ func seal(before string, raw []byte) string {
 	return hex.EncodeToString(sum[:16])
 }
 
+func (a *Auditor) wanted(reason string) bool {
+	return a.Reasons == nil || eventlog.Wanted(a.Reasons(), reason)
+}
+
+// labels are those that an event about an object carries.
+func (a *Auditor) labels(o client.Object) map[string]string {
+	sets := []map[string]string{o.GetLabels()}
+	if app, ok := o.(*v1alpha1.Application); ok && a.Project != nil {
+		if project, ok := a.Project(policy.ProjectName(app)); ok {
+			sets = append(sets, project.GetLabels())
+		}
+	}
+	return eventlog.Labels(a.Config(), sets...)
+}
+
 // event is the Kubernetes event of an entry (spec/observability.md §3).
 func (a *Auditor) event(e Entry, now time.Time) *corev1.Event {
 	o := e.object
@@ -124,7 +145,7 @@ func (a *Auditor) event(e Entry, now time.Time) *corev1.Event {
 	at := metav1.NewTime(now)
 	out := &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: fmt.Sprintf("%s.%x", o.GetName(), now.UnixNano()), Labels: eventlog.Labels(a.Config(), o.GetLabels()),
+			Namespace: namespace, Name: fmt.Sprintf("%s.%x", o.GetName(), now.UnixNano()), Labels: a.labels(o),
 			Annotations: map[string]string{"user": e.User},
 		},
 		InvolvedObject: corev1.ObjectReference{APIVersion: group, Kind: kind(o), Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion()},
