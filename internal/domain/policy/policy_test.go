@@ -112,8 +112,8 @@ func TestManage(t *testing.T) {
 }
 
 func TestNamespace(t *testing.T) {
-	p := project(func(s *v1alpha1.AppProjectSpec) { s.SourceNamespaces = []string{"team-*"} })
-	for namespace, want := range map[string]bool{"argocd": true, "team-a": true, "other": false} {
+	p := project(func(s *v1alpha1.AppProjectSpec) { s.SourceNamespaces = []string{"team-*", "/qa-[0-9]+/", "/(", "/"} })
+	for namespace, want := range map[string]bool{"argocd": true, "team-a": true, "other": false, "qa-17": true, "qa-x": false, "my-qa-17": false} {
 		if got := policy.Namespace(p, namespace, "argocd"); got != want {
 			t.Errorf("Applications of %s may use the project: %v, want %v", namespace, got, want)
 		}

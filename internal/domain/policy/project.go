@@ -186,13 +186,14 @@ func shell(pattern, value string) bool {
 }
 
 // Namespace says whether Applications of a namespace may use the project;
-// the control-plane namespace always may.
+// the control-plane namespace always may. An entry that cannot be read admits
+// none.
 func Namespace(project *v1alpha1.AppProject, namespace, controlPlane string) bool {
 	if namespace == controlPlane {
 		return true
 	}
 	for _, p := range project.Spec.SourceNamespaces {
-		if matchGlob(p, namespace) {
+		if listed, err := ParseNamespaces([]string{p}); err == nil && listed.Has(namespace) {
 			return true
 		}
 	}
