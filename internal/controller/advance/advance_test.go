@@ -35,6 +35,8 @@ func condition(kind, reason string) func(*v1alpha1.ApplicationSetStatus) {
 
 func none(s *v1alpha1.ApplicationSetStatus) { s.Rollout = nil }
 
+func done(s *v1alpha1.ApplicationSetStatus) { s.Rollout.CompletedAt = at(1) }
+
 // TestAbandonedIsToldOnce: what the planner does not see, that the strategy
 // lost its effect, is told when it happens and not again.
 func TestAbandonedIsToldOnce(t *testing.T) {
@@ -61,6 +63,7 @@ func TestAbandonedIsToldOnce(t *testing.T) {
 		{status(none), status(none, typo), "RolloutStrategyIgnored"},
 		{status(), status(none), "RolloutAbandoned"},
 		{status(none), status(), ""},
+		{status(done), status(none, off), "ProgressiveSyncsDisabled"},
 	} {
 		if got := reasons(c.old, c.now); got != c.want {
 			t.Errorf("events %q, want %q", got, c.want)
@@ -103,7 +106,10 @@ func TestMetricsOfAHalt(t *testing.T) {
 		s.Rollout.Steps = []v1alpha1.RolloutStepStatus{{Index: 1, Total: 3, Healthy: 2, Failed: 1}}
 		s.ApplicationStatus = []v1alpha1.ApplicationSetAppStatus{{Application: "a", LastTransitionTime: at(1200)}}
 	})
-	m.describe(key, &s, description{now: time.Unix(1500, 0), bytes: 700})
+	m.describe(key, &s, description{now: time.Unix(1500, 0), bytes: 700, manual: []int{0, 2}})
+	if got := testutil.ToFloat64(m.applications.WithLabelValues("argocd", "payment", "2", "manual")); got != 2 {
+		t.Errorf("%v members of step 2 without automated sync, want 2", got)
+	}
 	for name, want := range map[string]float64{
 		"argocd_appset_rollout_halted": 1, "argocd_appset_rollout_stalled_seconds": 300, "argocd_appset_rollout_status_bytes": 700,
 		"argocd_appset_rollout_current_step": 1, "argocd_appset_rollout_info": 1, "argocd_appset_progressive_syncs_enabled": 1,
@@ -239,7 +245,7 @@ func TestForeignOperationsAreCountedOnce(t *testing.T) {
 		}
 		return s
 	}
-	if got := foreign(manual("a"), manual("a", "b")); len(got) != 1 || got[0] != "b" {
+	if got := newly(rollout.ReasonManualSync, manual("a"), manual("a", "b")); len(got) != 1 || got[0] != "b" {
 		t.Errorf("newly synced by people: %v", got)
 	}
 }

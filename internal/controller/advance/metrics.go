@@ -52,9 +52,9 @@ func newMetrics(r prometheus.Registerer, gate bool) *metrics {
 		stalled:      gauge("rollout_stalled_seconds", "Time since an Application of an unfinished rollout last advanced, at the last look."),
 		bytes:        gauge("rollout_status_bytes", "Estimated size of the stored status."),
 		ignored:      gauge("strategy_ignored", "1 while a strategy has no effect.", "reason"),
-		operations:   counter("rollout_operations_total", "Operations of rollouts: issued, selfheal, rollback, timeout, foreign, conflict, refused.", "result"),
+		operations:   counter("rollout_operations_total", "Operations of rollouts: issued, selfheal, rollback, foreign, conflict, refused; timeout is one whose Application was not Healthy in time.", "result"),
 		rollouts:     counter("rollouts_total", "Rollouts that ended.", "result"),
-		rollbacks:    counter("rollout_rollbacks_total", "Applications returned to what they ran before."),
+		rollbacks:    counter("rollout_rollbacks_total", "Rollbacks that have begun."),
 		analysis:     counter("rollout_analysis_total", "Measurements taken in.", "metric", "result"),
 		stepSeconds:  histogram("rollout_step_duration_seconds", "Duration of steps.", "step"),
 		seconds:      histogram("rollout_duration_seconds", "Duration of rollouts.", "result"),
@@ -85,6 +85,8 @@ type description struct {
 	ignored string
 	now     time.Time
 	bytes   int
+	// manual counts the members without automated sync, by step.
+	manual []int
 }
 
 // describe replaces the gauges of a set.
@@ -118,7 +120,9 @@ func (m *metrics) describe(key types.NamespacedName, s *v1alpha1.ApplicationSetS
 	}
 	if r.Counts != nil {
 		set(m.applications, float64(r.Counts.Unmatched), "-1", "unmatched")
-		set(m.applications, float64(r.Counts.Manual), "-1", "manual")
+	}
+	for k, n := range d.manual {
+		set(m.applications, float64(n), fmt.Sprint(k+1), "manual")
 	}
 	if r.Pause != nil {
 		for _, source := range r.Pause.Sources {
