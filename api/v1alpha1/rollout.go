@@ -59,6 +59,7 @@ type StepDefaults struct {
 	BakeTime string `json:"bakeTime,omitempty"`
 	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
 	BatchBakeTime string `json:"batchBakeTime,omitempty"`
+	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:Pattern=`^[0-9]+%?$`
 	MaxFailures *intstr.IntOrString `json:"maxFailures,omitempty"`
 	// +kubebuilder:validation:Enum=Halt;Rollback;Continue
@@ -103,12 +104,16 @@ type AnalysisMetric struct {
 	Interval string `json:"interval,omitempty"`
 	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
 	InitialDelay string `json:"initialDelay,omitempty"`
+	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:Pattern=`^[0-9]+$`
 	Count *intstr.IntOrString `json:"count,omitempty"`
+	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:Pattern=`^[0-9]+$`
 	FailureLimit *intstr.IntOrString `json:"failureLimit,omitempty"`
+	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:Pattern=`^[0-9]+$`
 	InconclusiveLimit *intstr.IntOrString `json:"inconclusiveLimit,omitempty"`
+	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:Pattern=`^[0-9]+$`
 	ConsecutiveErrorLimit *intstr.IntOrString `json:"consecutiveErrorLimit,omitempty"`
 	SuccessCondition      string              `json:"successCondition,omitempty"`
