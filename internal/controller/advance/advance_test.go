@@ -149,7 +149,7 @@ func TestMetricsOfWhatEnded(t *testing.T) {
 	after := before.DeepCopy()
 	after.Steps[0].CompletedAt = at(160)
 	after.Steps[0].Analysis[0].Successful, after.Steps[0].Analysis[0].Errors = 2, 1
-	after.History = []v1alpha1.RolloutHistory{{ID: 3, Result: "Completed", StartedAt: at(100), CompletedAt: at(160)}}
+	after.StartedAt, after.CompletedAt, after.Phase = at(100), at(160), rollout.PhaseCompleted
 	for range 2 { // the second time nothing has changed
 		m.observe(key, before, after, time.Unix(160, 0))
 		before = after
@@ -163,6 +163,40 @@ func TestMetricsOfWhatEnded(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %v, want %v", name, c.got, c.want)
+		}
+	}
+}
+
+// TestEndings: a rollout is counted once when it ends, however short the
+// history is that the set keeps.
+func TestEndings(t *testing.T) {
+	r := func(id int64, phase string, completed bool) *v1alpha1.RolloutStatus {
+		s := &v1alpha1.RolloutStatus{ID: id, Phase: phase}
+		if completed {
+			s.CompletedAt = at(160)
+		}
+		return s
+	}
+	for _, c := range []struct {
+		before, after *v1alpha1.RolloutStatus
+		want          string
+	}{
+		{nil, r(1, "Progressing", false), ""},
+		{nil, r(1, "Idle", true), "1 nochange"},
+		{r(1, "Idle", true), r(1, "Idle", true), ""},
+		{r(1, "Progressing", false), r(1, "Completed", true), "1 completed"},
+		{r(1, "Completed", true), r(2, "Progressing", false), ""},
+		{r(1, "Halted", false), r(2, "Progressing", false), "1 superseded"},
+		{r(1, "Progressing", false), r(2, "Idle", true), "1 superseded 2 nochange"},
+		{r(1, "RolledBack", false), r(2, "Progressing", false), "1 rolledback"},
+		{r(1, "Aborted", false), r(2, "Progressing", false), "1 aborted"},
+	} {
+		var got []string
+		for _, e := range endings(c.before, c.after) {
+			got = append(got, fmt.Sprint(e.rollout.ID, " ", e.result))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%+v to %+v: %q, want %q", c.before, c.after, got, c.want)
 		}
 	}
 }

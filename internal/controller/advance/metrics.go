@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
 
 // metrics of rollouts (spec/progressive-sync.md §7.8).
@@ -154,20 +155,10 @@ func (m *metrics) observe(key types.NamespacedName, before, after *v1alpha1.Roll
 	if after == nil {
 		return
 	}
-	known := map[int64]string{}
-	if before != nil {
-		for _, h := range before.History {
-			known[h.ID] = h.Result
-		}
-	}
-	for _, h := range after.History {
-		if known[h.ID] == h.Result || (before == nil && h.ID != after.ID) {
-			continue
-		}
-		result := resultLabel(h.Result)
-		m.rollouts.WithLabelValues(key.Namespace, key.Name, result).Inc()
-		if h.StartedAt != nil && h.CompletedAt != nil {
-			m.seconds.WithLabelValues(key.Namespace, key.Name, result).Observe(h.CompletedAt.Sub(h.StartedAt.Time).Seconds())
+	for _, ended := range endings(before, after) {
+		m.rollouts.WithLabelValues(key.Namespace, key.Name, ended.result).Inc()
+		if started := ended.rollout.StartedAt; started != nil {
+			m.seconds.WithLabelValues(key.Namespace, key.Name, ended.result).Observe(max(0, now.Sub(started.Time).Seconds()))
 		}
 	}
 	if before == nil || before.ID != after.ID {
@@ -183,6 +174,36 @@ func (m *metrics) observe(key types.NamespacedName, before, after *v1alpha1.Roll
 		}
 		m.measured(key, before.Steps[i].Analysis, s.Analysis)
 	}
+}
+
+// ending is a rollout that has ended.
+type ending struct {
+	rollout *v1alpha1.RolloutStatus
+	result  string
+}
+
+// endings are the rollouts that ended between two stored ones, whether the
+// history keeps them or not (historyLimit).
+func endings(before, after *v1alpha1.RolloutStatus) []ending {
+	var out []ending
+	if before != nil && before.ID > 0 && before.ID != after.ID && before.CompletedAt == nil {
+		result := "superseded"
+		switch before.Phase {
+		case rollout.PhaseRolledBack:
+			result = "rolledback"
+		case rollout.PhaseAborted:
+			result = "aborted"
+		}
+		out = append(out, ending{before, result})
+	}
+	if after.CompletedAt != nil && (before == nil || before.ID != after.ID || before.CompletedAt == nil) {
+		result := "nochange"
+		if after.Phase == rollout.PhaseCompleted {
+			result = "completed"
+		}
+		out = append(out, ending{after, result})
+	}
+	return out
 }
 
 // measured counts the measurements taken in between two stored steps.
@@ -202,20 +223,4 @@ func (m *metrics) measured(key types.NamespacedName, before, after []v1alpha1.Ro
 			}
 		}
 	}
-}
-
-func resultLabel(result string) string {
-	switch result {
-	case "Completed":
-		return "completed"
-	case "Superseded":
-		return "superseded"
-	case "NoChange":
-		return "nochange"
-	case "RolledBack":
-		return "rolledback"
-	case "Aborted":
-		return "aborted"
-	}
-	return "other"
 }

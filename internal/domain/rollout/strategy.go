@@ -121,14 +121,14 @@ func StepOf(steps []v1alpha1.RolloutStep, labels map[string]string) int {
 	return 0
 }
 
-// unreadable says that an expression has no meaning (§6.3): an operator that
-// does not exist, or one with too few or too many values.
+// unreadable says that an expression has no meaning (§6.3): no key, an operator
+// that does not exist, or one with too few or too many values.
 func unreadable(e v1alpha1.StepMatchExpression) bool {
 	switch e.Operator {
 	case "In", "NotIn":
-		return len(e.Values) == 0
+		return e.Key == "" || len(e.Values) == 0
 	case "Exists", "DoesNotExist":
-		return len(e.Values) > 0
+		return e.Key == "" || len(e.Values) > 0
 	}
 	return true
 }

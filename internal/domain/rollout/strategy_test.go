@@ -74,6 +74,7 @@ func TestStepOf(t *testing.T) {
 		{"unknown operator", step("w", "Gt", "1"), map[string]string{"w": "2"}, 1},
 		{"In nothing", step("w", "In"), map[string]string{"w": "2"}, 1},
 		{"Exists with a value", step("w", "Exists", "2"), nil, 1},
+		{"no key", step("", "In", "a"), nil, 1},
 	} {
 		if got := rollout.StepOf([]v1alpha1.RolloutStep{c.step}, c.labels); got != c.want {
 			t.Errorf("%s: step %d, want %d", c.name, got, c.want)
