@@ -273,13 +273,22 @@ func (p *planner) counts() *v1alpha1.RolloutCounts {
 	return c
 }
 
-// stalled tells once when nothing has advanced for long.
+// rests says that a rollout stands still because it is meant to.
+func rests(r *v1alpha1.RolloutStatus) bool {
+	switch r.Phase {
+	case PhaseAwaiting, PhaseBaking, PhaseRolledBack, PhaseAborted, PhaseDryRun:
+		return true
+	}
+	return r.Pause != nil
+}
+
+// stalled tells once when nothing has advanced for long although it should.
 func (p *planner) stalled(r *v1alpha1.RolloutStatus) {
-	if r.CompletedAt != nil || p.mem.Mode == modeRolledBack || p.mem.Mode == modeAborted || p.rolling.DryRun || r.Pause != nil {
+	if r.CompletedAt != nil || rests(r) {
 		p.mem.Stalled = false
 		return
 	}
-	if p.mem.Progress == 0 {
+	if p.mem.Progress == 0 || rests(p.before) {
 		p.mem.Progress = p.Now.Unix()
 	}
 	rest := StallTime.Milliseconds() - (p.now - p.mem.Progress*1000)
