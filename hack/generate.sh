@@ -13,6 +13,10 @@ trap 'rm -rf "$out"' EXIT
 mkdir -p "$out/crd"
 for f in "$out"/raw/argoproj.io_*.yaml; do mv "$f" "$out/crd/${f##*argoproj.io_}"; done
 rm -r "$out/raw"
+# A number that does not fit into IntOrString would be stored, and then no list
+# with it could be read any more. Limits of failures begin at 0.
+sed -i 's/^\( *\)x-kubernetes-int-or-string: true$/\1maximum: 2147483647\n\1minimum: -2147483648\n&/' "$out"/crd/*.yaml
+sed -i '/^ *\(maxFailures\|failureLimit\|inconclusiveLimit\|consecutiveErrorLimit\):$/,/x-kubernetes-int-or-string/s/minimum: -2147483648$/minimum: 0/' "$out"/crd/applicationsets.yaml
 if [ $# -gt 0 ]; then
   cp -r "$out/." "$1/"
 else

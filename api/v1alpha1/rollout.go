@@ -30,11 +30,13 @@ type RollingSync struct {
 	// +kubebuilder:validation:Enum=SyncImmediately;AfterLastStep;Hold
 	UnmatchedPolicy string `json:"unmatchedPolicy,omitempty"`
 	// +kubebuilder:validation:Enum=Ignore;Warn;Halt
-	CompletedStepRegression string          `json:"completedStepRegression,omitempty"`
-	FailureGracePeriod      string          `json:"failureGracePeriod,omitempty"`
-	Defaults                *StepDefaults   `json:"defaults,omitempty"`
-	Windows                 []RolloutWindow `json:"windows,omitempty"`
-	HistoryLimit            *int32          `json:"historyLimit,omitempty"`
+	CompletedStepRegression string `json:"completedStepRegression,omitempty"`
+	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
+	FailureGracePeriod string          `json:"failureGracePeriod,omitempty"`
+	Defaults           *StepDefaults   `json:"defaults,omitempty"`
+	Windows            []RolloutWindow `json:"windows,omitempty"`
+	// +kubebuilder:validation:Minimum=0
+	HistoryLimit *int32 `json:"historyLimit,omitempty"`
 }
 
 // RolloutStep selects Applications and bounds how many change at a time.
@@ -49,15 +51,22 @@ type RolloutStep struct {
 
 // StepDefaults are the settings that a step may inherit.
 type StepDefaults struct {
-	StepTimeout        string              `json:"stepTimeout,omitempty"`
-	ApplicationTimeout string              `json:"applicationTimeout,omitempty"`
-	BakeTime           string              `json:"bakeTime,omitempty"`
-	BatchBakeTime      string              `json:"batchBakeTime,omitempty"`
-	MaxFailures        *intstr.IntOrString `json:"maxFailures,omitempty"`
+	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
+	StepTimeout string `json:"stepTimeout,omitempty"`
+	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
+	ApplicationTimeout string `json:"applicationTimeout,omitempty"`
+	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
+	BakeTime string `json:"bakeTime,omitempty"`
+	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
+	BatchBakeTime string `json:"batchBakeTime,omitempty"`
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+%?$`
+	MaxFailures *intstr.IntOrString `json:"maxFailures,omitempty"`
 	// +kubebuilder:validation:Enum=Halt;Rollback;Continue
 	OnFailure string `json:"onFailure,omitempty"`
 	// +kubebuilder:validation:Enum=None;Before;After
-	Approval        string `json:"approval,omitempty"`
+	Approval string `json:"approval,omitempty"`
+	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
 	ApprovalTimeout string `json:"approvalTimeout,omitempty"`
 }
 
@@ -72,8 +81,9 @@ type StepMatchExpression struct {
 // RolloutWindow opens or closes a rollout at certain times.
 type RolloutWindow struct {
 	// +kubebuilder:validation:Enum=allow;deny
-	Kind        string   `json:"kind"`
-	Schedule    string   `json:"schedule"`
+	Kind     string `json:"kind"`
+	Schedule string `json:"schedule"`
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 	Duration    string   `json:"duration"`
 	TimeZone    string   `json:"timeZone,omitempty"`
 	Steps       []string `json:"steps,omitempty"`
@@ -89,12 +99,22 @@ type StepAnalysis struct {
 
 // AnalysisMetric is one measurement and how it is judged.
 type AnalysisMetric struct {
-	Name                  string              `json:"name"`
-	Interval              string              `json:"interval,omitempty"`
-	InitialDelay          string              `json:"initialDelay,omitempty"`
-	Count                 *intstr.IntOrString `json:"count,omitempty"`
-	FailureLimit          *intstr.IntOrString `json:"failureLimit,omitempty"`
-	InconclusiveLimit     *intstr.IntOrString `json:"inconclusiveLimit,omitempty"`
+	Name string `json:"name"`
+	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
+	Interval string `json:"interval,omitempty"`
+	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
+	InitialDelay string `json:"initialDelay,omitempty"`
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+$`
+	Count *intstr.IntOrString `json:"count,omitempty"`
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+$`
+	FailureLimit *intstr.IntOrString `json:"failureLimit,omitempty"`
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+$`
+	InconclusiveLimit *intstr.IntOrString `json:"inconclusiveLimit,omitempty"`
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+$`
 	ConsecutiveErrorLimit *intstr.IntOrString `json:"consecutiveErrorLimit,omitempty"`
 	SuccessCondition      string              `json:"successCondition,omitempty"`
 	FailureCondition      string              `json:"failureCondition,omitempty"`
@@ -110,8 +130,9 @@ type AnalysisProvider struct {
 
 // PrometheusProvider is a query to a Prometheus server.
 type PrometheusProvider struct {
-	Address  string           `json:"address"`
-	Query    string           `json:"query"`
+	Address string `json:"address"`
+	Query   string `json:"query"`
+	// +kubebuilder:validation:Pattern=`^(|0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
 	Timeout  string           `json:"timeout,omitempty"`
 	Insecure bool             `json:"insecure,omitempty"`
 	Headers  []AnalysisHeader `json:"headers,omitempty"`
@@ -126,18 +147,19 @@ type AnalysisHeader struct {
 
 // RolloutStatus is the state of a progressive rollout.
 type RolloutStatus struct {
-	ID                 int64               `json:"id,omitempty"`
-	Phase              string              `json:"phase,omitempty"`
-	Trigger            string              `json:"trigger,omitempty"`
-	StartedAt          *metav1.Time        `json:"startedAt,omitempty"`
-	CompletedAt        *metav1.Time        `json:"completedAt,omitempty"`
-	ObservedGeneration int64               `json:"observedGeneration,omitempty"`
-	Target             *RolloutTarget      `json:"target,omitempty"`
-	CurrentStep        int32               `json:"currentStep,omitempty"`
-	Steps              []RolloutStepStatus `json:"steps,omitempty"`
-	Pause              *RolloutPause       `json:"pause,omitempty"`
-	Halt               *RolloutHalt        `json:"halt,omitempty"`
-	Counts             *RolloutCounts      `json:"counts,omitempty"`
+	ID                 int64          `json:"id,omitempty"`
+	Phase              string         `json:"phase,omitempty"`
+	Trigger            string         `json:"trigger,omitempty"`
+	StartedAt          *metav1.Time   `json:"startedAt,omitempty"`
+	CompletedAt        *metav1.Time   `json:"completedAt,omitempty"`
+	ObservedGeneration int64          `json:"observedGeneration,omitempty"`
+	Target             *RolloutTarget `json:"target,omitempty"`
+	// +optional
+	CurrentStep int32               `json:"currentStep"`
+	Steps       []RolloutStepStatus `json:"steps,omitempty"`
+	Pause       *RolloutPause       `json:"pause,omitempty"`
+	Halt        *RolloutHalt        `json:"halt,omitempty"`
+	Counts      *RolloutCounts      `json:"counts,omitempty"`
 	// RejectedTargets are hashes of targets that were rolled back: they are not
 	// tried again by themselves. At most five.
 	RejectedTargets []string `json:"rejectedTargets,omitempty"`
@@ -162,22 +184,31 @@ type RolloutSource struct {
 	Revision       string `json:"revision,omitempty"`
 }
 
-// RolloutStepStatus is where one step stands.
+// RolloutStepStatus is where one step stands. Counts are there also when they
+// are 0.
 type RolloutStepStatus struct {
-	Index       int32  `json:"index"`
-	Name        string `json:"name,omitempty"`
-	Phase       string `json:"phase"`
-	Total       int32  `json:"total"`
-	Limit       int32  `json:"limit"`
-	Waiting     int32  `json:"waiting,omitempty"`
-	Pending     int32  `json:"pending,omitempty"`
-	Progressing int32  `json:"progressing,omitempty"`
-	Healthy     int32  `json:"healthy,omitempty"`
-	Synced      int32  `json:"synced,omitempty"`
-	Failed      int32  `json:"failed,omitempty"`
+	Index int32  `json:"index"`
+	Name  string `json:"name,omitempty"`
+	Phase string `json:"phase"`
+	Total int32  `json:"total"`
+	Limit int32  `json:"limit"`
+	// +optional
+	Waiting int32 `json:"waiting"`
+	// +optional
+	Pending int32 `json:"pending"`
+	// +optional
+	Progressing int32 `json:"progressing"`
+	// +optional
+	Healthy int32 `json:"healthy"`
+	// +optional
+	Synced int32 `json:"synced"`
+	// +optional
+	Failed int32 `json:"failed"`
 	// Blocked members need no sync and are not Healthy, or cannot be written.
-	Blocked       int32             `json:"blocked,omitempty"`
-	Skipped       int32             `json:"skipped,omitempty"`
+	// +optional
+	Blocked int32 `json:"blocked"`
+	// +optional
+	Skipped       int32             `json:"skipped"`
 	Batch         int32             `json:"batch,omitempty"`
 	StartedAt     *metav1.Time      `json:"startedAt,omitempty"`
 	HealthySince  *metav1.Time      `json:"healthySince,omitempty"`
@@ -235,11 +266,16 @@ type RolloutHalt struct {
 
 // RolloutCounts counts the Applications by class.
 type RolloutCounts struct {
-	Managed     int32 `json:"managed,omitempty"`
-	Manual      int32 `json:"manual,omitempty"`
-	Unmatched   int32 `json:"unmatched,omitempty"`
-	Skipped     int32 `json:"skipped,omitempty"`
-	Overlapping int32 `json:"overlapping,omitempty"`
+	// +optional
+	Managed int32 `json:"managed"`
+	// +optional
+	Manual int32 `json:"manual"`
+	// +optional
+	Unmatched int32 `json:"unmatched"`
+	// +optional
+	Skipped int32 `json:"skipped"`
+	// +optional
+	Overlapping int32 `json:"overlapping"`
 }
 
 // RolloutHistory is a finished rollout.

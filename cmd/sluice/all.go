@@ -104,7 +104,7 @@ func (f *allFlags) command(name, short string, run component) *cobra.Command {
 	flags.BoolVar(&f.allowFile, "allow-file-repositories", false, "permit file:// URLs: for tests, never with users who may name repositories")
 	flags.DurationVar(&f.safety, safetyFlag, 10*time.Second, "look at a running rollout without cause after this time; 0 is never")
 	flags.BoolVar(&f.progressive, gateFlag, true, "honour strategy RollingSync")
-	flags.StringSliceVar(&f.analysisProviders, "allowed-analysis-providers", nil, "addresses that the analysis of a rollout may ask; none is all")
+	flags.StringSliceVar(&f.analysisProviders, "allowed-analysis-providers", nil, "addresses that the analysis of a rollout may ask; none is all, or with --applicationset-namespaces nobody")
 	flags.BoolVar(&f.strictTokens, "token-ref-strict-mode", false, "let Secrets be referred to only when they are labelled scm-creds")
 	flags.IntVar(&f.syncTimeout, "sync-timeout", envInt("ARGOCD_APPLICATION_CONTROLLER_SYNC_TIMEOUT"), "seconds after which a sync is terminated; 0 leaves it to controller.sync.timeout.seconds of argocd-cmd-params-cm")
 	flags.BoolVar(&f.elect, "enable-leader-election", true, "let only one process of several work")

@@ -62,6 +62,13 @@ func (f *allFlags) gateFromParams(ctx context.Context, hub client.Reader) error 
 	return f.validate()
 }
 
+// providers are the servers that analyses may ask. Without a list all may be
+// asked, unless other namespaces than our own hold ApplicationSets: whoever
+// may write there must not make this process ask what only it can reach.
+func (f *allFlags) providers() analysis.Providers {
+	return analysis.Providers{Allowed: f.analysisProviders, Any: len(f.sets.rules.Namespaces) == 0}
+}
+
 // rolloutParts are what the advancing loop is made of.
 type rolloutParts struct {
 	mgr       manager.Manager
@@ -76,7 +83,7 @@ type rolloutParts struct {
 // decides by.
 func (f *allFlags) rollouts(ctx context.Context, p rolloutParts) (*advance.Controller, advance.Facts, error) {
 	meter := measure.New(measure.Options{
-		Providers: analysis.Providers{Allowed: f.analysisProviders, Any: true}, // this process watches no namespace but its own
+		Providers: f.providers(),
 		Log:       p.log.With("component", "measure"), Clock: p.clock, Registerer: p.registry,
 	})
 	asked := newGates(p.mgr.GetCache(), p.store, meter, f.strictTokens)

@@ -86,6 +86,25 @@ func TestA9GateFromEnvironmentAndParams(t *testing.T) {
 	}
 }
 
+// TestProvidersOfOtherNamespaces: without a list, analyses ask any server only
+// while nobody but the owners of the control plane's namespace writes them.
+func TestProvidersOfOtherNamespaces(t *testing.T) {
+	t.Parallel()
+	const address = "http://prometheus.monitoring.svc:9090"
+	f := &allFlags{}
+	if !f.providers().Permits(address) {
+		t.Error("refused although only the own namespace is watched")
+	}
+	f.sets.rules.Namespaces = []string{"teams"}
+	if f.providers().Permits(address) {
+		t.Error("allowed without a list although another namespace is watched")
+	}
+	f.analysisProviders = []string{address}
+	if !f.providers().Permits(address) || f.providers().Permits(address+"/") {
+		t.Error("the list does not decide")
+	}
+}
+
 // TestSetsKeepTheirManagedFields: the name of the one who approves a step comes
 // from them, so the cache must not drop them, whatever namespaces are watched.
 func TestSetsKeepTheirManagedFields(t *testing.T) {

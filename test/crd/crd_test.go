@@ -5,6 +5,7 @@ package crd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,9 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/config"
+	"github.com/sluice-cd/sluice/internal/domain/analysis"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
+	"github.com/sluice-cd/sluice/internal/domain/window"
 	"github.com/sluice-cd/sluice/test/fleet"
 )
 
@@ -42,6 +46,27 @@ func TestSizeAllowsPlainApply(t *testing.T) {
 		if len(raw) >= maxSize {
 			t.Errorf("%s has %d bytes, at most %d fit", crd.GetName(), len(raw), maxSize)
 		}
+	}
+}
+
+// TestEveryFieldIsCarriedOut: the strategy with every field that there is, which
+// the API server takes, is one that a rollout can be carried out with.
+func TestEveryFieldIsCarriedOut(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("testdata/rollout.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set v1alpha1.ApplicationSet
+	if err := yaml.UnmarshalStrict(raw, &set); err != nil {
+		t.Fatal(err)
+	}
+	r := set.Spec.Strategy.RollingSync
+	if _, err := window.ParseRollout(r.Windows, r.Steps); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(rollout.Validate(r), analysis.Check(r, analysis.Providers{Allowed: []string{"http://prometheus.monitoring.svc:9090"}})); err != nil {
+		t.Error(err)
 	}
 }
 

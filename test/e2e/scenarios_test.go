@@ -354,6 +354,13 @@ var configuration = []scenario{
 		p.push()
 		p.halted("InvalidStrategy", 0)
 		p.reached(p.tag())
+		var apps v1alpha1.ApplicationList
+		must(p.T, p.r.Hub.List(p.Context(), &apps, client.InNamespace(rig.Namespace)))
+		for i := range apps.Items { // nor will they by themselves
+			if a := apps.Items[i].Spec.SyncPolicy.Automated; a.Enabled == nil || *a.Enabled {
+				p.Errorf("%s syncs by itself", apps.Items[i].Name)
+			}
+		}
 	}},
 	{"A1 A2 with the gate closed all go at once", func(p *payments) {
 		p.r.Kill(syscall.SIGTERM)

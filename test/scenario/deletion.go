@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/autosync"
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
 	"github.com/sluice-cd/sluice/internal/domain/teardown"
 )
@@ -118,9 +119,9 @@ func (w *World) inhabitants(what string) (got []string, known bool) {
 		}
 	case "stuck":
 		got = w.deletion.stuck
-	case "automated": // their automation is as rendered, so they sync themselves
+	case "automated": // they sync themselves
 		for name, app := range w.Desired {
-			if class, _ := rollout.Classify(w.Set, w.gate, app, w.annotationsOf(name)); class != rollout.Managed && class != rollout.Skipped {
+			if autosync.Enabled(app.Spec.SyncPolicy) && !rollout.Holds(w.Set, w.gate, app, w.annotationsOf(name)) {
 				got = append(got, name)
 			}
 		}

@@ -14,12 +14,13 @@
 //	window  1 closed 2h     of a step; window project e closed
 //	wait    10m       time passes, the planner is called when it asked to be
 //	metric  rate Failed     what measuring gives from now on
-//	crash   before-store|after-store|after-act|conflict    at the next admission
+//	crash   before-store|after-store|after-act|conflict    at the next admission; conflict-pause: somebody pauses meanwhile
+//	stop    no controller of rollouts runs until restart
 //	restart, down 3m, clock -1h, stale c, catchup, freeze, thaw, refuse, unresolved
 //	gate off, type X, nosteps, policy X    what makes the strategy ignored; forbid WORDS refuses it
 //	order Reverse, erase, gone ap    the set is deleted, its Applications go; expect going, stuck, erased
 //	expect  syncing e w | waiting eu | reason c SyncFailed | step 2 | phase Paused |
-//	        operations 3 | halted REASON | not-paused | event REASON 1 | quiet | ...
+//	        operations 3 | halted REASON | not-paused | says CONDITION WORDS | event REASON 1 | quiet | ...
 //
 // After every line the planner runs until nothing changes. Invariants are kept
 // by a ledger that sees only what is issued: limits, order, one operation per

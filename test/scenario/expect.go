@@ -31,6 +31,11 @@ func (w *World) expect(args []string) error {
 			return fmt.Errorf("step %d, phase %s, syncing %v", r.CurrentStep, r.Phase, w.Syncing())
 		}
 		return nil
+	case "says": // the words of a condition
+		if text, want := w.words(words[0]), strings.Join(words[1:], " "); !strings.Contains(text, want) {
+			return fmt.Errorf("it says %q", text)
+		}
+		return nil
 	case "quiet": // nothing is written although the planner is called
 		before := w.Writes
 		for range 100 {
@@ -107,6 +112,11 @@ func (w *World) fact(what string, words []string) (string, bool) {
 			}
 		}
 		return "", true
+	case "until": // how long a pause lasts
+		if r.Pause == nil || r.Pause.Until == nil {
+			return "", true
+		}
+		return r.Pause.Until.Sub(w.Now).String(), true
 	case "rejected":
 		return fmt.Sprint(len(r.RejectedTargets)), true
 	case "approver":
@@ -184,6 +194,16 @@ var conditionWords = map[string]string{
 	"halted": v1alpha1.AppSetRolloutHalted, "paused": v1alpha1.AppSetRolloutPaused, "unmatched": v1alpha1.AppSetUnmatchedApplications,
 	"overlap": v1alpha1.AppSetStepSelectorOverlap, "awaiting": v1alpha1.AppSetRolloutAwaiting, "manual": v1alpha1.AppSetManualSync,
 	"progressing-condition": v1alpha1.AppSetRolloutProgressing, "ignored": v1alpha1.AppSetStrategyIgnored,
+}
+
+// words are those of a condition that is True; empty when it is not.
+func (w *World) words(name string) string {
+	for _, c := range w.Set.Status.Conditions {
+		if c.Type == conditionWords[name] && c.Status == "True" {
+			return c.Message
+		}
+	}
+	return ""
 }
 
 // expectCondition reads CONDITION [REASON] and not-CONDITION.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/autosync"
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
 
@@ -161,6 +162,31 @@ var events = []func(m *machine, name string){
 	},
 	func(m *machine, name string) { m.refuse[name] = 1 },
 	func(m *machine, name string) { m.silent[name] = m.r.IntN(2) == 0 },
+	func(m *machine, _ string) { m.garble() },
+}
+
+// garble writes an operator that does not exist into a step, or corrects it:
+// that lets nobody go who was held before.
+func (m *machine) garble() {
+	held := func() map[string]bool {
+		out := map[string]bool{}
+		for name, app := range m.Desired {
+			out[name] = autosync.Enabled(app.Spec.SyncPolicy) && rollout.Holds(m.Set, true, app, m.annotationsOf(name))
+		}
+		return out
+	}
+	before := held()
+	e := &m.rolling().Steps[m.r.IntN(len(m.rolling().Steps))].MatchExpressions[0]
+	if e.Operator != "In" {
+		e.Operator = "In"
+		return
+	}
+	e.Operator = "Equals"
+	for name, now := range held() {
+		if before[name] && !now {
+			m.problem("%s syncs by itself since its step cannot be read", name)
+		}
+	}
 }
 
 // usual events are what happens all the time.
@@ -243,6 +269,9 @@ func (m *machine) step() {
 // rollout is not complete in the end; empty when it is.
 func (m *machine) calm() string {
 	m.crash, m.unknown, m.rolling().DryRun = "", false, false
+	for i := range m.rolling().Steps {
+		m.rolling().Steps[i].MatchExpressions[0].Operator = "In"
+	}
 	clear(m.stale)
 	clear(m.closed)
 	clear(m.windows)

@@ -193,7 +193,7 @@ func (w *World) peopleVerbs() map[string]func([]string) error {
 	}
 	return map[string]func([]string) error{
 		"pause": func(args []string) error {
-			w.Set.Annotations[v1alpha1.AnnotationPauseRollout] = append(args, "true")[0]
+			w.Set.Annotations[v1alpha1.AnnotationPauseRollout] = strings.Trim(append(args, "true")[0], "'")
 			return nil
 		},
 		"resume":   func([]string) error { delete(w.Set.Annotations, v1alpha1.AnnotationPauseRollout); return nil },
@@ -248,7 +248,8 @@ func (w *World) window(args []string) error {
 
 func (w *World) faultVerbs() map[string]func([]string) error {
 	return map[string]func([]string) error{
-		"restart": func([]string) error { w.forget(); return nil },
+		"restart": func([]string) error { w.forget(); w.stopped = false; return nil },
+		"stop":    func([]string) error { w.stopped = true; return nil },
 		"crash":   func(args []string) error { w.crash = args[0]; return nil },
 		"down": func(args []string) error {
 			d, err := time.ParseDuration(args[0])

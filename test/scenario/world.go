@@ -60,6 +60,7 @@ type World struct {
 	wake     time.Duration
 	quick    bool // compare records only, not whole statuses
 	dead     bool
+	stopped  bool // no controller of rollouts runs
 }
 
 // frozen is what a deposed leader remembers.
@@ -282,7 +283,10 @@ func (w *World) Decide() (d rollout.Decision, changed bool) {
 		w.die()
 		return rollout.Decision{}, true
 	}
-	if w.crash == "conflict" {
+	if strings.HasPrefix(w.crash, "conflict") {
+		if w.crash == "conflict-pause" { // that is what conflicts
+			w.Set.Annotations[v1alpha1.AnnotationPauseRollout] = "true"
+		}
 		w.crash = ""
 		return rollout.Decision{}, true
 	}
@@ -397,6 +401,9 @@ const maxRounds = 40
 // Rest runs the planner until nothing changes.
 func (w *World) Rest() {
 	w.dead = false
+	if w.stopped {
+		return
+	}
 	if w.deletion != nil {
 		w.tearDown()
 		return

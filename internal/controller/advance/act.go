@@ -98,7 +98,6 @@ func (t *turn) terminate(ctx context.Context, app *v1alpha1.Application) error {
 		return nil
 	}
 	if err == nil {
-		t.counted("timeout")
 		t.log.Info("operation told to end", "application", app.Name, "operation", app.Status.OperationState.ID)
 	}
 	return err
@@ -130,7 +129,6 @@ func (t *turn) issue(ctx context.Context, app *v1alpha1.Application, op rollout.
 		result = "selfheal"
 	case rollout.KindRollback:
 		result = "rollback"
-		t.metrics.rollbacks.WithLabelValues(t.key.Namespace, t.key.Name).Inc()
 	}
 	t.counted(result)
 	t.log.Info("sync requested", "application", app.Name, "operation", op.ID, "kind", string(op.Kind), "revisions", strings.Join(op.Revisions, ","))

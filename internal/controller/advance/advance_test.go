@@ -35,6 +35,8 @@ func condition(kind, reason string) func(*v1alpha1.ApplicationSetStatus) {
 
 func none(s *v1alpha1.ApplicationSetStatus) { s.Rollout = nil }
 
+func done(s *v1alpha1.ApplicationSetStatus) { s.Rollout.CompletedAt = at(1) }
+
 // TestAbandonedIsToldOnce: what the planner does not see, that the strategy
 // lost its effect, is told when it happens and not again.
 func TestAbandonedIsToldOnce(t *testing.T) {
@@ -61,6 +63,7 @@ func TestAbandonedIsToldOnce(t *testing.T) {
 		{status(none), status(none, typo), "RolloutStrategyIgnored"},
 		{status(), status(none), "RolloutAbandoned"},
 		{status(none), status(), ""},
+		{status(done), status(none, off), "ProgressiveSyncsDisabled"},
 	} {
 		if got := reasons(c.old, c.now); got != c.want {
 			t.Errorf("events %q, want %q", got, c.want)
@@ -103,7 +106,10 @@ func TestMetricsOfAHalt(t *testing.T) {
 		s.Rollout.Steps = []v1alpha1.RolloutStepStatus{{Index: 1, Total: 3, Healthy: 2, Failed: 1}}
 		s.ApplicationStatus = []v1alpha1.ApplicationSetAppStatus{{Application: "a", LastTransitionTime: at(1200)}}
 	})
-	m.describe(key, &s, description{now: time.Unix(1500, 0), bytes: 700})
+	m.describe(key, &s, description{now: time.Unix(1500, 0), bytes: 700, manual: []int{0, 2}})
+	if got := testutil.ToFloat64(m.applications.WithLabelValues("argocd", "payment", "2", "manual")); got != 2 {
+		t.Errorf("%v members of step 2 without automated sync, want 2", got)
+	}
 	for name, want := range map[string]float64{
 		"argocd_appset_rollout_halted": 1, "argocd_appset_rollout_stalled_seconds": 300, "argocd_appset_rollout_status_bytes": 700,
 		"argocd_appset_rollout_current_step": 1, "argocd_appset_rollout_info": 1, "argocd_appset_progressive_syncs_enabled": 1,
@@ -143,7 +149,7 @@ func TestMetricsOfWhatEnded(t *testing.T) {
 	after := before.DeepCopy()
 	after.Steps[0].CompletedAt = at(160)
 	after.Steps[0].Analysis[0].Successful, after.Steps[0].Analysis[0].Errors = 2, 1
-	after.History = []v1alpha1.RolloutHistory{{ID: 3, Result: "Completed", StartedAt: at(100), CompletedAt: at(160)}}
+	after.StartedAt, after.CompletedAt, after.Phase = at(100), at(160), rollout.PhaseCompleted
 	for range 2 { // the second time nothing has changed
 		m.observe(key, before, after, time.Unix(160, 0))
 		before = after
@@ -157,6 +163,40 @@ func TestMetricsOfWhatEnded(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %v, want %v", name, c.got, c.want)
+		}
+	}
+}
+
+// TestEndings: a rollout is counted once when it ends, however short the
+// history is that the set keeps.
+func TestEndings(t *testing.T) {
+	r := func(id int64, phase string, completed bool) *v1alpha1.RolloutStatus {
+		s := &v1alpha1.RolloutStatus{ID: id, Phase: phase}
+		if completed {
+			s.CompletedAt = at(160)
+		}
+		return s
+	}
+	for _, c := range []struct {
+		before, after *v1alpha1.RolloutStatus
+		want          string
+	}{
+		{nil, r(1, "Progressing", false), ""},
+		{nil, r(1, "Idle", true), "1 nochange"},
+		{r(1, "Idle", true), r(1, "Idle", true), ""},
+		{r(1, "Progressing", false), r(1, "Completed", true), "1 completed"},
+		{r(1, "Completed", true), r(2, "Progressing", false), ""},
+		{r(1, "Halted", false), r(2, "Progressing", false), "1 superseded"},
+		{r(1, "Progressing", false), r(2, "Idle", true), "1 superseded 2 nochange"},
+		{r(1, "RolledBack", false), r(2, "Progressing", false), "1 rolledback"},
+		{r(1, "Aborted", false), r(2, "Progressing", false), "1 aborted"},
+	} {
+		var got []string
+		for _, e := range endings(c.before, c.after) {
+			got = append(got, fmt.Sprint(e.rollout.ID, " ", e.result))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%+v to %+v: %q, want %q", c.before, c.after, got, c.want)
 		}
 	}
 }
@@ -239,7 +279,7 @@ func TestForeignOperationsAreCountedOnce(t *testing.T) {
 		}
 		return s
 	}
-	if got := foreign(manual("a"), manual("a", "b")); len(got) != 1 || got[0] != "b" {
+	if got := newly(rollout.ReasonManualSync, manual("a"), manual("a", "b")); len(got) != 1 || got[0] != "b" {
 		t.Errorf("newly synced by people: %v", got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -60,6 +61,7 @@ type state struct {
 	written   *v1alpha1.ApplicationSet
 	pace      pace
 	since     time.Time // it has been observed without a gap
+	alone     time.Time // until when it is left alone
 	sent      map[string]sent
 	hashes    map[string]hashed
 	following map[source]func()
@@ -229,6 +231,9 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (a
 	if err != nil || !known || set.DeletionTimestamp != nil {
 		return 0, err // without an outcome nothing is decided
 	}
+	if rest := s.alone.Sub(begin); rest > 0 {
+		return rest, nil
+	}
 	outcome.Apply(set)
 	t := &turn{Controller: c, key: key, set: set, state: s, outcome: outcome, log: log}
 	again, err = t.run(ctx)
@@ -253,8 +258,27 @@ func (c *Controller) load(ctx context.Context, key types.NamespacedName, s *stat
 	if s.written != nil && s.written.UID == set.UID && version(s.written) > version(&set) {
 		return s.written.DeepCopy(), nil
 	}
+	if lost(s.written, &set) {
+		c.Log.Error(notStored, "applicationset", key.String())
+		c.Recorder.Event(&set, corev1.EventTypeWarning, "RolloutNotStored", notStored)
+		s.alone = c.Clock.Now().Add(anew)
+	}
 	s.written = nil
 	return &set, nil
+}
+
+// anew is when a set whose rollout the hub did not keep is tried again.
+const anew = 30 * time.Second
+
+// notStored is what another program's CustomResourceDefinition, or one of an
+// older version, does to a rollout. Without its record nothing may be synced.
+const notStored = "the hub does not keep status.rollout, so nothing is synced: its CustomResourceDefinition applicationsets.argoproj.io is not that of this version: apply it with sluice install"
+
+// lost says that the hub has dropped the rollout that was written: what it shows
+// now is that version or a later one, without a record.
+func lost(written, shown *v1alpha1.ApplicationSet) bool {
+	return written != nil && written.UID == shown.UID && written.Status.Rollout != nil && written.Status.Rollout.Record != "" &&
+		(shown.Status.Rollout == nil || shown.Status.Rollout.Record == "")
 }
 
 func version(o client.Object) uint64 {

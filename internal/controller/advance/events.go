@@ -21,7 +21,7 @@ func (t *turn) changes(old, now v1alpha1.ApplicationSetStatus) []rollout.Event {
 			out = append(out, rollout.Event{Warning: true, Reason: reason, Message: c.Message})
 		}
 	}
-	if old.Rollout != nil && now.Rollout == nil {
+	if old.Rollout != nil && old.Rollout.CompletedAt == nil && now.Rollout == nil {
 		out = append(out, rollout.Event{Warning: true, Reason: "RolloutAbandoned", Message: fmt.Sprintf("rollout %d is abandoned: automation of the Applications is restored, what is outdated syncs at once", old.Rollout.ID)})
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
+	"github.com/sluice-cd/sluice/internal/domain/rollout"
 )
 
 // metrics of rollouts (spec/progressive-sync.md §7.8).
@@ -52,9 +53,9 @@ func newMetrics(r prometheus.Registerer, gate bool) *metrics {
 		stalled:      gauge("rollout_stalled_seconds", "Time since an Application of an unfinished rollout last advanced, at the last look."),
 		bytes:        gauge("rollout_status_bytes", "Estimated size of the stored status."),
 		ignored:      gauge("strategy_ignored", "1 while a strategy has no effect.", "reason"),
-		operations:   counter("rollout_operations_total", "Operations of rollouts: issued, selfheal, rollback, timeout, foreign, conflict, refused.", "result"),
+		operations:   counter("rollout_operations_total", "Operations of rollouts: issued, selfheal, rollback, foreign, conflict, refused; timeout is one whose Application was not Healthy in time.", "result"),
 		rollouts:     counter("rollouts_total", "Rollouts that ended.", "result"),
-		rollbacks:    counter("rollout_rollbacks_total", "Applications returned to what they ran before."),
+		rollbacks:    counter("rollout_rollbacks_total", "Rollbacks that have begun."),
 		analysis:     counter("rollout_analysis_total", "Measurements taken in.", "metric", "result"),
 		stepSeconds:  histogram("rollout_step_duration_seconds", "Duration of steps.", "step"),
 		seconds:      histogram("rollout_duration_seconds", "Duration of rollouts.", "result"),
@@ -85,6 +86,8 @@ type description struct {
 	ignored string
 	now     time.Time
 	bytes   int
+	// manual counts the members without automated sync, by step.
+	manual []int
 }
 
 // describe replaces the gauges of a set.
@@ -118,7 +121,9 @@ func (m *metrics) describe(key types.NamespacedName, s *v1alpha1.ApplicationSetS
 	}
 	if r.Counts != nil {
 		set(m.applications, float64(r.Counts.Unmatched), "-1", "unmatched")
-		set(m.applications, float64(r.Counts.Manual), "-1", "manual")
+	}
+	for k, n := range d.manual {
+		set(m.applications, float64(n), fmt.Sprint(k+1), "manual")
 	}
 	if r.Pause != nil {
 		for _, source := range r.Pause.Sources {
@@ -150,20 +155,10 @@ func (m *metrics) observe(key types.NamespacedName, before, after *v1alpha1.Roll
 	if after == nil {
 		return
 	}
-	known := map[int64]string{}
-	if before != nil {
-		for _, h := range before.History {
-			known[h.ID] = h.Result
-		}
-	}
-	for _, h := range after.History {
-		if known[h.ID] == h.Result || (before == nil && h.ID != after.ID) {
-			continue
-		}
-		result := resultLabel(h.Result)
-		m.rollouts.WithLabelValues(key.Namespace, key.Name, result).Inc()
-		if h.StartedAt != nil && h.CompletedAt != nil {
-			m.seconds.WithLabelValues(key.Namespace, key.Name, result).Observe(h.CompletedAt.Sub(h.StartedAt.Time).Seconds())
+	for _, ended := range endings(before, after) {
+		m.rollouts.WithLabelValues(key.Namespace, key.Name, ended.result).Inc()
+		if started := ended.rollout.StartedAt; started != nil {
+			m.seconds.WithLabelValues(key.Namespace, key.Name, ended.result).Observe(max(0, now.Sub(started.Time).Seconds()))
 		}
 	}
 	if before == nil || before.ID != after.ID {
@@ -179,6 +174,36 @@ func (m *metrics) observe(key types.NamespacedName, before, after *v1alpha1.Roll
 		}
 		m.measured(key, before.Steps[i].Analysis, s.Analysis)
 	}
+}
+
+// ending is a rollout that has ended.
+type ending struct {
+	rollout *v1alpha1.RolloutStatus
+	result  string
+}
+
+// endings are the rollouts that ended between two stored ones, whether the
+// history keeps them or not (historyLimit).
+func endings(before, after *v1alpha1.RolloutStatus) []ending {
+	var out []ending
+	if before != nil && before.ID > 0 && before.ID != after.ID && before.CompletedAt == nil {
+		result := "superseded"
+		switch before.Phase {
+		case rollout.PhaseRolledBack:
+			result = "rolledback"
+		case rollout.PhaseAborted:
+			result = "aborted"
+		}
+		out = append(out, ending{before, result})
+	}
+	if after.CompletedAt != nil && (before == nil || before.ID != after.ID || before.CompletedAt == nil) {
+		result := "nochange"
+		if after.Phase == rollout.PhaseCompleted {
+			result = "completed"
+		}
+		out = append(out, ending{after, result})
+	}
+	return out
 }
 
 // measured counts the measurements taken in between two stored steps.
@@ -198,20 +223,4 @@ func (m *metrics) measured(key types.NamespacedName, before, after []v1alpha1.Ro
 			}
 		}
 	}
-}
-
-func resultLabel(result string) string {
-	switch result {
-	case "Completed":
-		return "completed"
-	case "Superseded":
-		return "superseded"
-	case "NoChange":
-		return "nochange"
-	case "RolledBack":
-		return "rolledback"
-	case "Aborted":
-		return "aborted"
-	}
-	return "other"
 }

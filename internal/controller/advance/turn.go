@@ -53,7 +53,7 @@ func (t *turn) run(ctx context.Context) (time.Duration, error) {
 			t.giveBack()
 		}
 		if changed {
-			if err := t.store(ctx, next, decision.Events, ignored); err != nil {
+			if err := t.store(ctx, next, decision, ignored); err != nil {
 				return 0, err
 			}
 			t.answers = nil
@@ -291,7 +291,7 @@ func health(conditions []v1alpha1.ApplicationSetCondition) *v1alpha1.HealthStatu
 
 // store writes the status onto the version it was computed from, and then
 // tells what it brought.
-func (t *turn) store(ctx context.Context, next v1alpha1.ApplicationSetStatus, events []rollout.Event, ignored string) error {
+func (t *turn) store(ctx context.Context, next v1alpha1.ApplicationSetStatus, d rollout.Decision, ignored string) error {
 	written := t.set.DeepCopy()
 	written.Status = next
 	if err := t.Client.Status().Update(ctx, written); err != nil {
@@ -301,27 +301,34 @@ func (t *turn) store(ctx context.Context, next v1alpha1.ApplicationSetStatus, ev
 	t.set = written
 	t.state.written = written.DeepCopy()
 	t.state.pace.wrote(t.Clock.Now())
-	t.emit(append(t.changes(before, next), events...))
-	for range foreign(before, next) {
-		t.counted("foreign")
+	t.emit(append(t.changes(before, next), d.Events...))
+	for reason, result := range map[string]string{rollout.ReasonManualSync: "foreign", rollout.ReasonTimedOut: "timeout"} {
+		for range newly(reason, before, next) {
+			t.counted(result)
+		}
+	}
+	for _, e := range d.Events {
+		if e.Reason == "RolloutRollbackStarted" {
+			t.metrics.rollbacks.WithLabelValues(t.key.Namespace, t.key.Name).Inc()
+		}
 	}
 	t.metrics.observe(t.key, before.Rollout, next.Rollout, t.Clock.Now())
-	t.metrics.describe(t.key, &next, description{ignored: ignored, now: t.Clock.Now(), bytes: rollout.Size(&next)})
+	t.metrics.describe(t.key, &next, description{ignored: ignored, now: t.Clock.Now(), bytes: rollout.Size(&next), manual: d.Manual})
 	return nil
 }
 
-// foreign names Applications that people have begun to sync between two stored
+// newly names Applications that have come to a reason between two stored
 // statuses.
-func foreign(before, after v1alpha1.ApplicationSetStatus) []string {
+func newly(reason string, before, after v1alpha1.ApplicationSetStatus) []string {
 	known := map[string]bool{}
 	for i := range before.ApplicationStatus {
-		if a := &before.ApplicationStatus[i]; a.Reason == rollout.ReasonManualSync {
+		if a := &before.ApplicationStatus[i]; a.Reason == reason {
 			known[a.Application] = true
 		}
 	}
 	var out []string
 	for i := range after.ApplicationStatus {
-		if a := &after.ApplicationStatus[i]; a.Reason == rollout.ReasonManualSync && !known[a.Application] {
+		if a := &after.ApplicationStatus[i]; a.Reason == reason && !known[a.Application] {
 			out = append(out, a.Application)
 		}
 	}

@@ -166,7 +166,7 @@ func (p *planner) takeIn(k int, a *v1alpha1.RolloutAnalysis, metric *v1alpha1.An
 		if r.Outcome != OutcomeError {
 			a.ConsecutiveErrors = 0
 		}
-		a.Value, a.Message, a.MeasuredAt = cut(r.Value), r.Message[:min(len(r.Message), 256)], stamp(p.Now.Unix())
+		a.Value, a.Message, a.MeasuredAt = cut(r.Value), clip(r.Message, 256), stamp(p.Now.Unix())
 		return
 	}
 }

@@ -1,9 +1,12 @@
 package rollout_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"maps"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/rollout"
@@ -145,6 +148,27 @@ func TestManager(t *testing.T) {
 	}
 	if got := rollout.Actor("kubectl-annotate"); got != "kubectl-annotate" {
 		t.Errorf("another manager is shown as %q", got)
+	}
+}
+
+// TestWordsOfPeopleAreBounded: what somebody writes into an annotation is
+// bounded where it is shown, and remains text: what the hub would store
+// differently would be written again and again.
+func TestWordsOfPeopleAreBounded(t *testing.T) {
+	t.Parallel()
+	w := scenario.New()
+	if err := w.Play("fleet P5\nstart R1\npush R2"); err != nil {
+		t.Fatal(err)
+	}
+	w.Set.Annotations[v1alpha1.AnnotationPauseRollout] = "x" + strings.Repeat("ü", 100)
+	w.Set.Annotations[v1alpha1.AnnotationPauseReason] = strings.Repeat("€", 100_000)
+	d := rollout.Next(rollout.Input{Set: w.Set, Members: w.Members(), Now: w.Now})
+	raw, err := json.Marshal(d.Conditions)
+	if err != nil || bytes.Contains(raw, []byte(`\x`)) || len(raw) > 4000 {
+		t.Errorf("conditions of %d bytes: %s, %v", len(raw), raw[:min(len(raw), 2000)], err)
+	}
+	if got := d.Rollout.Pause.Reason; len(got) > 256 || len(got) < 250 || !utf8.ValidString(got) {
+		t.Errorf("reason of %d bytes", len(got))
 	}
 }
 

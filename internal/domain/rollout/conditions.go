@@ -25,7 +25,7 @@ func (p *planner) conditions(r *v1alpha1.RolloutStatus) {
 	}
 	if r.Pause != nil {
 		text := "no further Application is picked up; running syncs finish"
-		if v := p.Set.Annotations[v1alpha1.AnnotationPauseRollout]; v != "" && !strings.EqualFold(v, "true") && !strings.EqualFold(v, "false") {
+		if v, there := p.Set.Annotations[v1alpha1.AnnotationPauseRollout]; there && !strings.EqualFold(v, "true") && !strings.EqualFold(v, "false") {
 			text += fmt.Sprintf("; pause-rollout is %q, which counts as true: write true or remove it", cut(v))
 		}
 		p.condition(true, v1alpha1.AppSetRolloutPaused, "PausedBy"+r.Pause.Sources[0], text)
@@ -74,8 +74,8 @@ func (p *planner) classConditions() {
 		case Manual:
 			manual = append(manual, m.Name())
 		}
-		if overlaps(p.rolling.Steps, m.Rendered.Labels) > 1 {
-			overlapping = append(overlapping, m.Name())
+		if steps := matching(p.rolling.Steps, m.Rendered.Labels); len(steps) > 1 {
+			overlapping = append(overlapping, fmt.Sprintf("%s (steps %s)", m.Name(), strings.ReplaceAll(strings.Trim(fmt.Sprint(steps), "[]"), " ", ", ")))
 		}
 	}
 	for _, c := range []struct {

@@ -95,7 +95,7 @@ func (p *planner) failing(k int) {
 		return
 	}
 	reason := HaltMaxFailures
-	if c.maxFailures == nil {
+	if n, err := Share(c.maxFailures, 100); err == nil && n == 0 { // 0 written down is the default
 		reason = p.reasonOf(k)
 	}
 	p.halt = &v1alpha1.RolloutHalt{Reason: reason, Step: int32(k), Applications: s.names} //nolint:gosec // steps are few

@@ -141,7 +141,7 @@ func (p *planner) passes(k int) bool {
 	}
 	if !p.settledStep(k) {
 		if s.Passed && !s.Reopened {
-			s.Reopened, s.Started, s.Used, s.Runs, s.Completed = true, p.Now.Unix(), 0, 0, 0
+			s.Reopened, s.Started, s.Used, s.Runs, s.Completed, s.TimedOut = true, p.Now.Unix(), 0, 0, 0, false
 		}
 		if s.Healthy > 0 && !s.Passed {
 			s.Healthy = 0

@@ -166,6 +166,8 @@ type Decision struct {
 	// Consume names annotations of the set, with their values, that the stored
 	// record has taken in: remove them if they still have that value.
 	Consume map[string]string
+	// Manual counts the members without automated sync, by step.
+	Manual []int
 	// Measurements are due now.
 	Measurements []Measurement
 	// Wake asks to be called again after this time; zero is never.

@@ -206,6 +206,11 @@ func (p *planner) remember() {
 			same = false
 		}
 	}
+	for i := range p.mem.Steps { // what runs was admitted there, whatever the step selects now
+		if moved[i+1] == 0 && i < len(kept) && kept[i].Key == "" {
+			moved[i+1] = i + 1
+		}
+	}
 	for i := range kept {
 		kept[i].Key = p.steps[i].key
 	}

@@ -95,7 +95,7 @@ func (p *planner) place(i int, out *Plan) {
 	case Skipped:
 		out.Skipped = append(out.Skipped, m.Name())
 	}
-	if overlaps(p.rolling.Steps, m.Rendered.Labels) > 1 {
+	if len(matching(p.rolling.Steps, m.Rendered.Labels)) > 1 {
 		out.Overlapping = append(out.Overlapping, m.Name())
 	}
 	if !p.takesPart(m) || m.Step < 1 || m.Step > len(out.Steps) {

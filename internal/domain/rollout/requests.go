@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 )
@@ -91,7 +92,19 @@ func signed(who string) string {
 }
 
 // cut bounds what people wrote before it is shown.
-func cut(text string) string { return text[:min(len(text), 64)] }
+func cut(text string) string { return clip(text, 64) }
+
+// clip keeps the beginning of a text, whole characters and nothing that is not
+// UTF-8: what is stored must be what is computed, or it is written for ever.
+func clip(text string, most int) string {
+	if len(text) > most {
+		for most > 0 && !utf8.RuneStart(text[most]) {
+			most--
+		}
+		text = text[:most]
+	}
+	return strings.ToValidUTF8(text, "?")
+}
 
 // promote approves a step by name or number, also before it asks.
 func (p *planner) promote(step, by string) {

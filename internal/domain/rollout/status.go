@@ -82,7 +82,7 @@ func (p *planner) pause(closed bool) *v1alpha1.RolloutPause {
 	if len(sources) == 0 {
 		return nil
 	}
-	out := &v1alpha1.RolloutPause{Sources: sources, Reason: p.Set.Annotations[v1alpha1.AnnotationPauseReason], Since: stamp(p.Now.Unix())}
+	out := &v1alpha1.RolloutPause{Sources: sources, Reason: clip(p.Set.Annotations[v1alpha1.AnnotationPauseReason], maxReason), Since: stamp(p.Now.Unix())}
 	if old := p.before.Pause; old != nil {
 		out.Since = old.Since
 	}
@@ -248,33 +248,47 @@ func (p *planner) syncing(k int) bool {
 	return false
 }
 
+// counts counts the Applications by class.
 func (p *planner) counts() *v1alpha1.RolloutCounts {
 	c := &v1alpha1.RolloutCounts{}
+	p.out.Manual = make([]int, len(p.steps))
 	for i := range p.Members {
 		switch p.Members[i].Class {
 		case Managed:
 			c.Managed++
 		case Manual:
 			c.Manual++
+			if k := p.Members[i].Step; k >= 1 && k <= len(p.steps) {
+				p.out.Manual[k-1]++
+			}
 		case Unmatched:
 			c.Unmatched++
 		case Skipped:
 			c.Skipped++
 		}
-		if overlaps(p.rolling.Steps, p.Members[i].Rendered.Labels) > 1 {
+		if len(matching(p.rolling.Steps, p.Members[i].Rendered.Labels)) > 1 {
 			c.Overlapping++
 		}
 	}
 	return c
 }
 
-// stalled tells once when nothing has advanced for long.
+// rests says that a rollout stands still because it is meant to.
+func rests(r *v1alpha1.RolloutStatus) bool {
+	switch r.Phase {
+	case PhaseAwaiting, PhaseBaking, PhaseRolledBack, PhaseAborted, PhaseDryRun:
+		return true
+	}
+	return r.Pause != nil
+}
+
+// stalled tells once when nothing has advanced for long although it should.
 func (p *planner) stalled(r *v1alpha1.RolloutStatus) {
-	if r.CompletedAt != nil || p.mem.Mode == modeRolledBack || p.mem.Mode == modeAborted || p.rolling.DryRun || r.Pause != nil {
+	if r.CompletedAt != nil || rests(r) {
 		p.mem.Stalled = false
 		return
 	}
-	if p.mem.Progress == 0 {
+	if p.mem.Progress == 0 || rests(p.before) {
 		p.mem.Progress = p.Now.Unix()
 	}
 	rest := StallTime.Milliseconds() - (p.now - p.mem.Progress*1000)

@@ -109,25 +109,39 @@ func Classify(set *v1alpha1.ApplicationSet, gate bool, app *v1alpha1.Application
 	return Manual, step
 }
 
-// StepOf is the first step whose expressions all hold, 1-based; 0 for none.
+// StepOf is the first step whose expressions all hold, 1-based; 0 for none. A
+// step with an expression that cannot be read takes all that reach it: nobody
+// knows whom it means, and one that seems to match no step would sync at once.
 func StepOf(steps []v1alpha1.RolloutStep, labels map[string]string) int {
 	for i, s := range steps {
-		if matches(s, labels) {
+		if matches(s, labels) || slices.ContainsFunc(s.MatchExpressions, unreadable) {
 			return i + 1
 		}
 	}
 	return 0
 }
 
-// overlaps counts the steps that match.
-func overlaps(steps []v1alpha1.RolloutStep, labels map[string]string) int {
-	n := 0
-	for _, s := range steps {
+// unreadable says that an expression has no meaning (§6.3): no key, an operator
+// that does not exist, or one with too few or too many values.
+func unreadable(e v1alpha1.StepMatchExpression) bool {
+	switch e.Operator {
+	case "In", "NotIn":
+		return e.Key == "" || len(e.Values) == 0
+	case "Exists", "DoesNotExist":
+		return e.Key == "" || len(e.Values) > 0
+	}
+	return true
+}
+
+// matching lists the steps that match, 1-based.
+func matching(steps []v1alpha1.RolloutStep, labels map[string]string) []int {
+	var out []int
+	for i, s := range steps {
 		if matches(s, labels) {
-			n++
+			out = append(out, i+1)
 		}
 	}
-	return n
+	return out
 }
 
 func matches(s v1alpha1.RolloutStep, labels map[string]string) bool {

@@ -71,7 +71,10 @@ func TestStepOf(t *testing.T) {
 		{"DoesNotExist", step("w", "DoesNotExist"), nil, 1},
 		{"DoesNotExist, present", step("w", "DoesNotExist"), map[string]string{"w": ""}, 0},
 		{"no expressions", v1alpha1.RolloutStep{}, nil, 1},
-		{"unknown operator", step("w", "Gt", "1"), map[string]string{"w": "2"}, 0},
+		{"unknown operator", step("w", "Gt", "1"), map[string]string{"w": "2"}, 1},
+		{"In nothing", step("w", "In"), map[string]string{"w": "2"}, 1},
+		{"Exists with a value", step("w", "Exists", "2"), nil, 1},
+		{"no key", step("", "In", "a"), nil, 1},
 	} {
 		if got := rollout.StepOf([]v1alpha1.RolloutStep{c.step}, c.labels); got != c.want {
 			t.Errorf("%s: step %d, want %d", c.name, got, c.want)
@@ -80,6 +83,12 @@ func TestStepOf(t *testing.T) {
 	two := []v1alpha1.RolloutStep{step("w", "In", "a"), {}}
 	if got := rollout.StepOf(two, map[string]string{"w": "a"}); got != 1 {
 		t.Errorf("an Application that matches two steps is in step %d, want the first", got)
+	}
+	wrong := []v1alpha1.RolloutStep{step("w", "In", "a"), step("w", "Equals", "b"), step("w", "In", "c")}
+	for w, want := range map[string]int{"a": 1, "b": 2, "c": 2, "d": 2} {
+		if got := rollout.StepOf(wrong, map[string]string{"w": w}); got != want {
+			t.Errorf("with a second step that nobody understands, %s is in step %d, want %d", w, got, want)
+		}
 	}
 }
 
@@ -107,6 +116,7 @@ func TestClassify(t *testing.T) {
 		{"manual in a step", set, true, app("a", nil), nil, rollout.Manual, 1},
 		{"automation switched off", set, true, app("a", &v1alpha1.SyncPolicy{Automated: &v1alpha1.SyncPolicyAutomated{Enabled: &off}}), nil, rollout.Manual, 1},
 		{"in no step", set, true, app("x", auto), nil, rollout.Unmatched, 0},
+		{"in no step that can be read", rolling(step("w", "In", "a"), step("w", "is", "b")), true, app("x", auto), nil, rollout.Managed, 2},
 		{"skipped by annotation", set, true, app("a", auto), skip, rollout.Skipped, 0},
 		{"gate closed", set, false, app("a", auto), nil, rollout.Free, 0},
 		{"no strategy", &v1alpha1.ApplicationSet{}, true, app("a", auto), nil, rollout.Free, 0},

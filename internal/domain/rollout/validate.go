@@ -205,6 +205,9 @@ func analysisFields(at string, a *v1alpha1.StepAnalysis) error {
 func expressions(at string, s v1alpha1.RolloutStep) error {
 	for i, e := range s.MatchExpressions {
 		field := fmt.Sprintf("%s.matchExpressions[%d]", at, i)
+		if e.Key == "" {
+			return fmt.Errorf("%s.key is empty: write the key of a label", field)
+		}
 		switch e.Operator {
 		case "In", "NotIn":
 			if len(e.Values) == 0 {

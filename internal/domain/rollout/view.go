@@ -200,11 +200,11 @@ func (v *View) applications(look Look) {
 	for i := range look.Applications {
 		live[look.Applications[i].Name] = &look.Applications[i]
 	}
-	current := strconv.Itoa(v.Current)
+	current, after := strconv.Itoa(v.Current), v.Current > len(look.Set.Spec.Strategy.RollingSync.Steps)
 	for i := range look.Set.Status.ApplicationStatus {
 		a := &look.Set.Status.ApplicationStatus[i]
 		into := &v.Elsewhere
-		switch here := v.Current > 0 && a.Step == current; {
+		switch here := v.Current > 0 && (a.Step == current || after && a.Step == "-1" && !outsider(a.Reason)); {
 		case here && a.Status != Healthy:
 			into = &v.Blocking
 		case noteworthy(a):
@@ -217,6 +217,12 @@ func (v *View) applications(look Look) {
 		}
 		*into = append(*into, applicationView(a, live[a.Application]))
 	}
+}
+
+// outsider says that an Application takes part in no step, not even in the one
+// of those that match none.
+func outsider(reason string) bool {
+	return slices.Contains([]Class{Unmatched, Skipped, Manual}, Class(reason))
 }
 
 // noteworthy says that an Application that holds nothing is worth a look.

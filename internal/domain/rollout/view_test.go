@@ -77,6 +77,20 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestThoseThatComeLastAreNamed: Applications that match no step and come after
+// all others hold the rollout then, and are shown as such.
+func TestThoseThatComeLastAreNamed(t *testing.T) {
+	t.Parallel()
+	w := scenario.New()
+	if err := w.Play("set unmatchedPolicy AfterLastStep\nfleet a:wave=a x:wave=none y:wave=none\nstep wave=a\nstart R1\nmanual y\npush R2\nfinish a Healthy\nfinish x Degraded"); err != nil {
+		t.Fatal(err)
+	}
+	v := explain(w)
+	if len(v.Blocking) != 1 || v.Blocking[0].Name != "x" || v.Blocking[0].Reason != rollout.ReasonHealthDegraded || len(v.Elsewhere) != 0 {
+		t.Errorf("%s: blocking %+v, elsewhere %+v", v.Summary, v.Blocking, v.Elsewhere)
+	}
+}
+
 // TestActionsDoWhatTheySay sets the annotation of every action and looks for
 // its effect.
 func TestActionsDoWhatTheySay(t *testing.T) {

@@ -89,13 +89,15 @@ func (r Rollout) At(step int, now time.Time) State {
 }
 
 // Steps answers the windows of a strategy for every step at now, the first
-// step first. The error names the first wrong field.
+// step first; last is what comes after all steps (unmatchedPolicy
+// AfterLastStep), which only windows of every step limit. The error names the
+// first wrong field.
 func Steps(r *v1alpha1.RollingSync, now time.Time) ([]State, error) {
 	windows, err := ParseRollout(r.Windows, r.Steps)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]State, len(r.Steps))
+	out := make([]State, len(r.Steps)+1)
 	for i := range out {
 		out[i] = windows.At(i+1, now)
 	}

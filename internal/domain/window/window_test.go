@@ -143,12 +143,22 @@ func TestRolloutSteps(t *testing.T) {
 			t.Errorf("step %d closed: %v, want %v", step, s.Closed, want)
 		}
 		all, err := window.Steps(&v1alpha1.RollingSync{Windows: windows, Steps: []v1alpha1.RolloutStep{{Name: "canary"}, {Name: "prod"}, {}}}, at(t, "2026-07-01T12:00:00Z"))
-		if err != nil || len(all) != 3 || all[step-1] != s {
+		if err != nil || len(all) != 4 || all[step-1] != s || all[3].Closed {
 			t.Errorf("all steps: %v, %v", all, err)
 		}
 		if want && s.Why != `outside of allow window "0 8 * * *" for 1h (UTC): office hours` {
 			t.Errorf("why: %s", s.Why)
 		}
+	}
+}
+
+// TestLastStepIsHeldByWindowsOfAll: a freeze holds Applications that match no
+// step and come last, too.
+func TestLastStepIsHeldByWindowsOfAll(t *testing.T) {
+	strategy := &v1alpha1.RollingSync{Windows: []rw{deny("0 8 * * *", "12h", "")}, Steps: []v1alpha1.RolloutStep{{Name: "canary"}}}
+	all, err := window.Steps(strategy, at(t, "2026-07-01T12:00:00Z"))
+	if err != nil || len(all) != 2 || !all[1].Closed || !all[1].Until.Equal(at(t, "2026-07-01T20:00:00Z")) {
+		t.Errorf("after the last step: %+v, %v", all, err)
 	}
 }
 
