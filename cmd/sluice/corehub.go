@@ -40,7 +40,6 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/application"
 	"github.com/sluice-cd/sluice/internal/domain/access"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
-	"github.com/sluice-cd/sluice/internal/domain/inspect"
 	"github.com/sluice-cd/sluice/internal/server"
 	"github.com/sluice-cd/sluice/internal/server/audit"
 	"github.com/sluice-cd/sluice/internal/server/core"
@@ -54,6 +53,8 @@ import (
 // is what can be done (spec/cli.md §1.5).
 type coreMode struct {
 	api *server.Server
+	// engine looks at target clusters.
+	engine *core.Engine
 	// namespace of the control plane
 	namespace string
 	stop      func()
@@ -214,7 +215,7 @@ func newCore(parent context.Context, f *connect.Flags) (c *coreMode, err error) 
 		o.stop()
 		return nil, err
 	}
-	return &coreMode{api: api, namespace: namespace, stop: o.stop}, nil
+	return &coreMode{api: api, engine: o.looks, namespace: namespace, stop: o.stop}, nil
 }
 
 // coreOpening is core mode as it comes about.
@@ -223,6 +224,8 @@ type coreOpening struct {
 	hub *store.Hub
 	cfg *rest.Config
 	log *slog.Logger
+	// looks at target clusters, once it is open.
+	looks *core.Engine
 	// ends are carried out the last one first.
 	ends []func()
 }
@@ -309,15 +312,16 @@ func (o *coreOpening) engine(ctx context.Context, r *reach, p *parts) (*core.Clu
 	clusters := core.NewClusters(cluster.NewFleet(ctx, how), p.store.Snapshot)
 	p.store.OnChange(clusters.Reload)
 	r.states.set(clusters.State)
-	r.engine.set(core.New(ctx, core.Options{
+	o.looks = core.New(ctx, core.Options{
 		Settings: p.store.Snapshot, Clusters: clusters, Connections: how, Perform: actions,
-		Reader: func(fleet *cluster.Fleet) inspect.Reader {
+		Reader: func(fleet *cluster.Fleet) core.Reader {
 			return application.NewAnswers(application.Options{
 				Cache: p.mgr.GetCache(), Namespace: o.all.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
 				Health: judge, Queries: p.queries, Log: p.log.With("component", "application"), Clock: p.clock, Registerer: prometheus.NewRegistry(),
 			})
 		},
-	}))
+	})
+	r.engine.set(o.looks)
 	return clusters, nil
 }
 

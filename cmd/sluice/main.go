@@ -53,7 +53,7 @@ func main() {
 		name = "sluice"
 	}
 	line := cli.New(console.System(name, console.BuildOf(version)), cli.Parts{
-		InProcess: inProcess, Forward: portForward, Dashboard: dashboard,
+		InProcess: inProcess, Forward: portForward, Dashboard: dashboard, Rehearse: rehearse,
 		Others: others(),
 	})
 	os.Exit(line.Run(ctx, args))

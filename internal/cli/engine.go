@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
 )
 
@@ -48,8 +49,11 @@ func handedOver(run func() error) Parts {
 		InProcess: func(context.Context, *connect.Flags) (*connect.Tunnel, error) { return nil, run() },
 		Forward:   func(context.Context, *connect.Flags) (*connect.Tunnel, error) { return nil, run() },
 		Dashboard: func(context.Context, *connect.Flags, string, func(string)) error { return run() },
-		Others:    EngineCommands(run),
-		HandOver:  run,
+		Rehearse: func(context.Context, *connect.Flags, []v1alpha1.Application) ([]v1alpha1.ApplicationStatus, error) {
+			return nil, run()
+		},
+		Others:   EngineCommands(run),
+		HandOver: run,
 	}
 }
 

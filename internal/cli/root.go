@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/cli/account"
 	"github.com/sluice-cd/sluice/internal/cli/admin"
 	"github.com/sluice-cd/sluice/internal/cli/app"
@@ -42,6 +43,8 @@ type Parts struct {
 	Forward func(ctx context.Context, f *connect.Flags) (*connect.Tunnel, error)
 	// Dashboard serves API and UI on an address.
 	Dashboard func(ctx context.Context, f *connect.Flags, address string, ready func(url string)) error
+	// Rehearse compares Applications as a controller would, and writes nothing.
+	Rehearse func(ctx context.Context, f *connect.Flags, apps []v1alpha1.Application) ([]v1alpha1.ApplicationStatus, error)
 	// Others are commands that are no part of the command line: the servers.
 	Others []*cobra.Command
 	// HandOver, when it is set, stands for all of the above: it goes on as the
@@ -117,6 +120,11 @@ func administration(d *connect.Dialer, p Parts) admin.Options {
 	if p.Dashboard != nil {
 		o.Dashboard = func(ctx context.Context, address string, ready func(string)) error {
 			return p.Dashboard(ctx, &d.Flags, address, ready)
+		}
+	}
+	if p.Rehearse != nil {
+		o.Rehearse = func(ctx context.Context, apps []v1alpha1.Application) ([]v1alpha1.ApplicationStatus, error) {
+			return p.Rehearse(ctx, &d.Flags, apps)
 		}
 	}
 	return o

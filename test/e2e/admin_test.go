@@ -116,6 +116,23 @@ func TestAdministration(t *testing.T) {
 	d.roles()
 	d.settings()
 	d.backups()
+	d.rehearsal()
+}
+
+// rehearsal: nobody has compared the Applications; this process does, and says
+// why it cannot.
+func (d *desk) rehearsal() {
+	d.says("applications:\n- health: {}\n  name: web\n  sync:\n    comparedTo:\n      destination: {}\n      source:\n        repoURL: \"\"\n    status: \"\"\n", "app", "get-reconcile-results", "-")
+	d.says("applications: []\n", "app", "get-reconcile-results", "-", "-l", "no=such")
+	out, err := d.r.Sluice(d.Context(), "admin", "app", "get-reconcile-results", "-", "--refresh")
+	if err != nil || !strings.Contains(out, "type: InvalidSpecError") || !strings.Contains(out, "not permitted in project 'team'") || !strings.Contains(out, "status: Unknown") {
+		d.Errorf("%v: %s", err, out)
+	}
+	var app v1alpha1.Application
+	must(d.T, d.r.Hub.Get(d.Context(), client.ObjectKey{Namespace: "argocd", Name: "web"}, &app))
+	if len(app.Status.Conditions) > 0 || app.Status.Sync.Status != "" {
+		d.Errorf("a rehearsal wrote a status: %+v", app.Status)
+	}
 }
 
 func (d *desk) clusters() {

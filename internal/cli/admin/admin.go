@@ -8,6 +8,7 @@
 //   - settings.go, overrides.go, rbac.go: what settings say, before they are used
 //     (verify reads them)
 //   - cluster.go, mode.go, spec.go: figures about clusters, and their registrations
+//   - rehearsal.go: what a controller would say of every Application
 //   - project.go: many projects; notification.go: what is declared about messages
 package admin
 
@@ -42,6 +43,9 @@ type Options struct {
 	// Dashboard serves the API and the UI on an address until ctx ends, and says
 	// when it is ready; nil where this program has no server.
 	Dashboard func(ctx context.Context, address string, ready func(url string)) error
+	// Rehearse compares Applications as a controller would, writes nothing, and
+	// gives their statuses in order; nil where this program cannot.
+	Rehearse func(ctx context.Context, apps []v1alpha1.Application) ([]v1alpha1.ApplicationStatus, error)
 }
 
 type verbs struct {
@@ -54,7 +58,8 @@ func Command(o Options) *cobra.Command {
 	v := &verbs{Options: o}
 	c := command.Group("admin", "Commands for those who run the hub: they talk to Kubernetes directly",
 		v.initialPassword(), v.redisPassword(), v.export(), v.restore(), v.dashboard(), v.projects(), v.notifications(),
-		command.Group("app", "Declare Applications", app.GenerateSpec(v.Dialer)), command.Group("repo", "Declare repositories", repo.GenerateSpec(v.Dialer)),
+		command.Group("app", "Declare Applications, and rehearse their reconciliation", app.GenerateSpec(v.Dialer), v.reconcileResults(), v.diffReconcileResults()),
+		command.Group("repo", "Declare repositories", repo.GenerateSpec(v.Dialer)),
 		v.clusters(),
 		v.settings(),
 	)
@@ -147,6 +152,13 @@ func contextNamespace(raw *api.Config, name string) string {
 	return "argocd"
 }
 
+// lead makes what runs in this process use the connection of these commands.
+func (v *verbs) lead() {
+	d := v.Dialer
+	d.KubeContext = cmp.Or(v.kube.overrides.CurrentContext, d.KubeContext)
+	d.Kubeconfig, d.KubeNamespace = v.kube.kubeconfig, v.kube.namespace
+}
+
 func (v *verbs) dashboard() *cobra.Command {
 	var address string
 	var port int
@@ -157,9 +169,7 @@ func (v *verbs) dashboard() *cobra.Command {
 		if v.Dashboard == nil {
 			return fail.Fatal("this program was built without a server")
 		}
-		d := v.Dialer
-		d.KubeContext = cmp.Or(v.kube.overrides.CurrentContext, d.KubeContext)
-		d.Kubeconfig, d.KubeNamespace = v.kube.kubeconfig, v.kube.namespace
+		v.lead()
 		return v.Dashboard(cmd.Context(), net.JoinHostPort(address, strconv.Itoa(port)), func(url string) {
 			v.Dialer.Console.Printf("Argo CD UI is available at %s\n", url)
 		})
