@@ -9,7 +9,8 @@
 //     (verify reads them)
 //   - cluster.go, mode.go, spec.go: figures about clusters, and their registrations
 //   - rehearsal.go: what a controller would say of every Application
-//   - project.go: many projects; notification.go: what is declared about messages
+//   - project.go: many projects
+//   - notification.go, notify.go: what is declared about messages, and a try of it
 package admin
 
 import (
