@@ -278,9 +278,10 @@ func (o *coreOpening) manager(ctx context.Context) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.all.events = eventlog.NewBroadcaster(ctx, o.log, metrics.Registry, []string{"all"}) // it ends with ctx
 	mgr, err := ctrl.NewManager(o.cfg, ctrl.Options{
 		Scheme: known, Cache: o.hub.CacheOptions(), Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
-		EventBroadcaster: eventlog.NewBroadcaster(ctx, o.log, metrics.Registry, []string{"all"}), //nolint:staticcheck // core v1 events are what users read; it ends with ctx
+		EventBroadcaster: o.all.events, //nolint:staticcheck // core v1 events are what users read
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--core: %w", err)

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/test/gitserver"
 	"github.com/sluice-cd/sluice/test/rig"
@@ -93,5 +96,48 @@ func TestKilledBeforeASyncIsShown(t *testing.T) {
 	}
 	if got, want := strings.Join(revisions, " "), v1+" "+v2; got != want {
 		t.Errorf("history of %s, want %s", got, want)
+	}
+}
+
+// TestWrittenBeforeASyncIsShown asks for another sync, and then edits the
+// sources, when all objects of a plain automated sync are applied and its
+// Application does not show it yet. The end of the first is in the history all
+// the same, and what was asked for is done after it.
+func TestWrittenBeforeASyncIsShown(t *testing.T) {
+	r := start(t, "one:env=test")
+	want, err := r.Repo.Commit("plain", oneWaveFiles("v0", "x:v1"))
+	must(t, err)
+	must(t, r.Launch())
+	must(t, r.Apply(t.Context(), fmt.Sprintf(oneWaveApp, r.Git.URL("gitops-fleet")), &v1alpha1.Application{}))
+	app := good(t, r, "plain", want)
+	for i, c := range []struct {
+		name, patch string
+		again       int // how often the commit is deployed in all
+		by          string
+		wanted      string
+	}{
+		{"a person asks for a sync", `{"operation":{"initiatedBy":{"username":"ada"},"sync":{}}}`, 2, "ada", "main"},
+		{"the sources are edited", `{"spec":{"source":{"targetRevision":"refs/heads/main"}}}`, 1, "", "refs/heads/main"},
+	} {
+		skip := lines(t, r, "one")
+		id, err := r.Repo.Commit(c.name, oneWaveFiles(fmt.Sprintf("v%d", i+1), "x:never-ready"))
+		must(t, err)
+		want += strings.Repeat(" "+id, c.again)
+		moment{"the Deployment is applied", "one", applied("deployments")}.await(t, r, skip, id)
+		must(t, r.Hub.Patch(t.Context(), app, client.RawPatch(types.MergePatchType, []byte(c.patch))))
+		must(t, rig.Until(t.Context(), 40*time.Second, c.name+": all is shown", func(ctx context.Context) (bool, error) {
+			if app, err = get(ctx, r, "plain"); err != nil {
+				return false, err
+			}
+			var history []string
+			for _, h := range app.Status.History {
+				history = append(history, h.Revision)
+			}
+			if got := strings.Join(history, " "); got != want || app.Operation != nil || app.Status.OperationState.Operation.InitiatedBy.Username != c.by ||
+				app.Status.Sync.Status != "Synced" || app.Status.Sync.ComparedTo.Source.TargetRevision != c.wanted {
+				return false, fmt.Errorf("history of %s, want %s; operation %+v", got, want, app.Status.OperationState)
+			}
+			return true, nil
+		}))
 	}
 }

@@ -88,6 +88,8 @@ type Controller struct {
 	deferred map[types.NamespacedName]bool
 	// unwritten is what is to be written with what comes next.
 	unwritten map[types.NamespacedName]unwritten
+	// ends are those of operations that their Applications do not show yet.
+	ends map[types.NamespacedName]end
 	// compared is the last comparison of each Application.
 	compared map[slot]memory
 	// own are the compiled rules of each Application.
@@ -106,12 +108,12 @@ func New(o Options) *Controller {
 	c := &Controller{
 		Options: o, written: map[types.NamespacedName]*v1alpha1.Application{},
 		byInstance: map[string]types.NamespacedName{}, following: map[types.NamespacedName]following{}, watchers: newWatchers(), arrivals: newWatchers(),
-		deferred: map[types.NamespacedName]bool{}, unwritten: map[types.NamespacedName]unwritten{}, compared: map[slot]memory{},
+		deferred: map[types.NamespacedName]bool{}, unwritten: map[types.NamespacedName]unwritten{}, ends: map[types.NamespacedName]end{}, compared: map[slot]memory{},
 		own:  map[types.NamespacedName]ownRules{},
 		kept: map[types.NamespacedName]string{},
 	}
 	c.metrics = newMetrics(o.Registerer)
-	c.journal = newJournal(o.Client, o.Namespace)
+	c.journal = newJournal(o.Client, o.Namespace, o.Registerer)
 	c.lanes = newLanes(c.reconcile)
 	return c
 }
@@ -340,6 +342,7 @@ func (c *Controller) forget(key types.NamespacedName) {
 	delete(c.written, key)
 	delete(c.deferred, key)
 	delete(c.unwritten, key)
+	delete(c.ends, key)
 	delete(c.compared, slot{key, false})
 	delete(c.compared, slot{key, true})
 	delete(c.own, key)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -102,6 +103,11 @@ type journal struct {
 	// none; flying says that one is on its way.
 	next   *flight
 	flying bool
+
+	writes  *prometheus.CounterVec
+	refused prometheus.Counter
+	waiting prometheus.Gauge
+	bytes   prometheus.Gauge
 }
 
 // flight is a write of the journal.
@@ -110,8 +116,20 @@ type flight struct {
 	err    error
 }
 
-func newJournal(c client.Client, namespace string) *journal {
-	return &journal{client: c, name: types.NamespacedName{Namespace: namespace, Name: v1alpha1.JournalName}, entries: map[types.NamespacedName]json.RawMessage{}}
+func newJournal(c client.Client, namespace string, r prometheus.Registerer) *journal {
+	j := &journal{
+		client: c, name: types.NamespacedName{Namespace: namespace, Name: v1alpha1.JournalName}, entries: map[types.NamespacedName]json.RawMessage{},
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_journal_writes_total", Help: "Writes of the journal of begun operations, by result: ok or error.",
+		}, []string{"result"}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_journal_refused_total", Help: "Begun operations that were stored in their Applications because the journal was full.",
+		}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_journal_operations", Help: "Begun operations that only the journal knows."}),
+		bytes:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_journal_bytes", Help: "Size of the entries of the journal."}),
+	}
+	r.MustRegister(j.writes, j.refused, j.waiting, j.bytes)
+	return j
 }
 
 // read takes over what another process has left.
@@ -165,6 +183,7 @@ func (j *journal) add(ctx context.Context, key types.NamespacedName, e entry) (*
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(raw) > longestEntry || j.size+len(raw) > longestJournal {
+		j.refused.Inc()
 		return nil, errNoRoom
 	}
 	j.put(key, raw)
@@ -192,6 +211,11 @@ func (j *journal) fly(ctx context.Context) {
 		now := maps.Clone(j.entries)
 		j.mu.Unlock()
 		f.err = j.write(ctx, now)
+		result := "ok"
+		if f.err != nil {
+			result = "error"
+		}
+		j.writes.WithLabelValues(result).Inc()
 		close(f.landed)
 	}
 }
@@ -235,10 +259,18 @@ func (j *journal) drop(key types.NamespacedName) {
 	defer j.mu.Unlock()
 	j.size -= len(j.entries[key])
 	delete(j.entries, key)
+	j.measure()
 }
 
 // put is called with the lock held.
 func (j *journal) put(key types.NamespacedName, raw json.RawMessage) {
 	j.size += len(raw) - len(j.entries[key])
 	j.entries[key] = raw
+	j.measure()
+}
+
+// measure is called with the lock held.
+func (j *journal) measure() {
+	j.waiting.Set(float64(len(j.entries)))
+	j.bytes.Set(float64(j.size))
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -89,7 +90,7 @@ func begun(id string) entry {
 // Application shows leaves.
 func TestBeginsAreStoredTogether(t *testing.T) {
 	h := &hub{apps: map[string]bool{"b": true, "d": true}, arrived: make(chan struct{}), leave: make(chan error)}
-	j := newJournal(h, "argocd")
+	j := newJournal(h, "argocd", prometheus.NewRegistry())
 	add := func(name string) *flight {
 		f, err := j.add(t.Context(), appKey(name), begun(name))
 		if err != nil {
@@ -135,7 +136,7 @@ func TestBeginsAreStoredTogether(t *testing.T) {
 		t.Errorf("writes have %v, want %s", got, want)
 	}
 	delete(h.apps, "b")
-	other := newJournal(h, "argocd")
+	other := newJournal(h, "argocd", prometheus.NewRegistry())
 	if err := other.read(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +150,7 @@ func TestBeginsAreStoredTogether(t *testing.T) {
 
 func TestBeginsThatCannotBeStored(t *testing.T) {
 	h := &hub{arrived: make(chan struct{}), leave: make(chan error)}
-	j := newJournal(h, "argocd")
+	j := newJournal(h, "argocd", prometheus.NewRegistry())
 	long := begun("long")
 	long.Operation.Sync.SyncOptions = []string{strings.Repeat("x", longestEntry)}
 	if err := j.note(t.Context(), appKey("a"), long); !errors.Is(err, errNoRoom) {
@@ -215,7 +216,7 @@ func TestAnOperationOfTheJournalIsResumed(t *testing.T) {
 		c.change(app)
 		p := windowedPass(friday(18))
 		p.before, p.app, p.key = app, app.DeepCopy(), appKey("web")
-		p.journal = newJournal(nil, "argocd")
+		p.journal = newJournal(nil, "argocd", prometheus.NewRegistry())
 		raw, err := json.Marshal(noted)
 		if err != nil || strings.Contains(string(raw), "secret") {
 			t.Fatalf("%s, %v", raw, err)

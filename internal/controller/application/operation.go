@@ -29,8 +29,7 @@ func (p *pass) operate(ctx context.Context) error {
 	}
 	state := p.app.Status.OperationState
 	if state == nil || state.Phase.Completed() {
-		p.begin()
-		if err := p.patch(ctx); err != nil { // written before the first act
+		if err := p.open(ctx); err != nil {
 			return err
 		}
 		state = p.app.Status.OperationState
@@ -88,6 +87,18 @@ func (p *pass) operate(ctx context.Context) error {
 	return nil
 }
 
+// open stores the begin of the requested operation, after the end of the one
+// before and ahead of the first act.
+func (p *pass) open(ctx context.Context) error {
+	if p.owes() {
+		if err := p.patch(ctx); err != nil {
+			return err
+		}
+	}
+	p.begin()
+	return p.patch(ctx)
+}
+
 // begin records a new operation under its id.
 func (p *pass) begin() {
 	id := ""
@@ -114,7 +125,8 @@ func (p *pass) finish(phase v1alpha1.OperationPhase, message string) {
 	if state.RetryCount > 0 && phase != v1alpha1.OperationSucceeded {
 		state.Message += fmt.Sprintf(" (retried %d times).", state.RetryCount)
 	}
-	sync := p.app.Operation.Sync
+	operation, sync := p.app.Operation, p.app.Operation.Sync
+	defer func() { p.keepEnd(operation) }()
 	p.app.Operation, p.ended = nil, true
 	if phase == v1alpha1.OperationSucceeded && sync != nil && !sync.DryRun && len(sync.Resources)+len(sync.Manifests) == 0 {
 		p.remember(state)

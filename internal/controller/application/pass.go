@@ -55,6 +55,9 @@ type pass struct {
 	// to what was compared would only apply objects.
 	since time.Time
 	plain bool
+	// hurry says that what is not written must not wait for more.
+	hurry   bool
+	showing *showing
 }
 
 type event struct{ kind, reason, message string }
@@ -80,6 +83,7 @@ func (p *pass) soon(d time.Duration) {
 
 // run is the table of contents of a pass.
 func (p *pass) run(ctx context.Context) (time.Duration, error) {
+	defer p.shown()
 	if err := p.locate(ctx); err != nil {
 		return p.invalid(ctx, err)
 	}
@@ -214,6 +218,11 @@ func (p *pass) automate(ctx context.Context) {
 	if p.automationHeld(d.Operation != nil || d.Wait > 0) {
 		return // the result of the last attempt stays as it is
 	}
+	if d.Operation != nil && p.owes() { // the last one is shown before the next one begins
+		p.hurry = true
+		p.soon(time.Millisecond)
+		return
+	}
 	p.soon(d.Wait)
 	if d.Refused != "" {
 		p.conditions([]string{v1alpha1.ConditionSyncError}, condition(v1alpha1.ConditionSyncError, d.Refused))
@@ -300,6 +309,7 @@ const reconciledPause = 10 * time.Minute
 // save writes what changed, once, and only onto the version it was computed
 // from.
 func (p *pass) save(ctx context.Context) error {
+	p.shown()
 	if p.app.Status.ReconciledAt == nil {
 		p.app.Status.ReconciledAt = p.before.Status.ReconciledAt
 	}
@@ -313,11 +323,11 @@ func (p *pass) save(ctx context.Context) error {
 		p.mu.Unlock()
 		return nil
 	}
-	if !refreshed && p.putOff() {
+	if !refreshed && !p.hurry && p.putOff() {
 		p.later = true
 		return nil
 	}
-	if !refreshed && p.await() {
+	if !refreshed && !p.hurry && p.await() {
 		return nil
 	}
 	now := metav1.NewTime(p.Clock.Now()).Rfc3339Copy()
@@ -354,7 +364,8 @@ func (p *pass) putOff() bool {
 const rebases = 3
 
 func (p *pass) patch(ctx context.Context) error {
-	written, err := p.put(ctx, p.before)
+	p.shown()
+	written, err := p.put(ctx, p.before, p.app)
 	for n := 0; n < rebases && apierrors.IsConflict(err); n++ {
 		var now v1alpha1.Application
 		if p.Client.Get(ctx, p.key, &now) != nil || !rebasable(p.before, &now) {
@@ -362,7 +373,7 @@ func (p *pass) patch(ctx context.Context) error {
 		}
 		base := p.before.DeepCopy()
 		base.ResourceVersion = now.ResourceVersion
-		written, err = p.put(ctx, base)
+		written, err = p.put(ctx, base, p.app)
 	}
 	if apierrors.IsNotFound(err) {
 		p.started = false // it is gone, and nobody asks for a sync any more
@@ -375,24 +386,25 @@ func (p *pass) patch(ctx context.Context) error {
 	p.mu.Lock()
 	p.written[p.key] = written // nobody changes it, nor p.before
 	delete(p.unwritten, p.key)
+	delete(p.ends, p.key)
 	p.mu.Unlock()
 	p.journal.drop(p.key)
-	p.since = time.Time{}
+	p.since, p.hurry = time.Time{}, false
 	p.before, p.app = written, written.DeepCopy()
 	p.watchers.tell(p.key)
 	return nil
 }
 
 // put writes the difference between a stored version and what it is to be.
-func (p *pass) put(ctx context.Context, base *v1alpha1.Application) (*v1alpha1.Application, error) {
-	patch, err := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}).Data(p.app)
+func (p *pass) put(ctx context.Context, base, next *v1alpha1.Application) (*v1alpha1.Application, error) {
+	patch, err := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}).Data(next)
 	if err != nil {
 		return nil, fmt.Errorf("Application %s: %w", p.key, err) //nolint:staticcheck // names an object
 	}
 	if !json.Valid(patch) {
 		return nil, fmt.Errorf("Application %s: patch is not valid JSON", p.key) //nolint:staticcheck // names an object
 	}
-	written := p.app.DeepCopy()
+	written := next.DeepCopy()
 	return written, p.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch))
 }
 

@@ -33,18 +33,21 @@ type unwritten struct {
 
 // goOn continues from what an earlier pass, or another process, has left. When
 // somebody has written more than labels and annotations meanwhile, what is not
-// written is void, as it would be after a restart; that a sync has begun is
-// known from the journal all the same.
+// written is void, as it would be after a restart; that a sync has ended is
+// carried over, and that one has begun is known from the journal all the same.
 func (p *pass) goOn() {
 	p.mu.Lock()
 	u, ok := p.unwritten[p.key]
-	if ok && u.base.ResourceVersion != p.before.ResourceVersion && !rebasable(u.base, p.before) {
+	_, ended := p.ends[p.key]
+	if ok && (ended && u.operation != nil || u.base.ResourceVersion != p.before.ResourceVersion && !rebasable(u.base, p.before)) {
 		delete(p.unwritten, p.key)
 		ok = false
 	}
 	p.mu.Unlock()
 	if !ok {
-		p.resume()
+		if !p.carryOver() {
+			p.resume()
+		}
 		return
 	}
 	u.status.DeepCopyInto(&p.app.Status)
@@ -88,6 +91,7 @@ func (p *pass) noted(ctx context.Context) bool {
 		return false
 	}
 	p.keepUnwritten()
+	p.showLater(ctx)
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -83,7 +84,7 @@ func TestWhatMayWait(t *testing.T) {
 // change that it did not know of makes it void.
 func TestWhatWaitsIsGoneOnFrom(t *testing.T) {
 	clock := clocktesting.NewFakeClock(friday(16))
-	c := &Controller{Options: Options{Clock: clock}, unwritten: map[types.NamespacedName]unwritten{}, lanes: newLanes(nil), journal: newJournal(nil, "argocd")}
+	c := &Controller{Options: Options{Clock: clock}, unwritten: map[types.NamespacedName]unwritten{}, ends: map[types.NamespacedName]end{}, lanes: newLanes(nil), journal: newJournal(nil, "argocd", prometheus.NewRegistry())}
 	pass := func(stored *v1alpha1.Application) *pass {
 		p := newPass(c, stored, nil)
 		p.goOn()
@@ -120,7 +121,7 @@ func TestWhatWaitsIsGoneOnFrom(t *testing.T) {
 // TestTheEndWaitsFromTheEnd: how long the sync itself took does not count.
 func TestTheEndWaitsFromTheEnd(t *testing.T) {
 	clock := clocktesting.NewFakeClock(friday(16))
-	c := &Controller{Options: Options{Clock: clock}, unwritten: map[types.NamespacedName]unwritten{}, lanes: newLanes(nil), journal: newJournal(nil, "argocd")}
+	c := &Controller{Options: Options{Clock: clock}, unwritten: map[types.NamespacedName]unwritten{}, ends: map[types.NamespacedName]end{}, lanes: newLanes(nil), journal: newJournal(nil, "argocd", prometheus.NewRegistry())}
 	p := newPass(c, syncing(), nil)
 	p.keepUnwritten() // its begin is in the journal
 	clock.Step(2 * longPatience)

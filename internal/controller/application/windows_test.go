@@ -7,6 +7,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -23,7 +24,7 @@ func windowedPass(now time.Time, windows ...v1alpha1.SyncWindow) *pass {
 	app.Status.Sync = v1alpha1.SyncStatus{Status: v1alpha1.SyncStatusOutOfSync, Revision: "abc"}
 	app.Status.Resources = []v1alpha1.ResourceStatus{{Kind: "ConfigMap", Name: "x", Status: v1alpha1.SyncStatusOutOfSync}}
 	return &pass{
-		Controller: &Controller{Options: Options{Clock: clocktesting.NewFakeClock(now), NewID: func() string { return "op-1" }}},
+		Controller: &Controller{Options: Options{Clock: clocktesting.NewFakeClock(now), NewID: func() string { return "op-1" }}, ends: map[types.NamespacedName]end{}},
 		app:        app, before: app.DeepCopy(),
 		project: &v1alpha1.AppProject{Spec: v1alpha1.AppProjectSpec{SyncWindows: windows}},
 	}
