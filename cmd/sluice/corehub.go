@@ -23,7 +23,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,31 +59,13 @@ type coreMode struct {
 	stop      func()
 }
 
-// kubeconfig reads the connection that the command line names; a context
-// without a namespace means the usual one of a control plane.
+// kubeconfig reads the connection that the command line names.
 func kubeconfig(f *connect.Flags) (*rest.Config, string, error) {
-	name, rules := f.KubeContext, clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = f.Kubeconfig
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name})
-	cfg, err := loader.ClientConfig()
+	cfg, namespace, err := f.Kube.Config(f.KubeContext)
 	if err != nil {
-		return nil, "", fmt.Errorf("no Kubernetes: %w", err)
+		return nil, "", err
 	}
-	cfg.QPS, cfg.WarningHandler = -1, rest.NoWarnings{}
-	namespace := "argocd"
-	raw, err := loader.RawConfig()
-	if err != nil {
-		return nil, "", fmt.Errorf("kubeconfig: %w", err)
-	}
-	if name == "" {
-		name = raw.CurrentContext
-	}
-	if c := raw.Contexts[name]; c != nil && c.Namespace != "" {
-		namespace = c.Namespace
-	}
-	if f.KubeNamespace != "" {
-		namespace = f.KubeNamespace
-	}
+	cfg.WarningHandler = rest.NoWarnings{}
 	return cfg, namespace, nil
 }
 

@@ -82,11 +82,10 @@ func New(c *console.Console, p Parts) *CLI {
 		account.Command(d), login.Login(d), login.Relogin(d), login.Logout(d),
 		admin.Command(administration(d, p)), contextCommand(d), configureCommand(d), versionCommand(d), completionCommand(d),
 	)
-	var kube command.Kube
 	for _, group := range root.Commands() {
 		switch group.Name() { // those that the reference gives the flags of kubectl
 		case "account", "app", "appset", "cert", "cluster", "gpg", "proj", "repo", "repocreds":
-			kube.Register(group.PersistentFlags())
+			d.Kube.Register(group.PersistentFlags(), true)
 		}
 	}
 	for _, other := range others {
@@ -102,10 +101,6 @@ func New(c *console.Console, p Parts) *CLI {
 		}
 		if err := d.Apply(c.Getenv); err != nil {
 			return fail.Fatal("%w", err)
-		}
-		d.Kubeconfig, d.KubeNamespace = kube.Kubeconfig, kube.Namespace
-		if d.KubeContext == "" {
-			d.KubeContext = kube.Context
 		}
 		if err := d.Validate(); err != nil || p.HandOver == nil || !asks(cmd) || !d.Tunneled() {
 			return err

@@ -132,11 +132,11 @@ func (d *desk) rehearsal() {
 	d.says("applications:\n- health: {}\n  name: web\n  sync:\n    comparedTo:\n      destination: {}\n      source:\n        repoURL: \"\"\n    status: \"\"\n", "app", "get-reconcile-results", "-")
 	d.says("CONDITION  RESULT  TEMPLATES   ONCE PER  MESSAGE\ntrue       true    app-synced            \n", "notifications", "trigger", "run", "on-sync", "web")
 	d.says("message: web team t0ken\n", "notifications", "template", "notify", "app-synced", "web")
-	d.says("message: api team <no value>\n", "notifications", "template", "notify", "app-synced", "team-a/api", "--secret", ":empty")
+	d.says("message: api team <nil>\n", "notifications", "template", "notify", "app-synced", "team-a/api", "--secret", ":empty")
 	d.refuses("applications.argoproj.io \\\"wob\\\" not found", "notifications", "template", "notify", "app-synced", "wob")
 	d.says("applications: []\n", "app", "get-reconcile-results", "-", "-l", "no=such")
 	out, err := d.r.Sluice(d.Context(), "admin", "app", "get-reconcile-results", "-", "--refresh")
-	if err != nil || !strings.Contains(out, "type: InvalidSpecError") || !strings.Contains(out, "not permitted in project 'team'") || !strings.Contains(out, "status: Unknown") {
+	if err != nil || !strings.Contains(out, "type: InvalidSpecError") || !strings.Contains(out, "is not permitted in project") || !strings.Contains(out, "status: Unknown") {
 		d.Errorf("%v: %s", err, out)
 	}
 	var app v1alpha1.Application

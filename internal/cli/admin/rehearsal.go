@@ -140,7 +140,6 @@ func (v *verbs) reconciliations(ctx context.Context, f *rehearsalFlags) (reconci
 	if v.Rehearse == nil {
 		return reconciliations{}, fail.Fatal("this program was built without what compares: leave --refresh out, or use the program of a release")
 	}
-	v.lead()
 	now, err := v.Rehearse(ctx, apps)
 	if err != nil {
 		return reconciliations{}, err

@@ -167,34 +167,3 @@ func Pairs(words []string, what string) (map[string]string, error) {
 	}
 	return out, nil
 }
-
-// Kube adds the flags of kubectl that some groups accept (spec/cli.md §1.2).
-type Kube struct {
-	Kubeconfig, Context, Cluster, User, Namespace, Username, Password, Token, ProxyURL, Timeout string
-	Insecure                                                                                    bool
-}
-
-// Register adds the flags; those that exist already are left out.
-func (k *Kube) Register(fs *pflag.FlagSet) {
-	add := func(into *string, name, short, usage string) {
-		if fs.Lookup(name) != nil {
-			return
-		}
-		fs.StringVarP(into, name, short, "", usage)
-		_ = fs.MarkHidden(name) // the flag was just added
-	}
-	add(&k.Kubeconfig, "kubeconfig", "", "path to a kubeconfig")
-	add(&k.Context, "context", "", "context of the kubeconfig")
-	add(&k.Cluster, "cluster", "", "cluster of the kubeconfig")
-	add(&k.User, "user", "", "user of the kubeconfig")
-	add(&k.Namespace, "namespace", "n", "namespace of the control plane")
-	add(&k.Username, "username", "", "name for basic authentication to Kubernetes")
-	add(&k.Password, "password", "", "password for basic authentication to Kubernetes")
-	add(&k.Token, "token", "", "bearer token for Kubernetes")
-	add(&k.ProxyURL, "proxy-url", "", "proxy to Kubernetes")
-	add(&k.Timeout, "request-timeout", "", "time that a request to Kubernetes may take")
-	if fs.Lookup("insecure-skip-tls-verify") == nil {
-		fs.BoolVar(&k.Insecure, "insecure-skip-tls-verify", false, "take any certificate of Kubernetes")
-		_ = fs.MarkHidden("insecure-skip-tls-verify") // the flag was just added
-	}
-}
