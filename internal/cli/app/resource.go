@@ -118,7 +118,7 @@ func (v *verbs) find(ctx context.Context, c *client.Client, id client.App, f *ob
 	}
 	switch {
 	case len(out) == 0:
-		return nil, fail.New(v.d.Console.Name+" app resources "+id.Name, "No matching resource found: application %s has no %s %s", id.Name, f.kind, f.name)
+		return nil, fail.New(v.d.Console.Name+" app resources "+id.Name, "No matching resource found: application %s has no %s", id.Name, strings.TrimSpace(f.kind+" "+f.name))
 	case len(groups) > 1:
 		return nil, fail.Fatal("Ambiguous resource kind. Use flag --group to resolve the ambiguity")
 	case len(out) > 1 && !f.all:
