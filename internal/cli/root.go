@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -69,6 +67,12 @@ func New(c *console.Console, p Parts) *CLI {
 			return command.Unknown(cmd, args[0])
 		}
 		return cmd.Help()
+	}
+	root.ValidArgsFunction = func(_ *cobra.Command, args []string, wrote string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault // arguments of a plugin
+		}
+		return plugins(c, wrote), cobra.ShellCompDirectiveNoFileComp
 	}
 	root.SetIn(c.In)
 	root.SetOut(c.Out)
@@ -156,43 +160,4 @@ func (l *CLI) Run(ctx context.Context, args []string) int {
 	}
 	fail.Report(l.Console.Err, err, l.Dialer.Style(l.Console), l.Console.Name, l.Console.Clock.Now())
 	return fail.Code(err)
-}
-
-// plugin runs argocd-NAME for a command that is none of ours (spec/cli.md §1.6).
-func (l *CLI) plugin(ctx context.Context, args []string) (code int, ran bool) {
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") || strings.ContainsAny(args[0], `/\`) || args[0] == cobra.ShellCompRequestCmd ||
-		args[0] == cobra.ShellCompNoDescRequestCmd || args[0] == "help" {
-		return 0, false
-	}
-	for _, c := range l.Root.Commands() {
-		if c.Name() == args[0] || c.HasAlias(args[0]) {
-			return 0, false
-		}
-	}
-	for _, prefix := range pluginPrefixes(l.Console.Name) {
-		path, err := l.Console.LookPath(prefix + args[0])
-		if err != nil {
-			continue
-		}
-		cmd := exec.CommandContext(ctx, path, args[1:]...)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = l.Console.In, l.Console.Out, l.Console.Err, l.Console.Env()
-		err = cmd.Run()
-		var exit *exec.ExitError
-		switch {
-		case err == nil:
-			return 0, true
-		case errors.As(err, &exit) && exit.ExitCode() >= 0:
-			return exit.ExitCode(), true
-		}
-		fail.Report(l.Console.Err, fail.Fatal("plugin %s: %w", path, err), l.Dialer.Style(l.Console), l.Console.Name, l.Console.Clock.Now())
-		return fail.Failure, true
-	}
-	return 0, false
-}
-
-func pluginPrefixes(name string) []string {
-	if name == "argocd" {
-		return []string{"argocd-"}
-	}
-	return []string{name + "-", "argocd-"}
 }

@@ -137,9 +137,13 @@ func Name(text, otherwise string) (namespace, name string) {
 	return otherwise, text
 }
 
-// Complete offers the names that a list gives, to shells.
+// Complete offers the names that a list gives, to shells: for the first argument,
+// and for others of commands whose usage says that there may be more of them.
 func Complete(d *connect.Dialer, list func(cmd *cobra.Command, c *client.Client) ([]string, error)) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 && !strings.Contains(cmd.Use, "...") {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
 		c, err := d.Client(cmd.Context())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
