@@ -21,7 +21,7 @@ func (v *verbs) resources() *cobra.Command {
 	var orphaned bool
 	c := &cobra.Command{Use: "resources APPNAME", Short: "List the objects of an Application, and those that nobody manages", Args: command.Args(1, 1), ValidArgsFunction: v.names()}
 	c.Flags().BoolVar(&orphaned, "orphaned", false, "only objects that nobody manages")
-	c.Flags().StringVar(&format, "output", "", "tree, tree=detailed, json or yaml; empty is a table")
+	c.Flags().StringVarP(&format, "output", "o", "", "tree, tree=detailed, json or yaml; empty is a table")
 	c.Flags().StringVar(&project, "project", "", "project of the Application")
 	v.namespaceFlag(c, &namespace)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
