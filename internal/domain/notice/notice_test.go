@@ -238,3 +238,18 @@ func TestRender(t *testing.T) {
 		t.Errorf("after the time: %v", err)
 	}
 }
+
+// BenchmarkEvaluate is what a controller does for every trigger of every change
+// of an Application.
+func BenchmarkEvaluate(b *testing.B) {
+	c := notice.Parse(map[string]string{"trigger.t": "when: app.status.operationState.phase in ['Error', 'Failed'] and any(app.status.conditions, {.type == 'Other'})\noncePer: app.status.sync.revision"})
+	s := &notice.Subject{Now: time.Now}
+	if err := json.Unmarshal([]byte(appText), &s.App); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if got := c.Triggers["t"].Evaluate(b.Context(), s); !got[0].Holds {
+			b.Fatalf("%+v", got)
+		}
+	}
+}
