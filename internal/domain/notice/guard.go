@@ -105,7 +105,7 @@ func (b *budget) step() (bool, error) {
 	if b.steps < 0 {
 		return false, fmt.Errorf("takes more than %d steps", maxSteps)
 	}
-	if b.steps%64 == 0 && b.ctx.Err() != nil {
+	if b.ctx.Err() != nil {
 		return false, errors.New("takes too long")
 	}
 	return true, nil
