@@ -24,12 +24,9 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	name, args := filepath.Base(os.Args[0]), os.Args[1:]
-	engine := slices.Contains([]string{"argocd-cmp-server", "argocd-k8s-auth"}, name)
-	if name != "argocd" {
-		name = "sluice"
-	}
-	if engine || hidden(args) {
+	name, program := cli.Called(os.Args, os.Getenv("ARGOCD_BINARY_NAME"))
+	args := os.Args[1:]
+	if program != "" || hidden(args) {
 		name = "sluice"
 		args = []string{"all"} // any command of the engine: it reads its own arguments
 	}

@@ -49,7 +49,7 @@ func install(t *testing.T, names ...string) string {
 			t.Fatal(err)
 		}
 	}
-	for _, link := range []string{"argocd", "argocd-cmp-server", "argocd-k8s-auth"} {
+	for _, link := range []string{"argocd", "argocd-cmp-server", "argocd-k8s-auth", "argocd-repo-server", "argocd-dex"} {
 		if err := os.Symlink("sluice", filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestEngineGoesOn(t *testing.T) {
 	t.Parallel()
 	dir := install(t, "sluice", cli.Engine)
 	for _, args := range []string{
-		"sluice server --port 1", "sluice argocd-server --help", "sluice all --no-such-flag", "sluice help repo-server", "sluice lua-worker",
+		"argocd-repo-server --port 1", "argocd-dex gendexcfg", "sluice server --port 1", "sluice argocd-server --help", "sluice all --no-such-flag", "sluice help repo-server", "sluice lua-worker",
 		"sluice __complete server --po", "argocd-cmp-server --loglevel debug", "argocd-k8s-auth aws --cluster-name x", "sluice controller", "argocd app list --core", "sluice --core app create -f -",
 		"argocd app get x --port-forward", "sluice proj list --port-forward-namespace argocd", "argocd admin dashboard --port 1", "sluice version --core",
 	} {
@@ -96,6 +96,27 @@ func TestCommandLineStaysItself(t *testing.T) {
 	} {
 		if out, code := run(t, dir, strings.Fields(args)...); !strings.Contains(out, want) || code == 7 {
 			t.Errorf("%s: exit code %d, %s", args, code, out)
+		}
+	}
+}
+
+func TestBinaryName(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ args, binary, name, program string }{
+		{"/bin/sluice app list", "", "sluice", ""},
+		{"/bin/argocd app list", "", "argocd", ""},
+		{"/bin/other app list", "", "sluice", ""},
+		{"/bin/argocd-server --port 1", "", "sluice", "server"},
+		{"/bin/sluice app list", "argocd", "argocd", ""},
+		{"/bin/sluice --port 1", "argocd-application-controller", "sluice", "application-controller"},
+		{"/bin/argocd-server --port 1", "argocd-repo-server", "sluice", "repo-server"},
+		{"/bin/argocd app list", "unknown", "argocd", ""},
+		{"/bin/sluice-engine lua-worker", "argocd-repo-server", "sluice", ""},
+		{"/bin/sluice k8s-auth aws", "argocd-k8s-auth", "sluice", ""},
+		{"/bin/sluice", "argocd-k8s-auth", "sluice", "k8s-auth"},
+	} {
+		if name, program := cli.Called(strings.Fields(c.args), c.binary); name != c.name || program != c.program {
+			t.Errorf("%s as %q: %s, %q", c.args, c.binary, name, program)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
 )
 
@@ -56,6 +57,17 @@ func hangUp(ctx context.Context, s *http.Server) {
 	if s.Shutdown(bounded) != nil {
 		_ = s.Close() // streams that nobody reads
 	}
+}
+
+// rehearse compares Applications in this process, as a controller of this
+// release would.
+func rehearse(ctx context.Context, f *connect.Flags, apps []v1alpha1.Application) ([]v1alpha1.ApplicationStatus, error) {
+	c, err := newCore(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	defer c.stop()
+	return c.engine.Reconcile(ctx, apps)
 }
 
 // dashboard serves API and UI with the rights of the kubeconfig: to whoever

@@ -23,7 +23,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,7 +39,6 @@ import (
 	"github.com/sluice-cd/sluice/internal/controller/application"
 	"github.com/sluice-cd/sluice/internal/domain/access"
 	"github.com/sluice-cd/sluice/internal/domain/destination"
-	"github.com/sluice-cd/sluice/internal/domain/inspect"
 	"github.com/sluice-cd/sluice/internal/server"
 	"github.com/sluice-cd/sluice/internal/server/audit"
 	"github.com/sluice-cd/sluice/internal/server/core"
@@ -53,36 +51,20 @@ import (
 // is what can be done (spec/cli.md §1.5).
 type coreMode struct {
 	api *server.Server
+	// engine looks at target clusters.
+	engine *core.Engine
 	// namespace of the control plane
 	namespace string
 	stop      func()
 }
 
-// kubeconfig reads the connection that the command line names; a context
-// without a namespace means the usual one of a control plane.
+// kubeconfig reads the connection that the command line names.
 func kubeconfig(f *connect.Flags) (*rest.Config, string, error) {
-	name, rules := f.KubeContext, clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = f.Kubeconfig
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name})
-	cfg, err := loader.ClientConfig()
+	cfg, namespace, err := f.Kube.Config(f.KubeContext)
 	if err != nil {
-		return nil, "", fmt.Errorf("no Kubernetes: %w", err)
+		return nil, "", err
 	}
-	cfg.QPS, cfg.WarningHandler = -1, rest.NoWarnings{}
-	namespace := "argocd"
-	raw, err := loader.RawConfig()
-	if err != nil {
-		return nil, "", fmt.Errorf("kubeconfig: %w", err)
-	}
-	if name == "" {
-		name = raw.CurrentContext
-	}
-	if c := raw.Contexts[name]; c != nil && c.Namespace != "" {
-		namespace = c.Namespace
-	}
-	if f.KubeNamespace != "" {
-		namespace = f.KubeNamespace
-	}
+	cfg.WarningHandler = rest.NoWarnings{}
 	return cfg, namespace, nil
 }
 
@@ -210,7 +192,7 @@ func newCore(parent context.Context, f *connect.Flags) (c *coreMode, err error) 
 		o.stop()
 		return nil, err
 	}
-	return &coreMode{api: api, namespace: namespace, stop: o.stop}, nil
+	return &coreMode{api: api, engine: o.looks, namespace: namespace, stop: o.stop}, nil
 }
 
 // coreOpening is core mode as it comes about.
@@ -219,6 +201,8 @@ type coreOpening struct {
 	hub *store.Hub
 	cfg *rest.Config
 	log *slog.Logger
+	// looks at target clusters, once it is open.
+	looks *core.Engine
 	// ends are carried out the last one first.
 	ends []func()
 }
@@ -306,15 +290,16 @@ func (o *coreOpening) engine(ctx context.Context, r *reach, p *parts) (*core.Clu
 	clusters := core.NewClusters(cluster.NewFleet(ctx, how), p.store.Snapshot)
 	p.store.OnChange(clusters.Reload)
 	r.states.set(clusters.State)
-	r.engine.set(core.New(ctx, core.Options{
+	o.looks = core.New(ctx, core.Options{
 		Settings: p.store.Snapshot, Clusters: clusters, Connections: how, Perform: actions,
-		Reader: func(fleet *cluster.Fleet) inspect.Reader {
+		Reader: func(fleet *cluster.Fleet) core.Reader {
 			return application.NewAnswers(application.Options{
 				Cache: p.mgr.GetCache(), Namespace: o.all.namespace, Settings: p.store, Clusters: fleet, Manifests: p.manifests,
 				Health: judge, Queries: p.queries, Log: p.log.With("component", "application"), Clock: p.clock, Registerer: prometheus.NewRegistry(),
 			})
 		},
-	}))
+	})
+	r.engine.set(o.looks)
 	return clusters, nil
 }
 

@@ -161,7 +161,7 @@ func TestPortForward(t *testing.T) {
 			kube := httptest.NewTLSServer(k)
 			t.Cleanup(kube.Close)
 			flags := c.flags
-			flags.Kubeconfig = kubeconfigOf(t, kube)
+			flags.Kube.Path = kubeconfigOf(t, kube)
 			tunnel, err := portForward(t.Context(), &flags)
 			if err != nil {
 				t.Fatal(err)
@@ -213,11 +213,11 @@ func TestPortForwardRefused(t *testing.T) {
 	t.Parallel()
 	kube := httptest.NewTLSServer(&kubelet{pods: []corev1.Pod{pod("argocd", "server-0", "argocd-server", corev1.PodPending)}})
 	t.Cleanup(kube.Close)
-	_, err := portForward(t.Context(), &connect.Flags{ServerName: "argocd-server", Kubeconfig: kubeconfigOf(t, kube)})
+	_, err := portForward(t.Context(), &connect.Flags{ServerName: "argocd-server", Kube: connect.Kube{Path: kubeconfigOf(t, kube)}})
 	if err == nil || !strings.Contains(err.Error(), "namespace argocd has no running pod with label app.kubernetes.io/name=argocd-server: use --port-forward-namespace") {
 		t.Errorf("no running pod: %v", err)
 	}
-	if _, err := portForward(t.Context(), &connect.Flags{Kubeconfig: filepath.Join(t.TempDir(), "absent")}); err == nil || !strings.Contains(err.Error(), "no Kubernetes") {
+	if _, err := portForward(t.Context(), &connect.Flags{Kube: connect.Kube{Path: filepath.Join(t.TempDir(), "absent")}}); err == nil || !strings.Contains(err.Error(), "no Kubernetes") {
 		t.Errorf("no kubeconfig: %v", err)
 	}
 	refusing := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -228,13 +228,13 @@ func TestPortForwardRefused(t *testing.T) {
 		(&kubelet{pods: []corev1.Pod{pod("argocd", "server-1", "argocd-server", corev1.PodRunning)}}).ServeHTTP(w, r)
 	}))
 	t.Cleanup(refusing.Close)
-	_, err = portForward(t.Context(), &connect.Flags{ServerName: "argocd-server", Kubeconfig: kubeconfigOf(t, refusing)})
+	_, err = portForward(t.Context(), &connect.Flags{ServerName: "argocd-server", Kube: connect.Kube{Path: kubeconfigOf(t, refusing)}})
 	if err == nil || !strings.Contains(err.Error(), "--port-forward to server-1") || !strings.Contains(err.Error(), "forbidden") {
 		t.Errorf("forbidden: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := portForward(ended, &connect.Flags{ServerName: "argocd-server", Kubeconfig: kubeconfigOf(t, kube)}); err == nil {
+	if _, err := portForward(ended, &connect.Flags{ServerName: "argocd-server", Kube: connect.Kube{Path: kubeconfigOf(t, kube)}}); err == nil {
 		t.Error("an ended context")
 	}
 }

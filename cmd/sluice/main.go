@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"github.com/sluice-cd/sluice/internal/adapter/cluster"
 	"github.com/sluice-cd/sluice/internal/adapter/gitrepo"
 	"github.com/sluice-cd/sluice/internal/adapter/plugin"
 	"github.com/sluice-cd/sluice/internal/adapter/render/worker"
@@ -39,21 +37,13 @@ func main() {
 	if os.Getenv(plugin.BinaryName) == plugin.AskPassBinary {
 		os.Exit(askPass(ctx, os.Args[1:]))
 	}
-	name, args := filepath.Base(os.Args[0]), os.Args[1:]
-	if as := os.Getenv(plugin.BinaryName); as == cluster.LoginProgram && (len(args) == 0 || args[0] != cluster.LoginCommand) {
-		name = as
-	}
-	switch name {
-	case cluster.LoginProgram: // kubeconfigs and cluster Secrets name it
-		name, args = "sluice", append([]string{cluster.LoginCommand}, args...)
-	case "argocd-cmp-server": // sidecars start a link of this name
-		name, args = "sluice", append([]string{"cmp-server"}, args...)
-	case "argocd":
-	default:
-		name = "sluice"
+	name, program := cli.Called(os.Args, os.Getenv(plugin.BinaryName))
+	args := os.Args[1:]
+	if program != "" {
+		name, args = "sluice", append([]string{program}, args...)
 	}
 	line := cli.New(console.System(name, console.BuildOf(version)), cli.Parts{
-		InProcess: inProcess, Forward: portForward, Dashboard: dashboard,
+		InProcess: inProcess, Forward: portForward, Dashboard: dashboard, Rehearse: rehearse,
 		Others: others(),
 	})
 	os.Exit(line.Run(ctx, args))

@@ -30,7 +30,9 @@ func contexts(d *connect.Dialer) cobra.CompletionFunc {
 
 func contextCommand(d *connect.Dialer) *cobra.Command {
 	var remove bool
+	var format string
 	c := &cobra.Command{Use: "context [CONTEXT]", Aliases: []string{"ctx"}, Short: "Show contexts and switch between them", Args: command.Args(0, 1), ValidArgsFunction: contexts(d)}
+	c.Flags().StringVarP(&format, "output", "o", "wide", "form of the list: wide, json or yaml")
 	c.Flags().BoolVar(&remove, "delete", false, "delete the context instead of switching to it")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		path, err := d.Path(d.Console)
@@ -50,28 +52,41 @@ func contextCommand(d *connect.Dialer) *cobra.Command {
 		case remove:
 			return deleteContext(cmd.Context(), d, args[0])
 		case len(args) == 0:
-			return printContexts(d, f)
+			return printContexts(d, f, format)
 		}
 		return switchContext(cmd.Context(), d, path, args[0])
 	}
 	return c
 }
 
-func printContexts(d *connect.Dialer, f *config.File) error {
-	rows := [][]string{{"CURRENT", "NAME", "SERVER"}}
+// known is a context without what it opens.
+type known struct {
+	Name    string `json:"name"`
+	Server  string `json:"server"`
+	Current bool   `json:"current"`
+}
+
+func printContexts(d *connect.Dialer, f *config.File, format string) error {
+	var all []known
 	for _, ref := range f.Contexts {
 		c, err := f.Resolve(ref.Name)
 		if err != nil {
 			d.Log("warn", fmt.Sprintf("Context '%s' had error: %v", ref.Name, err))
 			continue
 		}
-		mark := " "
-		if f.CurrentContext == ref.Name {
-			mark = "*"
-		}
-		rows = append(rows, []string{mark, c.Name, c.Server.Server})
+		all = append(all, known{c.Name, c.Server.Server, f.CurrentContext == ref.Name})
 	}
-	return output.Table(d.Console.Out, rows)
+	return output.Listed(d.Console.Out, format, all, func() [][]string {
+		rows := [][]string{{"CURRENT", "NAME", "SERVER"}}
+		for _, k := range all {
+			mark := " "
+			if k.Current {
+				mark = "*"
+			}
+			rows = append(rows, []string{mark, k.Name, k.Server})
+		}
+		return rows
+	})
 }
 
 func switchContext(ctx context.Context, d *connect.Dialer, path, name string) error {

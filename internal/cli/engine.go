@@ -3,9 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
 )
 
@@ -42,14 +45,44 @@ func EngineCommands(run func() error) []*cobra.Command {
 	return commands
 }
 
+// programs are commands of the engine by the names under which manifests of
+// Argo CD start them (spec/cli.md, and spec/config.md on images).
+var programs = map[string]string{
+	"argocd-server": "server", "argocd-application-controller": "application-controller", "argocd-applicationset-controller": "applicationset-controller",
+	"argocd-repo-server": "repo-server", "argocd-cmp-server": "cmp-server", "argocd-k8s-auth": "k8s-auth",
+}
+
+// Called says as what a program was called: the name of the command line, sluice
+// or argocd, and the command of the engine that it was called as, empty for none.
+// binary, the value of ARGOCD_BINARY_NAME, wins over the name of the file, but
+// not over a command of the engine that is the first argument: children of a
+// program inherit the variable. Names that are not known are the command line.
+func Called(args []string, binary string) (name, program string) {
+	name = filepath.Base(args[0])
+	program = programs[name]
+	if binary == "argocd" || programs[binary] != "" {
+		name, program = binary, programs[binary]
+		if len(args) > 1 && slices.ContainsFunc(EngineCommands(nil), func(c *cobra.Command) bool { return c.Name() == args[1] || c.HasAlias(args[1]) }) {
+			program = ""
+		}
+	}
+	if name != "argocd" {
+		name = "sluice"
+	}
+	return name, program
+}
+
 // handedOver are the parts of a program that leaves them to the engine.
 func handedOver(run func() error) Parts {
 	return Parts{
 		InProcess: func(context.Context, *connect.Flags) (*connect.Tunnel, error) { return nil, run() },
 		Forward:   func(context.Context, *connect.Flags) (*connect.Tunnel, error) { return nil, run() },
 		Dashboard: func(context.Context, *connect.Flags, string, func(string)) error { return run() },
-		Others:    EngineCommands(run),
-		HandOver:  run,
+		Rehearse: func(context.Context, *connect.Flags, []v1alpha1.Application) ([]v1alpha1.ApplicationStatus, error) {
+			return nil, run()
+		},
+		Others:   EngineCommands(run),
+		HandOver: run,
 	}
 }
 

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/cli/account"
 	"github.com/sluice-cd/sluice/internal/cli/admin"
 	"github.com/sluice-cd/sluice/internal/cli/app"
@@ -42,6 +41,8 @@ type Parts struct {
 	Forward func(ctx context.Context, f *connect.Flags) (*connect.Tunnel, error)
 	// Dashboard serves API and UI on an address.
 	Dashboard func(ctx context.Context, f *connect.Flags, address string, ready func(url string)) error
+	// Rehearse compares Applications as a controller would, and writes nothing.
+	Rehearse func(ctx context.Context, f *connect.Flags, apps []v1alpha1.Application) ([]v1alpha1.ApplicationStatus, error)
 	// Others are commands that are no part of the command line: the servers.
 	Others []*cobra.Command
 	// HandOver, when it is set, stands for all of the above: it goes on as the
@@ -67,6 +68,12 @@ func New(c *console.Console, p Parts) *CLI {
 		}
 		return cmd.Help()
 	}
+	root.ValidArgsFunction = func(_ *cobra.Command, args []string, wrote string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault // arguments of a plugin
+		}
+		return plugins(c, wrote), cobra.ShellCompDirectiveNoFileComp
+	}
 	root.SetIn(c.In)
 	root.SetOut(c.Out)
 	root.SetErr(c.Err)
@@ -79,11 +86,10 @@ func New(c *console.Console, p Parts) *CLI {
 		account.Command(d), login.Login(d), login.Relogin(d), login.Logout(d),
 		admin.Command(administration(d, p)), contextCommand(d), configureCommand(d), versionCommand(d), completionCommand(d),
 	)
-	var kube command.Kube
 	for _, group := range root.Commands() {
 		switch group.Name() { // those that the reference gives the flags of kubectl
 		case "account", "app", "appset", "cert", "cluster", "gpg", "proj", "repo", "repocreds":
-			kube.Register(group.PersistentFlags())
+			d.Kube.Register(group.PersistentFlags(), true)
 		}
 	}
 	for _, other := range others {
@@ -100,10 +106,6 @@ func New(c *console.Console, p Parts) *CLI {
 		if err := d.Apply(c.Getenv); err != nil {
 			return fail.Fatal("%w", err)
 		}
-		d.Kubeconfig, d.KubeNamespace = kube.Kubeconfig, kube.Namespace
-		if d.KubeContext == "" {
-			d.KubeContext = kube.Context
-		}
 		if err := d.Validate(); err != nil || p.HandOver == nil || !asks(cmd) || !d.Tunneled() {
 			return err
 		}
@@ -117,6 +119,11 @@ func administration(d *connect.Dialer, p Parts) admin.Options {
 	if p.Dashboard != nil {
 		o.Dashboard = func(ctx context.Context, address string, ready func(string)) error {
 			return p.Dashboard(ctx, &d.Flags, address, ready)
+		}
+	}
+	if p.Rehearse != nil {
+		o.Rehearse = func(ctx context.Context, apps []v1alpha1.Application) ([]v1alpha1.ApplicationStatus, error) {
+			return p.Rehearse(ctx, &d.Flags, apps)
 		}
 	}
 	return o
@@ -153,43 +160,4 @@ func (l *CLI) Run(ctx context.Context, args []string) int {
 	}
 	fail.Report(l.Console.Err, err, l.Dialer.Style(l.Console), l.Console.Name, l.Console.Clock.Now())
 	return fail.Code(err)
-}
-
-// plugin runs argocd-NAME for a command that is none of ours (spec/cli.md §1.6).
-func (l *CLI) plugin(ctx context.Context, args []string) (code int, ran bool) {
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") || strings.ContainsAny(args[0], `/\`) || args[0] == cobra.ShellCompRequestCmd ||
-		args[0] == cobra.ShellCompNoDescRequestCmd || args[0] == "help" {
-		return 0, false
-	}
-	for _, c := range l.Root.Commands() {
-		if c.Name() == args[0] || c.HasAlias(args[0]) {
-			return 0, false
-		}
-	}
-	for _, prefix := range pluginPrefixes(l.Console.Name) {
-		path, err := l.Console.LookPath(prefix + args[0])
-		if err != nil {
-			continue
-		}
-		cmd := exec.CommandContext(ctx, path, args[1:]...)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = l.Console.In, l.Console.Out, l.Console.Err, l.Console.Env()
-		err = cmd.Run()
-		var exit *exec.ExitError
-		switch {
-		case err == nil:
-			return 0, true
-		case errors.As(err, &exit) && exit.ExitCode() >= 0:
-			return exit.ExitCode(), true
-		}
-		fail.Report(l.Console.Err, fail.Fatal("plugin %s: %w", path, err), l.Dialer.Style(l.Console), l.Console.Name, l.Console.Clock.Now())
-		return fail.Failure, true
-	}
-	return 0, false
-}
-
-func pluginPrefixes(name string) []string {
-	if name == "argocd" {
-		return []string{"argocd-"}
-	}
-	return []string{name + "-", "argocd-"}
 }

@@ -54,6 +54,8 @@ func (b begun) Now() time.Time {
 	return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Since(b.start).Truncate(time.Minute))
 }
 
+func (b begun) Since(t time.Time) time.Duration { return b.Now().Sub(t) }
+
 // serverKey of the values of a script.
 type serverKey struct{}
 

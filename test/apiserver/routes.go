@@ -325,6 +325,7 @@ func (s *Server) others() {
 		})
 	}
 	s.keys()
+	s.credentials()
 	s.projects()
 }
 

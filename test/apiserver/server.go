@@ -49,6 +49,8 @@ type State struct {
 	// Token that requests must show; empty is none.
 	Token    string `json:"token"`
 	Username string `json:"username"`
+	// NewToken is what whoever asks for a token gets.
+	NewToken string `json:"newToken"`
 	Password string `json:"password"`
 	// RootPath below which everything is.
 	RootPath string `json:"rootPath"`

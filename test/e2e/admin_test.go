@@ -60,7 +60,14 @@ status: {resources: [{kind: ConfigMap, namespace: api, name: a}]}
 apiVersion: v1
 kind: ConfigMap
 metadata: {namespace: argocd, name: argocd-notifications-cm}
-data: {trigger.on-sync: '[{when: "true", send: [app-synced]}]'}
+data:
+  trigger.on-sync: '[{when: "true", send: [app-synced]}]'
+  template.app-synced: 'message: "{{.app.metadata.name}} {{.appProject.metadata.name}} {{.secrets.token | toString}}"'
+---
+apiVersion: v1
+kind: Secret
+metadata: {namespace: argocd, name: argocd-notifications-secret}
+stringData: {token: t0ken}
 ---
 apiVersion: v1
 kind: Secret
@@ -111,11 +118,32 @@ func TestAdministration(t *testing.T) {
 	if out, err := kubectl(t, d.r, "hub", "apply", "-f", d.file("hub.yaml", hubState)); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	d.rehearsal()
 	d.clusters()
 	d.credentials()
 	d.roles()
 	d.settings()
 	d.backups()
+}
+
+// rehearsal tries notifications, and reconciliation: nobody has compared the
+// Applications; this process does, and says why it cannot.
+func (d *desk) rehearsal() {
+	d.says("applications:\n- health: {}\n  name: web\n  sync:\n    comparedTo:\n      destination: {}\n      source:\n        repoURL: \"\"\n    status: \"\"\n", "app", "get-reconcile-results", "-")
+	d.says("CONDITION  RESULT  TEMPLATES   ONCE PER  MESSAGE\ntrue       true    app-synced            \n", "notifications", "trigger", "run", "on-sync", "web")
+	d.says("message: web team t0ken\n", "notifications", "template", "notify", "app-synced", "web")
+	d.says("message: api team <nil>\n", "notifications", "template", "notify", "app-synced", "team-a/api", "--secret", ":empty")
+	d.refuses("applications.argoproj.io \\\"wob\\\" not found", "notifications", "template", "notify", "app-synced", "wob")
+	d.says("applications: []\n", "app", "get-reconcile-results", "-", "-l", "no=such")
+	out, err := d.r.Sluice(d.Context(), "admin", "app", "get-reconcile-results", "-", "--refresh")
+	if err != nil || !strings.Contains(out, "type: InvalidSpecError") || !strings.Contains(out, "is not permitted in project") || !strings.Contains(out, "status: Unknown") {
+		d.Errorf("%v: %s", err, out)
+	}
+	var app v1alpha1.Application
+	must(d.T, d.r.Hub.Get(d.Context(), client.ObjectKey{Namespace: "argocd", Name: "web"}, &app))
+	if len(app.Status.Conditions) > 0 || app.Status.Sync.Status != "" {
+		d.Errorf("a rehearsal wrote a status: %+v", app.Status)
+	}
 }
 
 func (d *desk) clusters() {

@@ -218,6 +218,7 @@ func TestCore(t *testing.T) {
 	_, err = kube.CoreV1().ConfigMaps("shop-plain").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "stray"}}, metav1.CreateOptions{})
 	must(t, err)
 	r.fine(r.core, "app", "get", "plain", "--refresh")
+	r.rehearsal()
 	before := r.same()
 	if d := before["app diff plain"]; d.Code != 1 || !strings.Contains(d.Out, "===== apps/Deployment shop-plain/plain ======") || !strings.Contains(d.Out, "replicas: 1") {
 		t.Errorf("app diff plain: %+v", d)

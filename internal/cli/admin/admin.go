@@ -8,24 +8,22 @@
 //   - settings.go, overrides.go, rbac.go: what settings say, before they are used
 //     (verify reads them)
 //   - cluster.go, mode.go, spec.go: figures about clusters, and their registrations
-//   - project.go: many projects; notification.go: what is declared about messages
+//   - rehearsal.go: what a controller would say of every Application
+//   - project.go: many projects
+//   - notification.go, notify.go: what is declared about messages, and a try of it
 package admin
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"strconv"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
@@ -42,46 +40,25 @@ type Options struct {
 	// Dashboard serves the API and the UI on an address until ctx ends, and says
 	// when it is ready; nil where this program has no server.
 	Dashboard func(ctx context.Context, address string, ready func(url string)) error
+	// Rehearse compares Applications as a controller would, writes nothing, and
+	// gives their statuses in order; nil where this program cannot.
+	Rehearse func(ctx context.Context, apps []v1alpha1.Application) ([]v1alpha1.ApplicationStatus, error)
 }
 
-type verbs struct {
-	Options
-	kube kube
-}
+type verbs struct{ Options }
 
 // Command is the group.
 func Command(o Options) *cobra.Command {
-	v := &verbs{Options: o}
+	v := &verbs{o}
 	c := command.Group("admin", "Commands for those who run the hub: they talk to Kubernetes directly",
 		v.initialPassword(), v.redisPassword(), v.export(), v.restore(), v.dashboard(), v.projects(), v.notifications(),
-		command.Group("app", "Declare Applications", app.GenerateSpec(v.Dialer)), command.Group("repo", "Declare repositories", repo.GenerateSpec(v.Dialer)),
+		command.Group("app", "Declare Applications, and rehearse their reconciliation", app.GenerateSpec(v.Dialer), v.reconcileResults(), v.diffReconcileResults()),
+		command.Group("repo", "Declare repositories", repo.GenerateSpec(v.Dialer)),
 		v.clusters(),
 		v.settings(),
 	)
-	v.kube.register(c.PersistentFlags())
+	v.Dialer.Kube.Register(c.PersistentFlags(), false)
 	return c
-}
-
-// kube is the connection to Kubernetes.
-type kube struct {
-	kubeconfig, namespace string
-	overrides             clientcmd.ConfigOverrides
-}
-
-func (k *kube) register(fs *pflag.FlagSet) {
-	fs.StringVar(&k.kubeconfig, "kubeconfig", "", "path to a kubeconfig")
-	fs.StringVarP(&k.namespace, "namespace", "n", "", "namespace of the control plane; default: that of the context")
-	for _, s := range []struct {
-		into        *string
-		name, usage string
-	}{
-		{&k.overrides.CurrentContext, "context", "context of the kubeconfig"}, {&k.overrides.Context.Cluster, "cluster", "cluster of the kubeconfig"},
-		{&k.overrides.Context.AuthInfo, "user", "user of the kubeconfig"}, {&k.overrides.AuthInfo.Token, "token", "bearer token"},
-		{&k.overrides.Timeout, "request-timeout", "time that a request may take"}, {&k.overrides.ClusterInfo.ProxyURL, "proxy-url", "proxy to Kubernetes"},
-	} {
-		fs.StringVar(s.into, s.name, "", s.usage)
-	}
-	fs.BoolVar(&k.overrides.ClusterInfo.InsecureSkipTLSVerify, "insecure-skip-tls-verify", false, "take any certificate of Kubernetes")
 }
 
 // hub is the control plane.
@@ -93,25 +70,9 @@ type hub struct {
 // config is the connection that flags and kubeconfig describe, and the namespace
 // of the control plane.
 func (v *verbs) config() (*rest.Config, string, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = v.kube.kubeconfig
-	overrides := v.kube.overrides
-	if overrides.CurrentContext == "" {
-		overrides.CurrentContext = v.Dialer.KubeContext
-	}
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &overrides)
-	cfg, err := loader.ClientConfig()
+	cfg, ns, err := v.Dialer.Kube.Config(v.Dialer.KubeContext)
 	if err != nil {
-		return nil, "", fail.New("give --kubeconfig, or set KUBECONFIG", "no Kubernetes: %w", err)
-	}
-	cfg.QPS = -1
-	ns := v.kube.namespace
-	if ns == "" {
-		raw, err := loader.RawConfig()
-		if err != nil {
-			return nil, "", fmt.Errorf("kubeconfig: %w", err)
-		}
-		ns = contextNamespace(&raw, overrides.CurrentContext)
+		return nil, "", fail.New("give --kubeconfig, or set KUBECONFIG", "%w", err)
 	}
 	return cfg, ns, nil
 }
@@ -134,19 +95,6 @@ func (v *verbs) connect() (*hub, error) {
 	return &hub{client: c, namespace: ns}, nil
 }
 
-// contextNamespace is the namespace of a context; one without is taken for the
-// usual one of a control plane, since nobody runs one in default
-// (spec/cli.md §1.5 calls that the classic stumbling block).
-func contextNamespace(raw *api.Config, name string) string {
-	if name == "" {
-		name = raw.CurrentContext
-	}
-	if c := raw.Contexts[name]; c != nil && c.Namespace != "" {
-		return c.Namespace
-	}
-	return "argocd"
-}
-
 func (v *verbs) dashboard() *cobra.Command {
 	var address string
 	var port int
@@ -157,9 +105,6 @@ func (v *verbs) dashboard() *cobra.Command {
 		if v.Dashboard == nil {
 			return fail.Fatal("this program was built without a server")
 		}
-		d := v.Dialer
-		d.KubeContext = cmp.Or(v.kube.overrides.CurrentContext, d.KubeContext)
-		d.Kubeconfig, d.KubeNamespace = v.kube.kubeconfig, v.kube.namespace
 		return v.Dashboard(cmd.Context(), net.JoinHostPort(address, strconv.Itoa(port)), func(url string) {
 			v.Dialer.Console.Printf("Argo CD UI is available at %s\n", url)
 		})

@@ -95,33 +95,50 @@ func (v *verbs) clusterStats() *cobra.Command {
 }
 
 func (v *verbs) shards() *cobra.Command {
+	var format string
 	s := &sharding{}
 	c := &cobra.Command{Use: "shards", Short: "Count objects by shard", Args: command.Args(0, 0)}
+	c.Flags().StringVarP(&format, "output", "o", "wide", "wide, json or yaml")
 	s.register(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		all, err := v.figuresOf(cmd.Context(), s)
 		if err != nil {
 			return err
 		}
-		return output.Table(v.Dialer.Console.Out, shardTable(all))
+		loads, total := shards(all)
+		return output.Listed(v.Dialer.Console.Out, format, loads, func() [][]string { return shardTable(loads, total) })
 	}
 	return c
 }
 
-// shardTable has a row for each shard, with its part of all objects.
-func shardTable(all []figures) [][]string {
-	counts, total := map[string]int{}, 0
+// load is what the clusters of a shard hold.
+type load struct {
+	Shard     string `json:"shard"`
+	Resources int    `json:"resources"`
+}
+
+// shards adds up objects by shard, numbers first, and all of them.
+func shards(all []figures) (out []load, total int) {
+	counts := map[string]int{}
 	for i := range all {
 		counts[all[i].Shard] += all[i].Resources
 		total += all[i].Resources
 	}
-	table := [][]string{{"SHARD", "RESOURCES COUNT"}}
 	for _, shard := range slices.SortedFunc(maps.Keys(counts), byNumber) {
+		out = append(out, load{shard, counts[shard]})
+	}
+	return out, total
+}
+
+// shardTable has a row for each shard, with its part of all objects.
+func shardTable(all []load, total int) [][]string {
+	table := [][]string{{"SHARD", "RESOURCES COUNT"}}
+	for _, l := range all {
 		percent := 0.0
 		if total > 0 {
-			percent = 100 * float64(counts[shard]) / float64(total)
+			percent = 100 * float64(l.Resources) / float64(total)
 		}
-		table = append(table, []string{shard, fmt.Sprintf("%d (%.0f%%)", counts[shard], percent)})
+		table = append(table, []string{l.Shard, fmt.Sprintf("%d (%.0f%%)", l.Resources, percent)})
 	}
 	return table
 }
@@ -142,19 +159,23 @@ func byNumber(a, b string) int {
 }
 
 func (v *verbs) clusterNamespaces() *cobra.Command {
+	var format string
 	s := &sharding{}
 	c := &cobra.Command{Use: "namespaces", Short: "List the namespaces that Applications use, by cluster", Args: command.Args(0, 0)}
+	c.Flags().StringVarP(&format, "output", "o", "wide", "wide, json or yaml")
 	s.register(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		all, err := v.figuresOf(cmd.Context(), s)
 		if err != nil {
 			return err
 		}
-		table := [][]string{{"CLUSTER", "NAMESPACES"}}
-		for i := range all {
-			table = append(table, []string{all[i].Server, strings.Join(all[i].Namespaces, ",")})
-		}
-		return output.Table(v.Dialer.Console.Out, table)
+		return output.Listed(v.Dialer.Console.Out, format, all, func() [][]string {
+			table := [][]string{{"CLUSTER", "NAMESPACES"}}
+			for i := range all {
+				table = append(table, []string{all[i].Server, strings.Join(all[i].Namespaces, ",")})
+			}
+			return table
+		})
 	}
 	return c
 }

@@ -43,10 +43,10 @@ func TestFigures(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(figures{})); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([][]string{{"SHARD", "RESOURCES COUNT"}, {"1", "4 (67%)"}, {"10", "0 (0%)"}, {"-", "2 (33%)"}}, shardTable(got)); diff != "" {
+	if diff := cmp.Diff([][]string{{"SHARD", "RESOURCES COUNT"}, {"1", "4 (67%)"}, {"10", "0 (0%)"}, {"-", "2 (33%)"}}, shardTable(shards(got))); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([][]string{{"SHARD", "RESOURCES COUNT"}, {"-", "0 (0%)"}}, shardTable(counted(nil, nil))); diff != "" {
+	if diff := cmp.Diff([][]string{{"SHARD", "RESOURCES COUNT"}, {"-", "0 (0%)"}}, shardTable(shards(counted(nil, nil)))); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -14,25 +14,24 @@ import (
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
 	"github.com/sluice-cd/sluice/internal/cli/output"
+	"github.com/sluice-cd/sluice/internal/domain/notice"
 )
 
-// notificationConfig is the config map that declares triggers and templates
-// (spec/observability.md, notifications).
-const notificationConfig = "argocd-notifications-cm"
-
-// notificationFlags say where the declarations are read.
+// notificationFlags say where declarations are read (spec/observability.md §4.1).
 type notificationFlags struct{ config, secret string }
 
-// notifications list what is declared. Nothing in this program sends yet, so
-// there are no verbs that would claim to.
+// notifications list what is declared, and try it: notify.go.
 func (v *verbs) notifications() *cobra.Command {
 	f := &notificationFlags{}
-	c := command.Group("notifications", "List what argocd-notifications-cm declares",
-		command.Group("template", "Templates of messages", v.declared(f, declaredKind{"template", []string{"NAME", "PREVIEW"}, preview})),
-		command.Group("trigger", "Triggers of messages", v.declared(f, declaredKind{"trigger", []string{"NAME", "TEMPLATES", "CONDITION"}, conditions})))
+	c := command.Group("notifications", "List what "+notice.ConfigName+" declares, and try it",
+		command.Group("template", "Templates of messages", v.declared(f, declaredKind{"template", []string{"NAME", "PREVIEW"}, preview}), v.notify(f)),
+		command.Group("trigger", "Triggers of messages", v.declared(f, declaredKind{"trigger", []string{"NAME", "TEMPLATES", "CONDITION"}, conditions}), v.runTrigger(f)))
 	fs := c.PersistentFlags()
-	fs.StringVar(&f.config, "config-map", "", "file with ConfigMap "+notificationConfig+"; default: that of the hub")
-	fs.StringVar(&f.secret, "secret", "", "accepted: what is listed needs no Secret")
+	fs.StringVar(&f.config, "config-map", "", "file with ConfigMap "+notice.ConfigName+"; default: that of the hub")
+	fs.StringVar(&f.secret, "secret", "", "file with Secret "+notice.SecretName+", "+noSecret+" for none; default: that of the hub, and none when the ConfigMap and the Application are files")
+	fs.String("argocd-repo-server", "", "accepted: nothing is asked of a repository")
+	fs.Bool("argocd-repo-server-plaintext", false, "accepted: nothing is asked of a repository")
+	fs.Bool("argocd-repo-server-strict-tls", false, "accepted: nothing is asked of a repository")
 	return c
 }
 
@@ -60,7 +59,7 @@ func (v *verbs) declared(f *notificationFlags, kind declaredKind) *cobra.Command
 			}
 			at := slices.Index(names, args[0])
 			if at < 0 {
-				return fail.New(fmt.Sprintf("%s admin notifications %s get %s", v.Dialer.Console.Name, kind.name, command.Near(args[0], names)), "%s declares no %s %s", notificationConfig, kind.name, args[0])
+				return fail.New(fmt.Sprintf("%s admin notifications %s get %s", v.Dialer.Console.Name, kind.name, command.Near(args[0], names)), "%s declares no %s %s", notice.ConfigName, kind.name, args[0])
 			}
 			all = all[at : at+1]
 		}
@@ -88,23 +87,24 @@ type declaration struct {
 	Value any    `json:"value"`
 }
 
-// declarations reads the entries of a sort, sorted by name.
-func (v *verbs) declarations(ctx context.Context, f *notificationFlags, kind string) ([]declaration, error) {
-	var data map[string]string
+// declares reads the data of the config map.
+func (v *verbs) declares(ctx context.Context, f *notificationFlags) (map[string]string, error) {
 	if f.config == "" {
 		h, err := v.connect()
 		if err != nil {
 			return nil, err
 		}
-		if data, err = h.settings(ctx, notificationConfig); err != nil {
-			return nil, err
-		}
-	} else if err := v.object(f.config, "ConfigMap", func(raw []byte) error {
-		var cm corev1.ConfigMap
-		err := yaml.Unmarshal(raw, &cm)
-		data = cm.Data
-		return err
-	}); err != nil {
+		return h.settings(ctx, notice.ConfigName)
+	}
+	var cm corev1.ConfigMap
+	err := v.object(f.config, "ConfigMap", func(raw []byte) error { return yaml.Unmarshal(raw, &cm) })
+	return cm.Data, err
+}
+
+// declarations reads the entries of a sort, sorted by name.
+func (v *verbs) declarations(ctx context.Context, f *notificationFlags, kind string) ([]declaration, error) {
+	data, err := v.declares(ctx, f)
+	if err != nil {
 		return nil, err
 	}
 	out := []declaration{}
@@ -115,7 +115,7 @@ func (v *verbs) declarations(ctx context.Context, f *notificationFlags, kind str
 		}
 		d := declaration{Name: name}
 		if err := yaml.Unmarshal([]byte(text), &d.Value); err != nil {
-			return nil, fmt.Errorf("ConfigMap/%s: key %s is no YAML: %w", notificationConfig, key, err)
+			return nil, fmt.Errorf("ConfigMap/%s: key %s is no YAML: %w", notice.ConfigName, key, err)
 		}
 		out = append(out, d)
 	}

@@ -33,11 +33,11 @@ func (v *verbs) overrides(f *settingsFlags) *cobra.Command {
 		v.ignored(f, "ignore-resource-updates", "Show which fields of an object may change without a new comparison", func(s diff.Settings) []diff.Rule { return s.Updates }))
 }
 
-// subject reads the object that a verb is about, and the settings.
-func (v *verbs) subject(ctx context.Context, f *settingsFlags, name string) (*unstructured.Unstructured, map[string]string, error) {
+// single reads one object from a file.
+func (v *verbs) single(name string) (*unstructured.Unstructured, error) {
 	raw, err := v.Dialer.Console.ReadFile(name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	o := &unstructured.Unstructured{}
 	text, err := yaml.YAMLToJSON(raw)
@@ -45,10 +45,19 @@ func (v *verbs) subject(ctx context.Context, f *settingsFlags, name string) (*un
 		err = json.Unmarshal(text, &o.Object) // whole numbers stay whole
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if o.GetKind() == "" || o.GetAPIVersion() == "" {
-		return nil, nil, fail.New("name a file that holds one object", "%s holds no object with apiVersion and kind", name)
+		return nil, fail.New("name a file that holds one object", "%s holds no object with apiVersion and kind", name)
+	}
+	return o, nil
+}
+
+// subject reads the object that a verb is about, and the settings.
+func (v *verbs) subject(ctx context.Context, f *settingsFlags, name string) (*unstructured.Unstructured, map[string]string, error) {
+	o, err := v.single(name)
+	if err != nil {
+		return nil, nil, err
 	}
 	l, err := v.load(ctx, f)
 	if err != nil {

@@ -109,7 +109,7 @@ func (v *verbs) clusterSpec() *cobra.Command {
 	fs.Int64Var(&f.shard, "shard", -1, "shard of the controllers; negative lets them choose")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		rules := clientcmd.NewDefaultClientConfigLoadingRules()
-		rules.ExplicitPath = v.kube.kubeconfig
+		rules.ExplicitPath = v.Dialer.Kube.Path
 		cfg, err := rules.Load()
 		if err != nil {
 			return fmt.Errorf("kubeconfig: %w", err)
@@ -132,7 +132,7 @@ func (v *verbs) clusterSpec() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s.Namespace = v.kube.namespace // of -n alone: declarations in Git are for more than one hub
+		s.Namespace = v.Dialer.Kube.Overrides.Context.Namespace // of -n alone: declarations in Git are for more than one hub
 		return f.declared.Print(v.Dialer.Console, "", s)
 	}
 	return c

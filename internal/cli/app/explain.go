@@ -51,7 +51,7 @@ func (v *verbs) explain() *cobra.Command {
 			return err
 		}
 		e := explain(facts, v.d.Console.Name, v.d.Console.Clock.Now())
-		if format == "json" || format == "yaml" {
+		if format != "wide" && format != "" {
 			return output.Object(v.d.Console.Out, format, e)
 		}
 		v.printExplanation(&e)

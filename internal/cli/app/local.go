@@ -107,7 +107,7 @@ func (v *verbs) previewed(ctx context.Context, c *client.Client, id client.App, 
 	if err := v.printDifferences(ctx, all); err != nil {
 		return false, err
 	}
-	if f.yes {
+	if f.yes || !v.d.Console.OutTerminal { // spec/cli.md, conventions: nobody is asked in a pipe
 		return true, nil
 	}
 	return v.d.Console.Confirm("Please review changes to application " + Qualified(app) + " shown above. Do you want to continue the sync process? (y/n): ")

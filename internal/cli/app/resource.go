@@ -21,7 +21,7 @@ func (v *verbs) resources() *cobra.Command {
 	var orphaned bool
 	c := &cobra.Command{Use: "resources APPNAME", Short: "List the objects of an Application, and those that nobody manages", Args: command.Args(1, 1), ValidArgsFunction: v.names()}
 	c.Flags().BoolVar(&orphaned, "orphaned", false, "only objects that nobody manages")
-	c.Flags().StringVar(&format, "output", "", "tree, tree=detailed, json or yaml; empty is a table")
+	c.Flags().StringVarP(&format, "output", "o", "", "tree, tree=detailed, json or yaml; empty is a table")
 	c.Flags().StringVar(&project, "project", "", "project of the Application")
 	v.namespaceFlag(c, &namespace)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -118,7 +118,7 @@ func (v *verbs) find(ctx context.Context, c *client.Client, id client.App, f *ob
 	}
 	switch {
 	case len(out) == 0:
-		return nil, fail.New(v.d.Console.Name+" app resources "+id.Name, "No matching resource found: application %s has no %s %s", id.Name, f.kind, f.name)
+		return nil, fail.New(v.d.Console.Name+" app resources "+id.Name, "No matching resource found: application %s has no %s", id.Name, strings.TrimSpace(f.kind+" "+f.name))
 	case len(groups) > 1:
 		return nil, fail.Fatal("Ambiguous resource kind. Use flag --group to resolve the ambiguity")
 	case len(out) > 1 && !f.all:

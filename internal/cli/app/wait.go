@@ -98,7 +98,14 @@ func (v *verbs) selected(ctx context.Context, c *client.Client, args []string, q
 		ids = append(ids, client.App{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name})
 	}
 	if len(ids) == 0 {
-		return nil, fail.Fatal("No matching apps found for filter: selector %s", strings.Join(append([]string{q.Selector}, q.Projects...), " "))
+		var filter []string
+		if q.Selector != "" {
+			filter = append(filter, "selector "+q.Selector)
+		}
+		if len(q.Projects) > 0 {
+			filter = append(filter, "project "+strings.Join(q.Projects, ", "))
+		}
+		return nil, fail.Fatal("No matching apps found for filter: %s", strings.Join(filter, ", "))
 	}
 	return ids, nil
 }

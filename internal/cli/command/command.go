@@ -137,9 +137,13 @@ func Name(text, otherwise string) (namespace, name string) {
 	return otherwise, text
 }
 
-// Complete offers the names that a list gives, to shells.
+// Complete offers the names that a list gives, to shells: for the first argument,
+// and for others of commands whose usage says that there may be more of them.
 func Complete(d *connect.Dialer, list func(cmd *cobra.Command, c *client.Client) ([]string, error)) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 && !strings.Contains(cmd.Use, "...") {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
 		c, err := d.Client(cmd.Context())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -166,35 +170,4 @@ func Pairs(words []string, what string) (map[string]string, error) {
 		out[k] = v
 	}
 	return out, nil
-}
-
-// Kube adds the flags of kubectl that some groups accept (spec/cli.md §1.2).
-type Kube struct {
-	Kubeconfig, Context, Cluster, User, Namespace, Username, Password, Token, ProxyURL, Timeout string
-	Insecure                                                                                    bool
-}
-
-// Register adds the flags; those that exist already are left out.
-func (k *Kube) Register(fs *pflag.FlagSet) {
-	add := func(into *string, name, short, usage string) {
-		if fs.Lookup(name) != nil {
-			return
-		}
-		fs.StringVarP(into, name, short, "", usage)
-		_ = fs.MarkHidden(name) // the flag was just added
-	}
-	add(&k.Kubeconfig, "kubeconfig", "", "path to a kubeconfig")
-	add(&k.Context, "context", "", "context of the kubeconfig")
-	add(&k.Cluster, "cluster", "", "cluster of the kubeconfig")
-	add(&k.User, "user", "", "user of the kubeconfig")
-	add(&k.Namespace, "namespace", "n", "namespace of the control plane")
-	add(&k.Username, "username", "", "name for basic authentication to Kubernetes")
-	add(&k.Password, "password", "", "password for basic authentication to Kubernetes")
-	add(&k.Token, "token", "", "bearer token for Kubernetes")
-	add(&k.ProxyURL, "proxy-url", "", "proxy to Kubernetes")
-	add(&k.Timeout, "request-timeout", "", "time that a request to Kubernetes may take")
-	if fs.Lookup("insecure-skip-tls-verify") == nil {
-		fs.BoolVar(&k.Insecure, "insecure-skip-tls-verify", false, "take any certificate of Kubernetes")
-		_ = fs.MarkHidden("insecure-skip-tls-verify") // the flag was just added
-	}
 }

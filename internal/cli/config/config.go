@@ -243,8 +243,12 @@ func (f *File) Remove(name string) bool {
 	}
 	if f.CurrentContext == name {
 		f.CurrentContext = ""
-		if len(f.Contexts) > 0 {
-			f.CurrentContext = f.Contexts[0].Name
+		sound := slices.IndexFunc(f.Contexts, func(c ContextRef) bool { // another one would make the whole file invalid
+			_, err := f.Resolve(c.Name)
+			return err == nil
+		})
+		if sound >= 0 {
+			f.CurrentContext = f.Contexts[sound].Name
 		}
 	}
 	return true

@@ -139,3 +139,18 @@ func TestBroken(t *testing.T) {
 		}
 	}
 }
+
+// TestRemoveLeavesASoundContext: the file stays one that can be read.
+func TestRemoveLeavesASoundContext(t *testing.T) {
+	t.Parallel()
+	f := &File{
+		CurrentContext: "a", Contexts: []ContextRef{{Name: "a", Server: "s", User: "a"}, {Name: "broken", Server: "gone", User: "a"}, {Name: "b", Server: "s", User: "b"}},
+		Servers: []Server{{Server: "s"}}, Users: []User{{Name: "a"}, {Name: "b"}},
+	}
+	if !f.Remove("a") || f.CurrentContext != "b" {
+		t.Errorf("the context is %q, want b", f.CurrentContext)
+	}
+	if !f.Remove("b") || f.CurrentContext != "" {
+		t.Errorf("the context is %q, want none", f.CurrentContext)
+	}
+}

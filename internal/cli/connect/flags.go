@@ -29,9 +29,8 @@ type Flags struct {
 	ServerName, ControllerName, RepoServerName, RedisName, RedisHA, Compress string
 	LogFormat, LogLevel                                                      string
 
-	// Kubeconfig and KubeNamespace are where core mode and port-forwards find
-	// the hub; empty is what kubectl would take.
-	Kubeconfig, KubeNamespace string
+	// Kube is how core mode, port-forwards and the group admin find the hub.
+	Kube Kube
 
 	set *pflag.FlagSet
 }

@@ -83,6 +83,14 @@ func List[T any](w io.Writer, format string, all []T) error {
 	return Object(w, format, all)
 }
 
+// Listed prints values as a table, which table makes, or as json or yaml.
+func Listed[T any](w io.Writer, format string, all []T, table func() [][]string) error {
+	if format == "wide" || format == "" {
+		return Table(w, table())
+	}
+	return List(w, format, all)
+}
+
 // Row prints a label, padded to 20 columns, and a value.
 func Row(w io.Writer, label, value string) error { return RowTo(w, 20, label, value) }
 

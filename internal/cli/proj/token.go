@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-cd/sluice/internal/cli/command"
 	"github.com/sluice-cd/sluice/internal/cli/connect"
 	"github.com/sluice-cd/sluice/internal/cli/fail"
+	"github.com/sluice-cd/sluice/internal/cli/output"
 )
 
 func (v *verbs) createToken() *cobra.Command {
@@ -83,12 +84,16 @@ func (v *verbs) deleteToken() *cobra.Command {
 
 func (v *verbs) listTokens() *cobra.Command {
 	var unix bool
+	var format string
 	c := v.looking("list-tokens PROJECT ROLE-NAME", "List tokens of a role", 2, func(p *v1alpha1.AppProject, args []string) error {
 		r, err := roleOf(p, args[0])
 		if err != nil {
 			return err
 		}
 		all := tokensOf(p, r)
+		if format != "wide" && format != "" {
+			return output.List(v.d.Console.Out, format, all)
+		}
 		if len(all) == 0 {
 			v.d.Console.Printf("No tokens for %s.%s\n", p.Name, r.Name)
 			return nil
@@ -96,6 +101,7 @@ func (v *verbs) listTokens() *cobra.Command {
 		return printTokens(v.d.Console.Out, all, unix)
 	})
 	c.Aliases = []string{"list-token", "token-list"}
+	c.Flags().StringVarP(&format, "output", "o", "wide", "wide, json or yaml")
 	c.Flags().BoolVarP(&unix, "unixtime", "u", false, "times in seconds since 1970")
 	return c
 }

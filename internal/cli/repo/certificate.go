@@ -155,6 +155,9 @@ func (v *verbs) listCertificates() *cobra.Command {
 		default:
 			return fail.Fatal("cert-type must be either ssh or https")
 		}
+		if !slices.Contains([]string{"", "hostname", "host", "type"}, order) {
+			return fail.Fatal("--sort %q: use hostname or type", order)
+		}
 		api, err := v.d.Client(cmd.Context())
 		if err != nil {
 			return err

@@ -144,6 +144,34 @@ func (a *Answers) Object(ctx context.Context, seen inspect.Seen, o inspect.Objec
 	return a.c.Object(ctx, seen, o)
 }
 
+// Reconciled is what the status of an Application would say after a comparison
+// now, with Git asked anew: the answer of a rehearsal (spec/cli.md §6). Nothing
+// is written, no operation is begun or carried on. What cannot be compared says
+// why in its conditions; an error is that there is no such Application.
+func (a *Answers) Reconciled(ctx context.Context, seen inspect.Seen) (*v1alpha1.ApplicationStatus, error) {
+	if err := a.listen(ctx); err != nil {
+		return nil, err
+	}
+	app, err := a.c.since(ctx, seen)
+	if err != nil {
+		return nil, err
+	}
+	p := newPass(a.c, app, a.c.Log.With("application", seen.String()))
+	p.refresh = v1alpha1.RefreshNormal
+	if err := p.locate(ctx); err != nil {
+		p.unknown(specConditions, condition(v1alpha1.ConditionInvalidSpecError, err.Error()))
+		return &p.app.Status, nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, meetTimeout)
+	defer cancel()
+	if state := p.conn.Await(bounded); state.Status != cluster.StatusSuccessful {
+		p.unknown(compareConditions, condition(v1alpha1.ConditionComparisonError, "Failed to load live state: "+p.silence(state)))
+		return &p.app.Status, nil
+	}
+	p.compare(ctx)
+	return &p.app.Status, ctx.Err()
+}
+
 // Watch implements inspect.Reader.
 func (a *Answers) Watch(key types.NamespacedName, notify func()) (cancel func()) {
 	return a.c.Watch(key, notify)

@@ -177,9 +177,7 @@ func (p *pass) invalid(ctx context.Context, err error) (time.Duration, error) {
 		p.app.Finalizers = without(p.app.Finalizers, slices.Concat(cascadeFinalizers, preFinalizers, postFinalizers)...)
 		return 0, p.save(ctx)
 	}
-	p.conditions(specConditions, condition(v1alpha1.ConditionInvalidSpecError, err.Error()))
-	p.app.Status.Sync.Status = v1alpha1.SyncStatusUnknown
-	p.health(v1alpha1.HealthUnknown)
+	p.unknown(specConditions, condition(v1alpha1.ConditionInvalidSpecError, err.Error()))
 	if p.app.Operation != nil {
 		p.begin()
 		p.finish(v1alpha1.OperationError, "InvalidSpecError: "+err.Error())
@@ -191,17 +189,27 @@ func (p *pass) invalid(ctx context.Context, err error) (time.Duration, error) {
 // unreachable says what is known of an Application on a cluster that does not
 // answer: nothing. A running operation waits.
 func (p *pass) unreachable(ctx context.Context, state cluster.State) (time.Duration, error) {
-	text := fmt.Sprintf("cluster %s does not answer: %s", p.cluster.Name, state.Message)
+	text := p.silence(state)
 	if p.app.Operation != nil {
 		if p.app.Status.OperationState == nil || p.app.Status.OperationState.Phase.Completed() {
 			p.begin()
 		}
 		p.app.Status.OperationState.Message = "waiting for " + text
 	}
-	p.conditions(compareConditions, condition(v1alpha1.ConditionComparisonError, "Failed to load live state: "+text))
+	p.unknown(compareConditions, condition(v1alpha1.ConditionComparisonError, "Failed to load live state: "+text))
+	return 0, p.save(ctx)
+}
+
+// silence words that the cluster does not answer.
+func (p *pass) silence(state cluster.State) string {
+	return fmt.Sprintf("cluster %s does not answer: %s", p.cluster.Name, state.Message)
+}
+
+// unknown says that sync and health cannot be told, and why.
+func (p *pass) unknown(owned []string, why v1alpha1.ApplicationCondition) {
+	p.conditions(owned, why)
 	p.app.Status.Sync.Status = v1alpha1.SyncStatusUnknown
 	p.health(v1alpha1.HealthUnknown)
-	return 0, p.save(ctx)
 }
 
 // automate starts a sync when the policy asks for one.

@@ -67,6 +67,7 @@ func TestSettingsErrors(t *testing.T) {
 		{".successCondition: is not a condition", func(m *v1alpha1.AnalysisMetric) { m.SuccessCondition = "unknown < 1" }},
 		{".successCondition: is not a condition", func(m *v1alpha1.AnalysisMetric) { m.SuccessCondition = "1 + 1" }},
 		{".failureCondition: ranges", func(m *v1alpha1.AnalysisMetric) { m.FailureCondition = "all(1..1000000, # > 0)" }},
+		{".failureCondition: variables", func(m *v1alpha1.AnalysisMetric) { m.FailureCondition = "let a = result + result; let b = a + a; b > 0" }},
 		{".failureCondition: a function over a list", func(m *v1alpha1.AnalysisMetric) { m.FailureCondition = "all(result, all(result, # > 0))" }},
 		{".failureCondition: is not a condition", func(m *v1alpha1.AnalysisMetric) { m.FailureCondition = `repeat("x", 1000000000) == ""` }},
 		{".failureCondition: has", func(m *v1alpha1.AnalysisMetric) { m.FailureCondition = strings.Repeat(" ", 5000) + "true" }},

@@ -64,7 +64,8 @@ func compile(text string) (*Condition, error) {
 	return &Condition{text: clip(strings.Join(strings.Fields(text), " "), maxShownText), program: program}, nil
 }
 
-// flat refuses what could run without end: ranges and loops inside loops.
+// flat refuses what could run, or grow, without end: ranges, loops inside loops,
+// and variables, each of which could be twice the one before.
 func flat(node ast.Node) error {
 	isLoop := func(n ast.Node) bool { _, ok := n.(*ast.PredicateNode); return ok }
 	var err error
@@ -74,6 +75,8 @@ func flat(node ast.Node) error {
 			if t.Operator == ".." {
 				err = errors.New("ranges are not available in conditions")
 			}
+		case *ast.VariableDeclaratorNode:
+			err = errors.New("variables are not available in conditions")
 		case *ast.PredicateNode:
 			if ast.Find(t.Node, isLoop) != nil {
 				err = errors.New("a function over a list inside another one is not available in conditions")

@@ -4,6 +4,7 @@
 //
 //	question about an Application ─► Engine ─► own connection ─► answers of the controller's code
 //	question about a cluster      ─► Clusters ─► one connection per cluster that is asked about
+//	rehearsal of many             ─► Reconcile ─► one cluster after the other, as a whole
 //
 // Nothing is connected to before somebody asks. The connection for an
 // Application sees only the namespaces that it has objects in, so that a look at

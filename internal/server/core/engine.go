@@ -29,6 +29,14 @@ import (
 	"github.com/sluice-cd/sluice/internal/server/fault"
 )
 
+// Reader tells of Applications, and what their controller would say of them now.
+type Reader interface {
+	inspect.Reader
+	// Reconciled compares an Application anew and writes nothing; what cannot be
+	// compared is said in conditions.
+	Reconciled(ctx context.Context, seen inspect.Seen) (*v1alpha1.ApplicationStatus, error)
+}
+
 // Options of an Engine.
 type Options struct {
 	Settings func() *settings.Snapshot
@@ -37,7 +45,7 @@ type Options struct {
 	// Connections say how clusters are connected to; the Registerer is not used.
 	Connections cluster.Options
 	// Reader tells of Applications by the connections of a fleet.
-	Reader  func(fleet *cluster.Fleet) inspect.Reader
+	Reader  func(fleet *cluster.Fleet) Reader
 	Perform *perform.Service
 }
 
@@ -59,6 +67,7 @@ type opened struct {
 	cluster  destination.Cluster
 	tracking object.Tracking
 	engine   *engine.Engine
+	reader   Reader
 	end      context.CancelFunc
 }
 
@@ -88,22 +97,22 @@ func (e *Engine) of(app *v1alpha1.Application) (*engine.Engine, error) {
 		e.open[0].end()
 		e.open = slices.Delete(e.open, 0, 1)
 	}
-	next := e.connect(found, tracking)
-	next.key = key
+	next := e.connect(destination.Clusters{found}, tracking)
+	next.key, next.cluster = key, found
 	e.open = append(e.open, next)
 	return next.engine, nil
 }
 
-func (e *Engine) connect(to destination.Cluster, tracking object.Tracking) *opened {
+func (e *Engine) connect(to destination.Clusters, tracking object.Tracking) *opened {
 	ctx, end := context.WithCancel(e.ctx)
 	how := e.o.Connections
 	how.Registerer = prometheus.NewRegistry() // of one among many: nobody reads it
 	fleet := cluster.NewFleet(ctx, how)
 	reader := e.o.Reader(fleet)
 	fleet.Track(tracking)
-	fleet.Replace(destination.Clusters{to})
+	fleet.Replace(to)
 	return &opened{
-		cluster: to, tracking: tracking, end: end,
+		tracking: tracking, end: end, reader: reader,
 		engine: &engine.Engine{Reader: reader, Fleet: fleet, Perform: e.o.Perform, Settings: e.o.Settings},
 	}
 }

@@ -30,6 +30,13 @@ func (r reader) Tree(_ context.Context, key inspect.Seen) (inspect.Tree, error) 
 	return inspect.Tree{Nodes: []inspect.Node{{Object: inspect.Object{Kind: "Seen", Name: key.Name}}}}, nil
 }
 
+func (reader) Reconciled(_ context.Context, key inspect.Seen) (*v1alpha1.ApplicationStatus, error) {
+	if key.Name == "gone" {
+		return nil, inspect.ErrNoApplication
+	}
+	return &v1alpha1.ApplicationStatus{Sync: v1alpha1.SyncStatus{Revision: key.Name}}, nil
+}
+
 type world struct {
 	engine   *Engine
 	clusters *Clusters
@@ -44,7 +51,7 @@ func newWorld(t *testing.T, all ...destination.Cluster) *world {
 	how := cluster.Options{Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Clock: clock.RealClock{}, Programs: []string{}, ProgramsFrom: "THE_VARIABLE"}
 	current := func() *settings.Snapshot { return &w.settings }
 	w.clusters = NewClusters(cluster.NewFleet(t.Context(), how), current)
-	w.engine = New(t.Context(), Options{Settings: current, Clusters: w.clusters, Connections: how, Reader: func(*cluster.Fleet) inspect.Reader {
+	w.engine = New(t.Context(), Options{Settings: current, Clusters: w.clusters, Connections: how, Reader: func(*cluster.Fleet) Reader {
 		w.made.Add(1)
 		return reader{}
 	}})
@@ -164,5 +171,29 @@ func TestClusters(t *testing.T) {
 	w.clusters.Reload(&w.settings)
 	if _, known := w.clusters.State(gone); known {
 		t.Error("a cluster that is no longer declared is known")
+	}
+}
+
+// TestReconcile: one connection for each cluster, answers in the order of the
+// Applications, those without a cluster included.
+func TestReconcile(t *testing.T) {
+	t.Parallel()
+	one, two := dead(t), dead(t)
+	w := newWorld(t, destination.Cluster{Name: "one", Server: one}, destination.Cluster{Name: "two", Server: two})
+	apps := []v1alpha1.Application{*app("a", two, "x"), *app("b", one, "x"), *app("c", "https://absent", "x"), *app("d", two, "y")}
+	got, err := w.engine.Reconcile(t.Context(), apps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range apps {
+		if got[i].Sync.Revision != apps[i].Name {
+			t.Errorf("%s: the answer is of %s", apps[i].Name, got[i].Sync.Revision)
+		}
+	}
+	if n := w.made.Load(); n != 3 {
+		t.Errorf("%d connections, want one for each cluster and one for what has none", n)
+	}
+	if _, err := w.engine.Reconcile(t.Context(), []v1alpha1.Application{*app("gone", one, "x")}); !errors.Is(err, inspect.ErrNoApplication) || !strings.Contains(err.Error(), "/gone") {
+		t.Errorf("an Application that is gone: %v", err)
 	}
 }
