@@ -277,7 +277,7 @@ func (p *pass) summarize(ctx context.Context, v *view) {
 			continue
 		}
 		resources = append(resources, *r)
-		if r.Status == v1alpha1.SyncStatusOutOfSync && !extraneous(pair) {
+		if r.Status == v1alpha1.SyncStatusOutOfSync && !extraneous(pair) || v.forbidden[pair.Key] != nil { // what is forbidden is not deployed
 			overall = v1alpha1.SyncStatusOutOfSync
 		}
 		counted++

@@ -352,3 +352,24 @@ func TestDeletionsThatHangAreTold(t *testing.T) {
 		t.Errorf("%v, want %v", p.events, want)
 	}
 }
+
+// TestForbiddenObjectsAreNotDeployed: they are Unknown, and their Application is
+// not in sync because of them (spec/diff-health.md §2).
+func TestForbiddenObjectsAreNotDeployed(t *testing.T) {
+	t.Parallel()
+	p := comparing(t)
+	p.Health = labelled{}
+	v := meet(p, []*unstructured.Unstructured{configMap("shop/a"), configMap("other/b")}, []*unstructured.Unstructured{configMap("shop/a"), configMap("other/b")})
+	for i := range v.pairs {
+		v.pairs[i].InSync = v.pairs[i].Live != nil
+	}
+	p.summarize(t.Context(), v)
+	got := map[string]v1alpha1.SyncStatusCode{"": p.app.Status.Sync.Status}
+	for _, r := range p.app.Status.Resources {
+		got[r.Name] = r.Status
+	}
+	want := map[string]v1alpha1.SyncStatusCode{"": v1alpha1.SyncStatusOutOfSync, "a": v1alpha1.SyncStatusSynced, "b": v1alpha1.SyncStatusUnknown}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
