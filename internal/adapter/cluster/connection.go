@@ -62,8 +62,10 @@ type Connection struct {
 	// mappings are answers of the mapper, which looks for each anew.
 	mappings map[schema.GroupVersionKind]*meta.RESTMapping
 	versions []string
-	// scopes are the versions, each with the reach of its objects.
+	// scopes are the versions, each with the reach of its objects; told are
+	// those of which others know.
 	scopes []string
+	told   []string
 	learnt time.Time
 	// edition is how the cluster marks the kinds it serves, asked for at
 	// noticed.
@@ -143,7 +145,7 @@ func (c *Connection) inherit(before *Connection) {
 	defer before.mu.Unlock()
 	if before.state.Status == StatusSuccessful && before.mapper != nil {
 		c.state, c.mapper, c.versions, c.learnt, c.inherited = before.state, before.mapper, before.versions, before.learnt, true
-		c.scopes = before.scopes
+		c.scopes, c.told = before.scopes, before.told
 	}
 }
 

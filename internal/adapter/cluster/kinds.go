@@ -127,7 +127,8 @@ const (
 )
 
 // notice learns the kinds anew when a definition came, went or changed that
-// nobody here applied, and tells all who may render or compare otherwise then.
+// nobody here applied, and tells all who may render or compare otherwise when
+// they are others than at the last time, whoever has learnt them.
 // Asking costs the API server next to nothing while nothing changed. Clusters
 // that give no marks (Kubernetes before 1.26) are left to mapping.
 func (c *Connection) notice(ctx context.Context) {
@@ -137,7 +138,6 @@ func (c *Connection) notice(ctx context.Context) {
 	if due {
 		c.noticed = now
 	}
-	scopes := c.scopes
 	c.mu.Unlock()
 	if !due {
 		return
@@ -148,11 +148,12 @@ func (c *Connection) notice(ctx context.Context) {
 	}
 	if err != nil {
 		c.fleet.options.Log.Debug("not known whether kinds are others", "cluster", c.cluster.Name, "error", err.Error())
-		return
+		edition = before
 	}
 	c.mu.Lock()
 	c.edition = edition
-	news := before != "" && !slices.Equal(scopes, c.scopes)
+	news := c.told != nil && !slices.Equal(c.told, c.scopes)
+	c.told = c.scopes
 	c.mu.Unlock()
 	if news {
 		c.fleet.options.Log.Info("kinds changed", "cluster", c.cluster.Name)

@@ -251,3 +251,25 @@ func TestFreshSchema(t *testing.T) {
 	refused("asked anew", c.FreshSchema, false)
 	refused("remembered again", c.Schema, false)
 }
+
+// TestKindsThatASyncHasLearnt: others hear of the kinds that somebody here has
+// learnt on his own behalf, from a definition that he applied.
+func TestKindsThatASyncHasLearnt(t *testing.T) {
+	t.Parallel()
+	for _, marks := range []bool{true, false} {
+		s := &kindServer{kinds: map[string]bool{"Old": true}, marks: marks}
+		c, clock, told := meet(t, s)
+		told()
+		s.set(map[string]bool{"Old": true, "New": true})
+		if err := c.learn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []bool{true, false} {
+			clock.SetTime(clock.Now().Add(noticePause))
+			c.beat()
+			if got := slices.Contains(told(), Change{Server: c.cluster.Server}); got != want {
+				t.Errorf("with marks %t: told %t, want %t", marks, got, want)
+			}
+		}
+	}
+}

@@ -81,7 +81,12 @@ func (c *Connection) publish(gv schema.GroupVersion, p *published) {
 	}
 }
 
-func (c *Connection) readSchema(gv schema.GroupVersion, p *published) error {
+func (c *Connection) readSchema(gv schema.GroupVersion, p *published) (err error) {
+	defer func() { // whoever may define kinds writes what is parsed here
+		if r := recover(); r != nil {
+			err = fmt.Errorf("schema of %s: not readable: %v", gv, r)
+		}
+	}()
 	paths, err := c.discovery.OpenAPIV3().Paths()
 	if err != nil {
 		return fmt.Errorf("schema of %s: %w", gv, err)

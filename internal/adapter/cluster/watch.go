@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -175,6 +176,11 @@ func (c *Connection) reflect(ctx context.Context, w *kindWatch, gvr schema.Group
 }
 
 func (s *sink) see(obj any) error {
+	defer func() { // whoever may write objects to the cluster writes what is looked at here
+		if r := recover(); r != nil {
+			s.conn.fleet.options.Log.Error("object not understood", "cluster", s.conn.cluster.Name, "kind", s.kind.gvk.String(), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+	}()
 	u, ok := obj.(*unstructured.Unstructured)
 	if !ok {
 		return nil

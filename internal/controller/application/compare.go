@@ -76,8 +76,9 @@ func (p *pass) query(sources []v1alpha1.ApplicationSource) manifest.Query {
 
 // targets prepares the rendered objects: namespace, tracking, last one wins.
 func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstructured.Unstructured) (plain, hooks []*unstructured.Unstructured) {
-	index := map[object.Key]int{}
-	count := map[object.Key]int{}
+	// Of several of one key the last one counts, be it a hook or not.
+	index, count := map[object.Key]int{}, map[object.Key]int{}
+	var all []*unstructured.Unstructured
 	for _, rendered := range v.manifests.Objects {
 		t := rendered.DeepCopy()
 		if gvk := t.GroupVersionKind(); p.excluded(gvk.GroupKind()) {
@@ -113,20 +114,23 @@ func (p *pass) targets(v *view, named func(*unstructured.Unstructured) *unstruct
 			v.conditions = append(v.conditions, condition(v1alpha1.ConditionInvalidSpecError,
 				fmt.Sprintf("Namespace for %s %s is missing.", key.Name, t.GroupVersionKind())))
 		}
-		if hook {
-			hooks = append(hooks, t)
-			continue
-		}
 		count[key]++
-		if at, twice := index[key]; twice {
-			plain[at] = t
+		if at, twice := index[key]; twice && key.Name != "" {
+			all[at] = t
 			continue
 		}
-		index[key] = len(plain)
-		plain = append(plain, t)
+		index[key] = len(all)
+		all = append(all, t)
+	}
+	for _, t := range all {
+		if _, hook := syncplan.HookPhases(t); hook {
+			hooks = append(hooks, t)
+		} else {
+			plain = append(plain, t)
+		}
 	}
 	for key, n := range count {
-		if n > 1 {
+		if n > 1 && key.Name != "" {
 			v.conditions = append(v.conditions, condition(v1alpha1.ConditionRepeatedResourceWarning,
 				fmt.Sprintf("Resource %s appeared %d times among application resources.", key, n)))
 		}
@@ -277,7 +281,7 @@ func (p *pass) summarize(ctx context.Context, v *view) {
 			continue
 		}
 		resources = append(resources, *r)
-		if r.Status == v1alpha1.SyncStatusOutOfSync && !extraneous(pair) {
+		if r.Status == v1alpha1.SyncStatusOutOfSync && !extraneous(pair) || v.forbidden[pair.Key] != nil { // what is forbidden is not deployed
 			overall = v1alpha1.SyncStatusOutOfSync
 		}
 		counted++

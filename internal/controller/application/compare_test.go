@@ -144,10 +144,20 @@ func TestWhatIsCompared(t *testing.T) {
 		},
 		"skipped since it was deployed": {[]*unstructured.Unstructured{configMap("shop/a", hook+"Skip")}, []*unstructured.Unstructured{configMap("shop/a")}, nil},
 		"a hook that is misspelt":       {[]*unstructured.Unstructured{configMap("shop/a", hook+"Presync")}, []*unstructured.Unstructured{configMap("shop/a")}, nil},
+		"a hook that appears twice":     {[]*unstructured.Unstructured{configMap("shop/a", hook+"PreSync"), configMap("shop/a", hook+"PostSync")}, nil, []string{"/ConfigMap/shop/a target"}},
+		"an object that ends as a hook": {[]*unstructured.Unstructured{configMap("shop/b"), configMap("shop/a"), configMap("shop/a", hook+"PostSync")}, nil, []string{"/ConfigMap/shop/b target", "/ConfigMap/shop/a target"}},
+		"hooks without a name":          {[]*unstructured.Unstructured{configMap("shop/", hook+"PreSync"), configMap("shop/", hook+"PreSync")}, nil, []string{"/ConfigMap/shop/ target", "/ConfigMap/shop/ target"}},
 		"skipped and more":              {[]*unstructured.Unstructured{configMap("shop/a", hook+"Skip,PreSync")}, nil, []string{"/ConfigMap/shop/a target"}},
 	} {
-		if diff := cmp.Diff(c.want, sides(meet(p, c.git, c.live))); diff != "" {
+		v := meet(p, c.git, c.live)
+		if diff := cmp.Diff(c.want, sides(v)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		repeated := slices.ContainsFunc(v.conditions, func(c v1alpha1.ApplicationCondition) bool {
+			return c.Type == v1alpha1.ConditionRepeatedResourceWarning && c.Message == "Resource /ConfigMap/shop/a appeared 2 times among application resources."
+		})
+		if repeated != (name == "a hook that appears twice" || name == "an object that ends as a hook") {
+			t.Errorf("%s: conditions %v", name, v.conditions)
 		}
 	}
 }
@@ -350,5 +360,26 @@ func TestDeletionsThatHangAreTold(t *testing.T) {
 	}
 	if !slices.Equal(p.events, want) {
 		t.Errorf("%v, want %v", p.events, want)
+	}
+}
+
+// TestForbiddenObjectsAreNotDeployed: they are Unknown, and their Application is
+// not in sync because of them (spec/diff-health.md §2).
+func TestForbiddenObjectsAreNotDeployed(t *testing.T) {
+	t.Parallel()
+	p := comparing(t)
+	p.Health = labelled{}
+	v := meet(p, []*unstructured.Unstructured{configMap("shop/a"), configMap("other/b")}, []*unstructured.Unstructured{configMap("shop/a"), configMap("other/b")})
+	for i := range v.pairs {
+		v.pairs[i].InSync = v.pairs[i].Live != nil
+	}
+	p.summarize(t.Context(), v)
+	got := map[string]v1alpha1.SyncStatusCode{"": p.app.Status.Sync.Status}
+	for _, r := range p.app.Status.Resources {
+		got[r.Name] = r.Status
+	}
+	want := map[string]v1alpha1.SyncStatusCode{"": v1alpha1.SyncStatusOutOfSync, "a": v1alpha1.SyncStatusSynced, "b": v1alpha1.SyncStatusUnknown}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -235,7 +235,7 @@ func (x *execution) carryOut(ctx context.Context, group []syncplan.Act) error {
 	g.SetLimit(actsAtOnce)
 	for _, act := range group {
 		g.Go(func() error {
-			r, err := x.do(gctx, act)
+			r, err := x.done(gctx, act)
 			if err = cluster.Unanswered(err); cluster.Unreachable(err) {
 				return err
 			}
@@ -277,6 +277,12 @@ func (x *execution) awaitDefinitions(ctx context.Context, group []syncplan.Act) 
 		}
 	}
 	return nil
+}
+
+// done is do of an object that may be anything.
+func (x *execution) done(ctx context.Context, act syncplan.Act) (r *syncplan.Result, err error) {
+	defer unexpected(x.log, string(act.Verb)+" of "+act.Task.Key.String(), &err)
+	return x.do(ctx, act)
 }
 
 func (x *execution) do(ctx context.Context, act syncplan.Act) (*syncplan.Result, error) {

@@ -196,13 +196,28 @@ func (p *pass) judge(ctx context.Context, v *view) error {
 			pair.Identical = ignore.Empty()
 			continue
 		}
-		group.Go(func() error { return j.compare(gctx, pair, ignore) })
+		group.Go(func() error { return j.compared(gctx, pair, ignore) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	p.memorize(v, now)
 	return nil
+}
+
+// compared is compare of an object that may be anything.
+func (j judgement) compared(ctx context.Context, pair *syncplan.Pair, ignore diff.Ignore) error {
+	var broken error
+	err := func() error {
+		defer unexpected(j.log, "the comparison of "+pair.Key.String(), &broken)
+		return j.compare(ctx, pair, ignore)
+	}()
+	if broken != nil {
+		pair.InSync, pair.Identical = false, false
+		j.note(pair.Key, diff.Result{}, broken.Error(), "")
+		return nil
+	}
+	return err
 }
 
 // compare asks the API server, or computes when that refuses to answer.

@@ -54,7 +54,7 @@ func (p *pass) operate(ctx context.Context) error {
 		return nil
 	}
 	late := expired(state)
-	phase, message, err := p.step(ctx)
+	phase, message, err := p.stepped(ctx)
 	if late {
 		message = lateMessage(phase, message)
 	}
@@ -327,6 +327,19 @@ func (p *pass) pin(ctx context.Context) ([]v1alpha1.ApplicationSource, []string,
 	state.SyncResult = result
 	state.Override = p.overrides(ctx, result)
 	return sources, ids, nil
+}
+
+// stepped is step; a panic ends the operation with its text (spec/sync.md §2).
+func (p *pass) stepped(ctx context.Context) (phase v1alpha1.OperationPhase, message string, err error) {
+	var broken error
+	func() {
+		defer unexpected(p.log, "the sync", &broken)
+		phase, message, err = p.step(ctx)
+	}()
+	if broken != nil {
+		return v1alpha1.OperationError, broken.Error(), nil
+	}
+	return phase, message, err
 }
 
 // step advances a sync until it ends or has to wait.

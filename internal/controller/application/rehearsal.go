@@ -70,7 +70,7 @@ func (x *execution) rehearse(ctx context.Context, tasks []syncplan.Task, missing
 		}
 		group.Go(func() error {
 			// Another user may not be allowed what nobody has tried yet.
-			text, err := x.doubt(gctx, t, (t.Live != nil || x.user != "") && !missing[t.Key.Namespace])
+			text, err := x.doubted(gctx, t, (t.Live != nil || x.user != "") && !missing[t.Key.Namespace])
 			if text == "" || err != nil {
 				return err
 			}
@@ -84,6 +84,19 @@ func (x *execution) rehearse(ctx context.Context, tasks []syncplan.Task, missing
 	err := group.Wait()
 	slices.Sort(problems)
 	return slices.Compact(problems), err
+}
+
+// doubted is doubt of an object that may be anything.
+func (x *execution) doubted(ctx context.Context, t syncplan.Task, ask bool) (text string, err error) {
+	var broken error
+	func() {
+		defer unexpected(x.log, "the check of "+t.Key.String(), &broken)
+		text, err = x.doubt(ctx, t, ask)
+	}()
+	if broken != nil {
+		return broken.Error(), nil
+	}
+	return text, err
 }
 
 // doubt says why the object of a task would be refused; ask allows a dry run.

@@ -109,7 +109,7 @@ func count(resources []v1alpha1.ResourceStatus) (extra, changed int) {
 		switch {
 		case r.RequiresPruning:
 			extra++
-		case r.Status == v1alpha1.SyncStatusOutOfSync:
+		case r.Status != v1alpha1.SyncStatusSynced:
 			changed++
 		}
 	}
@@ -172,18 +172,20 @@ func again(op *v1alpha1.Operation, state *v1alpha1.OperationState, auto *v1alpha
 			return Decision{Wait: rest}
 		}
 	}
-	return Decision{Operation: healing(op, attempts+1, auto, seen)}
+	if healing(op, attempts+1, auto, seen); len(op.Sync.Resources) == 0 {
+		return Decision{} // what differs is nothing that a sync may change
+	}
+	return Decision{Operation: op}
 }
 
 // healing limits an operation to what differs.
-func healing(op *v1alpha1.Operation, attempt int64, auto *v1alpha1.SyncPolicyAutomated, seen Seen) *v1alpha1.Operation {
+func healing(op *v1alpha1.Operation, attempt int64, auto *v1alpha1.SyncPolicyAutomated, seen Seen) {
 	op.Sync.AutoHealAttemptsCount = attempt
 	for _, r := range seen.Resources {
 		if r.Status == v1alpha1.SyncStatusOutOfSync && (!r.RequiresPruning || auto.Prune) {
 			op.Sync.Resources = append(op.Sync.Resources, v1alpha1.SyncOperationResource{Group: r.Group, Kind: r.Kind, Name: r.Name})
 		}
 	}
-	return op
 }
 
 // HealDelay is the pause before the next self-heal after so many of them:

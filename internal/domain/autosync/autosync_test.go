@@ -42,6 +42,7 @@ func attempts(n int64) func(*v1alpha1.Application) {
 func TestDecide(t *testing.T) {
 	changed := []v1alpha1.ResourceStatus{{Kind: "Deployment", Status: v1alpha1.SyncStatusOutOfSync}}
 	extra := []v1alpha1.ResourceStatus{{Kind: "ConfigMap", Status: v1alpha1.SyncStatusOutOfSync, RequiresPruning: true}}
+	forbidden := []v1alpha1.ResourceStatus{{Kind: "Deployment", Status: v1alpha1.SyncStatusUnknown}}
 	off := false
 	for _, c := range []struct {
 		name      string
@@ -67,6 +68,9 @@ func TestDecide(t *testing.T) {
 		{"the same revision, healing", app(v1alpha1.OperationSucceeded, "new", heal), v1alpha1.SyncStatusOutOfSync, changed, true, 0, ""},
 		{"healing too often", app(v1alpha1.OperationSucceeded, "new", heal, attempts(3)), v1alpha1.SyncStatusOutOfSync, changed, false, 8 * time.Second, ""},
 		{"the same revision failed", app(v1alpha1.OperationFailed, "new", heal), v1alpha1.SyncStatusOutOfSync, changed, false, 0, "Failed last sync attempt to [new]: why"},
+		{"what the project forbids", app("", ""), v1alpha1.SyncStatusOutOfSync, forbidden, true, 0, ""},
+		{"what the project forbids, healing", app(v1alpha1.OperationSucceeded, "new", heal), v1alpha1.SyncStatusOutOfSync, forbidden, false, 0, ""},
+		{"what the project forbids, and more", app(v1alpha1.OperationSucceeded, "new", heal), v1alpha1.SyncStatusOutOfSync, append(forbidden, changed...), true, 0, ""},
 		{"still running", app(v1alpha1.OperationRunning, "new", heal), v1alpha1.SyncStatusOutOfSync, changed, false, 0, ""},
 	} {
 		got := autosync.Decide(c.app, autosync.Seen{Status: c.status, Revisions: []string{"new"}, Resources: c.resources, Pace: autosync.DefaultPace}, now)

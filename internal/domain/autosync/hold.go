@@ -180,7 +180,10 @@ func Heal(app *v1alpha1.Application, seen Seen, now time.Time) Decision {
 	if state != nil && !state.Phase.Completed() {
 		return Decision{}
 	}
-	return Decision{Operation: healing(op, 1, auto, seen)}
+	if healing(op, 1, auto, seen); len(op.Sync.Resources) == 0 {
+		return Decision{} // what differs is nothing that a sync may change
+	}
+	return Decision{Operation: op}
 }
 
 // Heals says that drift of a held Application from what it holds matters now.

@@ -190,6 +190,12 @@ func TestHeal(t *testing.T) {
 		a.Spec.Source, a.Spec.Sources = nil, []v1alpha1.ApplicationSource{{RepoURL: "a"}, {RepoURL: "b"}}
 		a.Status.Hold = &v1alpha1.Hold{Revisions: []string{"1", "2"}, Sources: a.Spec.Sources}
 	})
+	forbidden := []v1alpha1.ResourceStatus{{Kind: "Secret", Name: "s", Status: v1alpha1.SyncStatusUnknown}}
+	for _, a := range []*v1alpha1.Application{app(succeeded, "old", heal, holds("old")), app(succeeded, "other", heal, holds("old"))} {
+		if d := autosync.Heal(a, autosync.Seen{Status: v1alpha1.SyncStatusOutOfSync, Revisions: []string{"old"}, Resources: forbidden}, now); d.Operation != nil {
+			t.Errorf("what the project forbids leads to a sync of everything: %+v", d.Operation.Sync)
+		}
+	}
 	d := autosync.Heal(several, autosync.Seen{Status: v1alpha1.SyncStatusOutOfSync, Resources: changed}, now)
 	if d.Operation == nil || !reflect.DeepEqual(d.Operation.Sync.Revisions, []string{"1", "2"}) || len(d.Operation.Sync.Sources) != 2 {
 		t.Errorf("several sources: %+v", d)
