@@ -176,7 +176,7 @@ func (c *Connection) newestEdition(ctx context.Context, known string) (string, e
 	if err != nil {
 		return "", err
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }() // the body is not read
 	switch answer.StatusCode {
 	case http.StatusNotModified:
 		return known, nil
