@@ -28,7 +28,7 @@ import (
 )
 
 // syncFaults plays what clusters do to a sync. Each part has an Application, a
-// namespace and an address of the API server of its own.
+// namespace, a repository and an address of the API server of its own.
 type syncFaults struct {
 	*testing.T
 	rig   *rig.Rig
@@ -41,6 +41,7 @@ type part struct {
 	*syncFaults
 	name string
 	door *chaos.Proxy
+	repo *gitserver.Repository
 }
 
 const faultApp = `apiVersion: argoproj.io/v1alpha1
@@ -63,14 +64,16 @@ func (f *syncFaults) begin(name, objects string) *part {
 	f.Cleanup(door.Close)
 	c := &forms{T: f.T, rig: f.rig}
 	c.register(name, door.URL(), tlsOf(door, map[string]any{"bearerToken": "any"}), nil)
-	p := &part{f, name, door}
+	repo, err := f.rig.Git.Create(name) // where others commit, one more attempt begins with each commit
+	must(f.T, err)
+	p := &part{f, name, door, repo}
 	p.commit(objects)
 	return p
 }
 
 func (p *part) commit(objects string) string {
 	p.Helper()
-	id, err := p.rig.Repo.Apply(gitserver.Change{Message: p.name, Write: gitserver.Files{"apps/" + p.name + "/all.yaml": objects}})
+	id, err := p.repo.Apply(gitserver.Change{Message: p.name, Write: gitserver.Files{"apps/" + p.name + "/all.yaml": objects}})
 	must(p.T, err)
 	return id
 }
@@ -78,7 +81,7 @@ func (p *part) commit(objects string) string {
 // create makes the Application.
 func (p *part) create() {
 	p.Helper()
-	must(p.T, p.rig.Apply(p.Context(), fmt.Sprintf(faultApp, p.name, p.rig.Git.URL("gitops-fleet")), &v1alpha1.Application{}))
+	must(p.T, p.rig.Apply(p.Context(), fmt.Sprintf(faultApp, p.name, p.rig.Git.URL(p.name)), &v1alpha1.Application{}))
 }
 
 // well waits until the Application is in sync and healthy, at whatever commit
@@ -86,7 +89,7 @@ func (p *part) create() {
 func (p *part) well() *v1alpha1.Application {
 	p.Helper()
 	return p.sees("in sync and healthy", func(app *v1alpha1.Application) bool {
-		head, err := p.rig.Repo.Git("rev-parse", "HEAD")
+		head, err := p.repo.Git("rev-parse", "HEAD")
 		must(p.T, err)
 		s := app.Status
 		return s.Sync.Status == v1alpha1.SyncStatusSynced && s.Health.Status == v1alpha1.HealthHealthy && app.Operation == nil &&

@@ -179,7 +179,9 @@ func (p *pass) invalid(ctx context.Context, err error) (time.Duration, error) {
 	}
 	p.unknown(specConditions, condition(v1alpha1.ConditionInvalidSpecError, err.Error()))
 	if p.app.Operation != nil {
-		p.begin()
+		if state := p.app.Status.OperationState; state == nil || state.Phase.Completed() {
+			p.begin()
+		}
 		p.finish(v1alpha1.OperationError, "InvalidSpecError: "+err.Error())
 	}
 	delete(p.app.Annotations, v1alpha1.AnnotationRefresh)
