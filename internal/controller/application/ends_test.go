@@ -203,7 +203,7 @@ func TestAnEndOutlivesWhatPeopleWrite(t *testing.T) {
 	}
 }
 
-// TestASyncThatTakesLongIsShown: what only the journal knows is shown after two
+// TestASyncThatTakesLongIsShown: what only the journal knows is shown after ten
 // seconds, and its end is stored over that.
 func TestASyncThatTakesLongIsShown(t *testing.T) {
 	c, s, clock := at(resting())
@@ -212,13 +212,13 @@ func TestASyncThatTakesLongIsShown(t *testing.T) {
 	p.app.Operation = &v1alpha1.Operation{Sync: &v1alpha1.SyncOperation{Revision: "abc"}, InitiatedBy: v1alpha1.OperationInitiator{Automated: true}}
 	p.begin()
 	p.showLater(t.Context())
-	clock.Step(longPatience - time.Millisecond)
+	clock.Step(showAfter - time.Millisecond)
 	p.shown()
 	if len(s.versions) != 1 {
 		t.Fatal("shown too early")
 	}
 	p.showLater(t.Context())
-	clock.Step(longPatience)
+	clock.Step(showAfter)
 	<-s.put
 	if now := s.last(); now.Operation == nil || now.Status.OperationState.Phase != v1alpha1.OperationRunning {
 		t.Fatalf("not shown: %+v", now.Status.OperationState)

@@ -2,13 +2,18 @@ package application
 
 import (
 	"context"
+	"time"
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 )
 
+// showAfter is long enough for a sync that only waits for its turn on a cluster
+// that has much to do: a write for each of those would keep it busier still.
+const showAfter = 10 * time.Second
+
 // showing writes the begin of a sync that only the journal knows into its
-// Application once the sync takes longer than longPatience: people must see
-// what hangs.
+// Application once the sync takes longer than showAfter: people must see what
+// hangs.
 type showing struct {
 	over chan struct{}
 	done chan struct{}
@@ -20,7 +25,7 @@ type showing struct {
 // showLater begins to wait for the moment to show a sync.
 func (p *pass) showLater(ctx context.Context) {
 	s := &showing{over: make(chan struct{}), done: make(chan struct{})}
-	base, next, timer := p.before, p.app.DeepCopy(), p.Clock.NewTimer(longPatience)
+	base, next, timer := p.before, p.app.DeepCopy(), p.Clock.NewTimer(showAfter)
 	p.showing = s
 	go func() {
 		defer close(s.done)
