@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -52,13 +53,26 @@ rules:
 - level: Metadata
 `
 
+// Ports of servers are taken from below those that Linux gives to outgoing
+// connections (32768 and more): one of these could take a port between the
+// moment it is found free and the moment the server listens.
+const (
+	firstPort = 20_000
+	ports     = 12_000
+	portTries = 100
+)
+
+// freeAddress is a free port of loopback.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("no free port on loopback: %w", err)
+	var problem error
+	for range portTries {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(ports)))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
+		problem = err
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", fmt.Errorf("no free port on loopback: %w", problem)
 }
 
 func (c *cluster) path(name string) string { return filepath.Join(c.dir, name) }
