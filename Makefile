@@ -48,7 +48,7 @@ unit: build test/oidc/node_modules ## Unit tests, the controllers under the race
 
 e2e: build dex ## Real clusters, the real process, and the demo's acts
 	@echo "end-to-end tests on real clusters ..."
-	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e ./test/crd ./test/syncopts ./test/server -count=1 -timeout 20m
+	@SLUICE_BIN=$(BUILD) $(GO) test ./test/e2e ./test/crd ./test/syncopts ./test/server -count=1 -timeout 30m
 	@SLUICE_BIN=$(BUILD) $(GO) test -race ./test/server -run '^TestDeclarationsAreWrittenAtOnce$$' -count=1
 	@DEMO_EXIT=1 $(BUILD)/demo
 
