@@ -134,7 +134,8 @@ func (f *setFlags) hubCache(namespace string, apart policy.Namespaces) cache.Opt
 func watched(namespace string, others []string) map[string]cache.Config {
 	out := map[string]cache.Config{namespace: {}}
 	for _, n := range others {
-		if generate.Pattern(n) {
+		one, err := policy.ParseNamespaces([]string{n})
+		if _, several := one.Names(); several || err != nil {
 			return map[string]cache.Config{cache.AllNamespaces: {}}
 		}
 		out[n] = cache.Config{}

@@ -110,4 +110,7 @@ func TestWhatOfTheHubIsWatched(t *testing.T) {
 	if _, all := watched("a", "team-*")[cache.AllNamespaces]; !all {
 		t.Error("a pattern does not watch all namespaces")
 	}
+	if _, all := watched("{a,b}")[cache.AllNamespaces]; !all {
+		t.Error("a pattern does not watch all namespaces")
+	}
 }

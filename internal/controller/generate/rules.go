@@ -2,8 +2,6 @@ package generate
 
 import (
 	"fmt"
-	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +9,7 @@ import (
 
 	"github.com/sluice-cd/sluice/api/v1alpha1"
 	"github.com/sluice-cd/sluice/internal/domain/appset"
+	"github.com/sluice-cd/sluice/internal/domain/policy"
 )
 
 // Rules are an installation's settings of ApplicationSets, by flag
@@ -158,23 +157,8 @@ func (r Rules) effective(set *v1alpha1.ApplicationSet) (*v1alpha1.ApplicationSet
 // Watches says whether sets of a namespace are looked at; the control plane's
 // always are (spec/applicationset.md §10).
 func (r Rules) Watches(namespace, controlPlane string) bool {
-	return namespace == controlPlane || Listed(r.Namespaces, namespace)
+	return namespace == controlPlane || policy.Listed(r.Namespaces, namespace)
 }
-
-// Listed says whether a list of names, globs and /expressions/ has a name.
-func Listed(list []string, name string) bool {
-	return slices.ContainsFunc(list, func(p string) bool {
-		if inner, ok := strings.CutPrefix(p, "/"); ok && strings.HasSuffix(inner, "/") && len(inner) > 1 {
-			e, err := regexp.Compile("^(?:" + strings.TrimSuffix(inner, "/") + ")$")
-			return err == nil && e.MatchString(name)
-		}
-		ok, err := path.Match(p, name)
-		return err == nil && ok
-	})
-}
-
-// Pattern says that an entry of such a list stands for more than one name.
-func Pattern(entry string) bool { return strings.ContainsAny(entry, "*?[/\\") }
 
 // Check refuses rules under which the controller must not start.
 func (r Rules) Check(controlPlane string) error {

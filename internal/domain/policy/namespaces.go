@@ -45,6 +45,15 @@ func ParseNamespaces(list []string) (Namespaces, error) {
 	return out, nil
 }
 
+// Listed says whether a list of names, globs and /expressions/ has a namespace;
+// an entry that cannot be read has none.
+func Listed(list []string, namespace string) bool {
+	return slices.ContainsFunc(list, func(text string) bool {
+		one, err := ParseNamespaces([]string{text})
+		return err == nil && one.Has(namespace)
+	})
+}
+
 // Has says whether a namespace is listed.
 func (n Namespaces) Has(namespace string) bool {
 	return slices.Contains(n.names, namespace) || slices.ContainsFunc(n.patterns, func(fits func(string) bool) bool { return fits(namespace) })

@@ -192,10 +192,5 @@ func Namespace(project *v1alpha1.AppProject, namespace, controlPlane string) boo
 	if namespace == controlPlane {
 		return true
 	}
-	for _, p := range project.Spec.SourceNamespaces {
-		if listed, err := ParseNamespaces([]string{p}); err == nil && listed.Has(namespace) {
-			return true
-		}
-	}
-	return false
+	return Listed(project.Spec.SourceNamespaces, namespace)
 }
